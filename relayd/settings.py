@@ -1,0 +1,298 @@
+"""What can be set, and where a setting comes from: built-in default < TOML file < environment < flag.
+
+`Settings` and its parts are the one description: the file's tables, the environment's names (`RELAYD_` and the
+path, joined by `_`), `--check-config` and the documentation are all made from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from relayd.errors import InvalidFields, SettingsError
+from relayd.fields import check, struct_in
+
+Count = Annotated[int, Meta(ge=0)]
+Rate = Annotated[float, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of settings."""
+
+
+class MessageRate(Part, frozen=True):
+    """What may be said in a second; five seconds' worth may come at once. 0 means no limit.
+
+    Attributes:
+        user_messages, user_signals, user_bytes: of one user, over all its connections.
+        room_messages, room_signals, room_bytes: of one room, over all its users.
+    """
+
+    user_messages: Rate = 30
+    user_signals: Rate = 30
+    user_bytes: Rate = 512 * 1024
+    room_messages: Rate = 600
+    room_signals: Rate = 600
+    room_bytes: Rate = 8 * 1024 * 1024
+
+
+class Limits(Part, frozen=True):
+    """Every limit; 0 means none.
+
+    Attributes:
+        message_rate: a table (see `MessageRate`), or one number: messages and signals a second of one user, and
+            nothing else limited.
+        create_rate, join_rate: rooms made and joins tried a minute from one address; a whole minute's worth may
+            come at once.
+        max_rooms: living rooms.
+        max_places: sum of `max` over living rooms, so that nobody invited finds the server full.
+        max_members: the highest `max` of one room.
+        max_message: bytes of one frame.
+        max_connections: sockets of the whole server.
+        max_connections_per_user: of one user in one room; the longest idle goes first.
+        max_connections_per_address: sockets from one address.
+        max_outbox: bytes that wait for one reader before it is cut off.
+    """
+
+    message_rate: MessageRate | Rate = MessageRate()
+    create_rate: Rate = 1_200
+    join_rate: Rate = 12_000
+    max_rooms: Count = 50_000
+    max_places: Count = 200_000
+    max_members: Count = 10_000
+    max_message: Annotated[int, Meta(ge=1_024, le=2**30)] = 65_536
+    max_connections: Count = 100_000
+    max_connections_per_user: Count = 8
+    max_connections_per_address: Count = 0
+    max_outbox: Annotated[int, Meta(ge=65_536)] = 2**20
+
+    @property
+    def rate(self) -> MessageRate:
+        """`message_rate` with its short form written out."""
+        if isinstance(self.message_rate, MessageRate):
+            return self.message_rate
+        number = self.message_rate
+        return MessageRate(number, number, 0, 0, 0, 0)
+
+
+class Rooms(Part, frozen=True):
+    """What a room is like whose creator did not say, and how long one waits for people.
+
+    Attributes:
+        max: most users at once.
+        resume, idle_timeout: seconds; see the protocol's `settings` of a room.
+        files: whether files may be sent; max_file: bytes of the largest.
+        leave_grace: seconds a `usersLeave` room waits after its last user left.
+        join_grace: seconds it waits for its first user.
+    """
+
+    max: Annotated[int, Meta(ge=1)] = 50
+    resume: Annotated[int, Meta(ge=0, le=60)] = 60
+    idle_timeout: Annotated[int, Meta(ge=0, le=86_400)] = 900
+    files: bool = True
+    max_file: Annotated[int, Meta(ge=0, le=2**40)] = 2**30
+    leave_grace: Seconds = 30
+    join_grace: Seconds = 600
+
+
+class Timing(Part, frozen=True):
+    """How often and how long, in seconds.
+
+    Attributes:
+        join_timeout: for the first frame to come.
+        ping_interval: between pings, give or take a fifth; a connection that answered none of it is dead.
+        presence_interval: for which comings and goings are collected.
+        close_timeout: for which is read and dropped after a close frame, so that its code arrives.
+        call_timeout: for an answer of the hub.
+    """
+
+    join_timeout: Seconds = 10
+    ping_interval: Seconds = 25
+    presence_interval: Seconds = 0.25
+    close_timeout: Seconds = 2
+    call_timeout: Seconds = 5
+
+
+class Settings(Part, frozen=True):
+    """Everything that can be set.
+
+    Attributes:
+        listen: `HOST:PORT` or `unix:PATH`, one or more.
+        control: path of the control socket.
+        public_url: `https://host` under which people reach the server, for links; else from each request.
+        allowed_hosts: names this server answers to, besides that of `public_url`, addresses and local names.
+        allowed_origins: origins whose pages may connect, besides the server's own; `*` for all.
+        trusted_proxies: addresses or networks (or `unix:`, any peer on a Unix socket) whose `X-Forwarded-*`
+            is believed.
+        log_level: least level that is logged. log_addresses: whether addresses may be logged.
+    """
+
+    listen: tuple[str, ...] = ("127.0.0.1:8080",)
+    control: str = ""
+    public_url: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ("unix:",)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_addresses: bool = False
+    limits: Limits = Limits()
+    rooms: Rooms = Rooms()
+    timing: Timing = Timing()
+
+    def __post_init__(self) -> None:
+        """Checks what a type cannot say.
+
+        Raises:
+            ValueError: naming the key and what is wrong with it.
+        """
+        for problem in _problems(self):
+            raise ValueError(problem)
+
+
+PREFIX = "RELAYD_"
+
+
+def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """The settings of one start.
+
+    Args:
+        file: path of a TOML file, or None.
+        environment: all variables; those that begin with `RELAYD_` count.
+        flags: what the command line gave, by dotted path.
+
+    Raises:
+        SettingsError: one line for each mistake, naming where it is, the key and the reason.
+    """
+    problems: list[str] = []
+    merged: dict[str, Any] = {}
+    layers = [
+        (file or "", *_read_file(file, problems)),
+        ("environment", *_read_environment(environment, problems)),
+        ("command line", dict(flags), False),
+    ]
+    for where, values, strict in layers:
+        tree = _tree(values) if not strict else values
+        try:
+            check(Settings, tree, strict=strict)
+        except InvalidFields as wrong:
+            problems += [f"{where}: {problem.field}: {problem.detail}" for problem in wrong.problems]
+        except ValueError as wrong:
+            problems.append(f"{where}: {wrong}")
+        else:
+            _merge(merged, tree)
+    if problems:
+        raise SettingsError(problems)
+    return check(Settings, merged, strict=False)
+
+
+def default_control(environment: Mapping[str, str]) -> str:
+    """Where the control socket is unless it was set: the user's runtime directory, or the service's."""
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    return f"{runtime}/relayd/control.sock" if runtime else "/run/relayd/control.sock"
+
+
+def parse_listen(text: str) -> tuple[str, int] | Path:
+    """A place to listen: (host, port), or the path of a Unix socket.
+
+    Raises:
+        ValueError: it is neither `HOST:PORT`, `[IPV6]:PORT` nor `unix:PATH`.
+    """
+    if text.startswith("unix:"):
+        path = Path(text.removeprefix("unix:"))
+        # 107: sun_path of unix(7) without its final zero byte.
+        if not path.is_absolute() or len(os.fsencode(path)) > 107:
+            raise ValueError(f"{text!r}: the path of a Unix socket is absolute and has at most 107 bytes")
+        return path
+    host, separator, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not (separator and bare and port.isdecimal() and int(port) < 65536) or (":" in bare and bare == host):
+        raise ValueError(f"{text!r} is neither HOST:PORT, [IPV6]:PORT nor unix:/PATH")
+    return bare, int(port)
+
+
+def _problems(settings: Settings) -> Iterator[str]:
+    for text in settings.listen:
+        try:
+            parse_listen(text)
+        except ValueError as wrong:
+            yield f"listen: {wrong}"
+    if not settings.listen:
+        yield "listen: is empty; nobody could connect"
+    url = urlsplit(settings.public_url)
+    if settings.public_url and not (url.scheme in ("http", "https") and url.hostname and url.path in ("", "/")):
+        yield "public_url: is not like https://chat.example.org (no path)"
+    for text in settings.trusted_proxies:
+        try:
+            _ = text == "unix:" or ipaddress.ip_network(text)
+        except ValueError:
+            yield f'trusted_proxies: {text!r} is neither an address, a network like 10.0.0.0/8 nor "unix:"'
+    if settings.limits.max_members and settings.rooms.max > settings.limits.max_members:
+        yield "rooms.max: is higher than limits.max_members"
+
+
+def _read_file(file: str | None, problems: list[str]) -> tuple[dict[str, Any], bool]:
+    if file is None:
+        return {}, True
+    try:
+        return tomllib.loads(Path(file).read_text()), True
+    except OSError as failed:
+        problems.append(f"{file}: cannot be read: {failed.strerror}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        problems.append(f"{file}: not valid TOML: {wrong}")
+    return {}, True
+
+
+def _read_environment(environment: Mapping[str, str], problems: list[str]) -> tuple[dict[str, Any], bool]:
+    paths = {PREFIX + path.upper().replace(".", "_"): (path, kind) for path, kind in setting_paths(Settings)}
+    values: dict[str, Any] = {}
+    for name, text in environment.items():
+        if name in paths:
+            path, kind = paths[name]
+            values[path] = [item.strip() for item in text.split(",") if item.strip()] if _is_list(kind) else text
+        elif name.startswith(PREFIX):
+            problems.append(f"environment: {name}: there is no such setting")
+    return values, False
+
+
+def setting_paths(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting's dotted path and type, the parts' after their own."""
+    for field in msgspec.structs.fields(kind):
+        part = struct_in(field.type)
+        if not isinstance(field.type, type) or part is None:
+            yield prefix + field.name, field.type
+        if part is not None:
+            yield from setting_paths(part, f"{prefix}{field.name}.")
+
+
+def _is_list(kind: Any) -> bool:
+    return getattr(kind, "__origin__", None) is tuple
+
+
+def _tree(values: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        *parents, last = path.split(".")
+        level = tree
+        for parent in parents:
+            level = level.setdefault(parent, {})
+            if not isinstance(level, dict):
+                raise SettingsError([f"environment: {path}: {parent} is already set as a whole"])
+        level[last] = value
+    return tree
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for name, value in new.items():
+        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = dict(value) if isinstance(value, Mapping) else value
