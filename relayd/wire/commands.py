@@ -1,0 +1,181 @@
+"""What a client may say on its socket: one Struct a frame type, decoded and validated in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from relayd.errors import ProtocolViolation
+from relayd.wire.rest import Expiration, Max, Name
+
+MAX_PROFILE_BYTES = 1024
+MAX_SIGNAL_BYTES = 1024
+MAX_DEPTH = 64  # of what is passed on unread: Python's own JSON readers give up near 1,000, some at 100
+
+MessageId = Annotated[str, Meta(min_length=1, max_length=64)]
+AnyUserId = Annotated[str, Meta(max_length=32)]  # a longer one is no user's
+Credential = Annotated[str, Meta(max_length=128)]
+
+
+class Frame(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
+    """Any frame of a client; `type` says which."""
+
+
+class Since(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The last message a client has heard: of which epoch, and its `seq`."""
+
+    epoch: Annotated[str, Meta(max_length=64)]
+    seq: Annotated[int, Meta(ge=0, lt=2**53)]  # 2^53: past it JavaScript's numbers skip some
+
+
+class Join(Frame, tag="join"):
+    """The first frame: who wants in, by which right."""
+
+    key: Credential = ""
+    session: Credential = ""
+    proof: Credential = ""
+    profile: msgspec.Raw | UnsetType = UNSET
+    since: Since | None = None
+
+
+class Message(Frame, tag="message"):
+    """Say `body` to all, or to the user `to`."""
+
+    id: MessageId
+    body: msgspec.Raw
+    to: AnyUserId | None = None
+
+
+class Signal(Frame, tag="signal"):
+    """Something of the moment: typing, read marks. Never kept."""
+
+    kind: Annotated[str, Meta(min_length=1, max_length=64)]
+    data: msgspec.Raw | UnsetType = UNSET
+    to: AnyUserId | None = None
+
+
+class Profile(Frame, tag="profile"):
+    """Change what others see of this user."""
+
+    profile: msgspec.Raw
+    id: MessageId | None = None
+
+
+class Kick(Frame, tag="kick"):
+    """Owner: put a user out; with `ban`, for as long as the room lives."""
+
+    id: MessageId
+    user: AnyUserId
+    ban: bool = False
+
+
+class Mute(Frame, tag="mute"):
+    """Owner: the user may listen only."""
+
+    id: MessageId
+    user: AnyUserId
+
+
+class Unmute(Frame, tag="unmute"):
+    """Owner: the user may speak again."""
+
+    id: MessageId
+    user: AnyUserId
+
+
+class Edit(Frame, tag="edit"):
+    """Owner: what PATCH does."""
+
+    id: MessageId
+    name: Name | UnsetType = UNSET
+    max: Max | UnsetType = UNSET
+    expiration_date: Expiration | UnsetType = UNSET
+    locked: bool | UnsetType = UNSET
+    settings: dict[str, Any] | UnsetType = UNSET
+
+
+class Close(Frame, tag="close"):
+    """Owner: end the room."""
+
+    id: MessageId
+
+
+class Leave(Frame, tag="leave"):
+    """Leave the room now, with all tabs, without grace."""
+
+
+class Ping(Frame, tag="ping"):
+    """Answered `pong`; browsers cannot send WebSocket pings of their own."""
+
+    id: MessageId | None = None
+
+
+Command = Join | Message | Signal | Profile | Kick | Mute | Unmute | Edit | Close | Leave | Ping
+
+_decode: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
+_anything = msgspec.json.Decoder()
+
+
+def decode(text: bytes) -> Command:
+    """Reads one text frame (UTF-8, already checked).
+
+    Raises:
+        ProtocolViolation: saying what is wrong and where; it names fields, never their contents.
+    """
+    try:
+        return _decode(text)
+    except msgspec.ValidationError as wrong:
+        raise ProtocolViolation(_reason(str(wrong))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise ProtocolViolation(f"not valid JSON: {str(wrong).removeprefix('JSON is malformed: ')}") from None
+    except RecursionError:
+        raise ProtocolViolation(f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+def _reason(message: str) -> str:
+    # "Invalid value 'x' - at `$.type`" is the one message of msgspec's that quotes the peer.
+    if message.startswith("Invalid value"):
+        known = ", ".join(sorted(str(kind.__struct_config__.tag) for kind in Command.__args__))
+        return f"unknown type; known are {known}"
+    return message.replace("`", "")
+
+
+def check_depth(raw: bytes) -> None:
+    """Refuses JSON whose nesting would harm a reader further on.
+
+    Raises:
+        ProtocolViolation: nested deeper than `MAX_DEPTH`.
+    """
+    # Nearly every body has fewer brackets than that, which settles it without a parse.
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(_anything.decode(raw)) > MAX_DEPTH:
+        raise ProtocolViolation(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        inner = [child for item in level for child in _children(item)]
+        depth, level = depth + (1 if any(isinstance(item, dict | list) for item in level) else 0), inner
+    return depth
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def check_object(raw: bytes, limit: int, what: str) -> None:
+    """Refuses what is no JSON object of at most `limit` bytes.
+
+    Raises:
+        ProtocolViolation: naming `what`.
+    """
+    if len(raw) > limit:
+        raise ProtocolViolation(f"{what} has more than {limit} bytes")
+    if raw[:1] != b"{":
+        raise ProtocolViolation(f"{what} must be a JSON object")
+    check_depth(raw)

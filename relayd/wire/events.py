@@ -1,0 +1,120 @@
+"""What the server says on a socket: each function makes the payload of one text frame.
+
+`message` is written by hand, because it is written once for every message of every room; the others are Structs.
+What clients gave (`body`, `profile`) goes through unread, as the JSON text it came as.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from relayd.wire.rest import Details
+
+_encode = msgspec.json.encode
+
+
+class Event(msgspec.Struct, tag_field="type"):
+    """Any frame of the server but `message`; `type` says which."""
+
+
+class You(msgspec.Struct, frozen=True):
+    """Who the joiner is."""
+
+    id: str
+    session: str
+    role: str
+
+
+class Joined(Event, tag="joined"):
+    """The answer to a join: everything to start from."""
+
+    you: You
+    room: Details
+    users: list[Raw]
+    epoch: str
+    seq: int
+    recovered: bool
+    missed: int
+
+
+class SignalEvent(Event, tag="signal"):
+    """A signal as others hear it."""
+
+    from_: str = msgspec.field(name="from")
+    kind: str
+    data: Raw
+    to: str | UnsetType = UNSET
+
+
+class Presence(Event, tag="presence"):
+    """Who came, went and changed in the last moment, and how many are here now."""
+
+    joined: list[Raw]
+    left: list[str]
+    changed: list[Raw]
+    users: int
+
+
+class RoomEvent(Event, tag="room", omit_defaults=True):
+    """Something about the room as a whole."""
+
+    event: str
+    room: Details | None = None
+    in_: int | None = msgspec.field(name="in", default=None)
+    text: str | None = None
+    retry_in_ms: int | None = None
+    reason: str | None = None
+
+
+class Ok(Event, tag="ok", omit_defaults=True):
+    """A command was done; or a message was said before, and this is where it stands."""
+
+    id: str | None = None
+    seq: int | None = None
+    after: int | None = None
+
+
+class Error(Event, tag="error", omit_defaults=True):
+    """A command was not done."""
+
+    code: str
+    detail: str
+    id: str | None = None
+    retry_after_ms: int | None = None
+
+
+class Pong(Event, tag="pong", omit_defaults=True):
+    """The answer to `ping`."""
+
+    id: str | None = None
+
+
+def encode(event: Any) -> bytes:
+    """Any Struct of this module as JSON."""
+    return _encode(event)
+
+
+def message(seq: int, at_ms: int, sender: str, message_id: str, body: bytes) -> bytes:
+    """A message to all: its place in the room's order, and its body as it came."""
+    return b'{"type":"message","seq":%d,"at":%d,"from":"%b","id":%b,"body":%b}' % (
+        seq,
+        at_ms,
+        sender.encode(),
+        _encode(message_id),
+        body,
+    )
+
+
+def direct_message(after: int, at_ms: int, sender: str, to: str, message_id: str, body: bytes) -> bytes:
+    """A message to one: no place of its own, but the `seq` it came after."""
+    return b'{"type":"message","after":%d,"at":%d,"from":"%b","to":"%b","id":%b,"body":%b}' % (
+        after,
+        at_ms,
+        sender.encode(),
+        to.encode(),
+        _encode(message_id),
+        body,
+    )

@@ -1,0 +1,210 @@
+"""WebSocket frames (RFC 6455, section 5), without I/O: bytes in, whole messages out.
+
+Reading is the server's side only: what comes in is masked. permessage-deflate is never negotiated, so that one
+frame can be shared by every member of a room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import NamedTuple
+
+Unmask = Callable[[bytes, bytes], bytes]  # (4 bytes of mask, data) -> data
+
+
+class Opcode(IntEnum):
+    """RFC 6455, section 11.8."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+class Failure(NamedTuple):
+    """Why the connection must be failed: close code and reason (RFC 6455, section 7.1.7)."""
+
+    code: int
+    reason: str
+
+
+class Message(NamedTuple):
+    """One whole message or control frame."""
+
+    opcode: int
+    payload: bytes
+
+
+# "Control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented" (section 5.5), RSV
+# bits and other opcodes "MUST _Fail the WebSocket Connection_" (section 5.2): so these are all the first bytes.
+_FIRST_BYTES = frozenset({0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A})
+_MAX_CONTROL_BYTES = 125
+_UNMASKED = Failure(1002, "a client's frames must be masked")
+_TOO_BIG = Failure(1009, "message too big")
+
+
+class FrameReader:
+    """Puts messages together from the bytes of one client.
+
+    Args:
+        max_message_bytes: a longer message fails the connection with 1009, as soon as its header says so.
+        unmask: XORs data with a mask; passed in because the fast ones are written in C and live elsewhere.
+    """
+
+    __slots__ = (
+        "_fragments",
+        "_fragments_bytes",
+        "_fragments_opcode",
+        "_needed",
+        "_pending",
+        "_unmask",
+        "failure",
+        "max_message_bytes",
+    )
+
+    def __init__(self, max_message_bytes: int, unmask: Unmask) -> None:
+        self.max_message_bytes = max_message_bytes
+        self.failure: Failure | None = None  # set once; nothing that comes after it is read
+        self._unmask = unmask
+        # None while empty: an idle connection, of which there are thousands, holds no buffer.
+        self._pending: bytearray | None = None  # bytes of an unfinished frame
+        self._needed = 0  # bytes that must be pending before another look can find a whole frame
+        self._fragments: list[bytes] | None = None  # payloads of an unfinished message
+        self._fragments_bytes = 0
+        self._fragments_opcode = 0
+
+    def receive_data(self, data: bytes) -> list[Message]:
+        """Takes what came from the socket.
+
+        Returns:
+            The messages now complete, in order, control frames at their place. `failure` may be set after
+            them: the messages are valid all the same, then the connection must be failed.
+        """
+        if self.failure is not None:
+            return []
+        if self._pending is not None:
+            self._pending += data
+            if len(self._pending) < self._needed:
+                return []
+            data, self._pending = bytes(self._pending), None
+        messages: list[Message] = []
+        at = 0
+        while (header := self._read_header(data, at)) is not None:
+            first, body, length = header
+            if len(data) - body < length:
+                self._needed = body + length - at
+                break
+            payload = self._unmask(data[body - 4 : body], data[body : body + length])
+            at = body + length
+            message = self._put_together(first, payload)
+            if message is not None:
+                messages.append(message)
+        if self.failure is None and at < len(data):
+            self._pending = bytearray(data[at:])
+        return messages
+
+    def _read_header(self, data: bytes, at: int) -> tuple[int, int, int] | None:
+        """First byte, start of the payload, its length; None if that cannot be had (yet, or any more)."""
+        self._needed = 0
+        end = len(data)
+        if self.failure is not None or end - at < 2:
+            return None
+        first, second = data[at], data[at + 1]
+        length, head = second & 0x7F, at + 2
+        if length > _MAX_CONTROL_BYTES:
+            width = 2 if length == 126 else 8
+            if end - head < width:
+                return None
+            length = int.from_bytes(data[head : head + width], "big")
+            head += width
+        self.failure = self._header_failure(first, second, length, head - at)
+        return None if self.failure is not None else (first, head + 4, length)
+
+    def _put_together(self, first: int, payload: bytes) -> Message | None:
+        # One frame that is a whole message, or a control frame: nearly always so.
+        if first & 0x80 and first != 0x80:
+            if first == 0x81 and not _is_utf8(payload):
+                self.failure = Failure(1007, "text must be UTF-8")
+                return None
+            return Message(first & 0x0F, payload)
+        return self._add_fragment(first, payload)
+
+    def _header_failure(self, first: int, second: int, length: int, header_bytes: int) -> Failure | None:
+        if first not in _FIRST_BYTES:
+            return Failure(1002, "reserved bits or opcode")
+        if not second & 0x80:
+            return _UNMASKED
+        opcode = first & 0x0F
+        if opcode >= Opcode.CLOSE:
+            return Failure(1002, "control frame too long") if length > _MAX_CONTROL_BYTES else None
+        # "the minimal number of bytes MUST be used to encode the length" (section 5.2)
+        if length < (0, 0, 0, 0, 126, 0, 0, 0, 0, 0, 65536)[header_bytes]:
+            return Failure(1002, "length not in its shortest form")
+        if (opcode == Opcode.CONTINUATION) != (self._fragments is not None):
+            return Failure(1002, "continuation out of place")
+        return _TOO_BIG if length + self._fragments_bytes > self.max_message_bytes else None
+
+    def _add_fragment(self, first: int, payload: bytes) -> Message | None:
+        if self._fragments is None:
+            self._fragments, self._fragments_opcode = [], first & 0x0F
+        # Empty fragments are legal and would cost memory without ever reaching the size limit.
+        if payload:
+            self._fragments.append(payload)
+            self._fragments_bytes += len(payload)
+        if not first & 0x80:
+            return None
+        whole, self._fragments, self._fragments_bytes = b"".join(self._fragments), None, 0
+        if self._fragments_opcode == Opcode.TEXT and not _is_utf8(whole):
+            self.failure = Failure(1007, "text must be UTF-8")
+            return None
+        return Message(self._fragments_opcode, whole)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def frame_header(opcode: int, length: int) -> bytes:
+    """The header of an unmasked, unfragmented frame: what a server writes before `length` bytes of payload."""
+    if length <= _MAX_CONTROL_BYTES:
+        return bytes((0x80 | opcode, length))
+    if length < 65536:
+        return bytes((0x80 | opcode, 126, length >> 8, length & 0xFF))
+    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big")
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """A whole unmasked frame."""
+    return frame_header(opcode, len(payload)) + payload
+
+
+def encode_close(code: int, reason: str) -> bytes:
+    """A close frame. A reason too long for a control frame is cut at a character."""
+    body = code.to_bytes(2, "big") + reason.encode()[: _MAX_CONTROL_BYTES - 2]
+    return encode_frame(Opcode.CLOSE, body[:2] + body[2:].decode(errors="ignore").encode())
+
+
+def parse_close(payload: bytes) -> tuple[int, Failure | None]:
+    """What a peer's close frame says.
+
+    Returns:
+        The code to answer with, and what is wrong with the frame. An empty one is answered with 1000.
+
+    Source: RFC 6455, sections 5.5.1 and 7.4; codes that may not be sent are protocol errors (7.4.1).
+    """
+    if not payload:
+        return 1000, None
+    code = int.from_bytes(payload[:2], "big")
+    registered = 1000 <= code <= 1014 and code not in (1004, 1005, 1006)
+    if len(payload) == 1 or not (registered or 3000 <= code <= 4999):
+        return 1002, Failure(1002, "close code that may not be sent")
+    if not _is_utf8(payload[2:]):
+        return 1007, Failure(1007, "close reason must be UTF-8")
+    return code, None

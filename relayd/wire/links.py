@@ -1,0 +1,18 @@
+"""Share links: an address, and behind `#` what opens it, which browsers send to no server."""
+
+from __future__ import annotations
+
+
+def links(base: tuple[str, str], room_id: str, invite_key: str) -> tuple[str, str]:
+    """Where to chat, and what to share.
+
+    Args:
+        base: scheme (`http` or `https`) and host of the server.
+        room_id: in its text form.
+        invite_key: goes behind the `#`.
+
+    Returns:
+        The WebSocket's address, and the link.
+    """
+    scheme, host = base
+    return f"{'wss' if scheme == 'https' else 'ws'}://{host}/{room_id}", f"{scheme}://{host}/{room_id}#{invite_key}"
