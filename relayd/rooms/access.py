@@ -1,0 +1,111 @@
+"""Who may come in and who may do the owner's work: keys, sessions, bans."""
+
+from __future__ import annotations
+
+from relayd.errors import NoSuchRoom, OwnerOnly
+from relayd.wire.ids import INVITE, OWNER, Credential, UserId
+
+MAX_DEPARTED = 1024  # sessions of users who have left, by which they can come back as the same user
+MAX_BANS = 4096
+
+
+class Keys:
+    """The digests of a room's two keys."""
+
+    __slots__ = ("_invite", "_owner")
+
+    def __init__(self, invite: bytes, owner: bytes) -> None:
+        self._invite = invite
+        self._owner = owner
+
+    def __repr__(self) -> str:
+        """Nothing of the keys."""
+        return "Keys()"
+
+    @property
+    def invite(self) -> bytes:
+        """Digest of the invite key."""
+        return self._invite
+
+    @property
+    def owner(self) -> bytes:
+        """Digest of the owner key."""
+        return self._owner
+
+    def is_owner(self, credential: Credential | None) -> bool:
+        """Whether it is the owner key of this room; any other key that fits is the invite key.
+
+        Raises:
+            NoSuchRoom: it is neither.
+        """
+        if credential is not None and credential.kind == OWNER and credential.fits(self._owner):
+            return True
+        if credential is not None and credential.kind == INVITE and credential.fits(self._invite):
+            return False
+        raise NoSuchRoom
+
+    def require_owner(self, credential: Credential | None) -> None:
+        """Lets the owner key pass.
+
+        Raises:
+            OwnerOnly: it is the invite key.
+            NoSuchRoom: it is neither.
+        """
+        if not self.is_owner(credential):
+            raise OwnerOnly
+
+
+class Sessions:
+    """Which session is which user: of those inside, and of a bounded number of those who have left."""
+
+    __slots__ = ("_departed", "_inside")
+
+    def __init__(self) -> None:
+        self._inside: dict[bytes, UserId] = {}
+        self._departed: dict[bytes, UserId] = {}  # in the order they left
+
+    def user_of(self, digest: bytes) -> UserId | None:
+        """The user of the session with that digest."""
+        return self._inside.get(digest) or self._departed.get(digest)
+
+    def add(self, digest: bytes, user_id: UserId) -> None:
+        """The session is that of a user inside."""
+        self._inside[digest] = user_id
+        self._departed.pop(digest, None)
+
+    def drop(self, digests: list[bytes]) -> None:
+        """Forgets sessions at once."""
+        for digest in digests:
+            self._inside.pop(digest, None)
+            self._departed.pop(digest, None)
+
+    def depart(self, digests: list[bytes]) -> None:
+        """The user of these sessions has left, and may come back while there is room to remember."""
+        for digest in digests:
+            user_id = self._inside.pop(digest, None)
+            if user_id is not None:
+                self._departed[digest] = user_id
+        _trim(self._departed, MAX_DEPARTED)
+
+
+class Bans:
+    """Sessions and addresses (as digests) that are refused until the room ends."""
+
+    __slots__ = ("_refused",)
+
+    def __init__(self) -> None:
+        self._refused: dict[bytes, None] = {}
+
+    def add(self, digests: list[bytes]) -> None:
+        """Refuse these; the oldest bans go when there are too many."""
+        self._refused.update(dict.fromkeys(digest for digest in digests if digest))
+        _trim(self._refused, MAX_BANS)
+
+    def __contains__(self, digest: bytes) -> bool:
+        """Whether it is refused."""
+        return digest in self._refused
+
+
+def _trim(entries: dict[bytes, UserId] | dict[bytes, None], most: int) -> None:
+    while len(entries) > most:
+        del entries[next(iter(entries))]

@@ -1,0 +1,95 @@
+"""A user inside a room, and the connections it is heard through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from relayd.rooms.limits import Allowance
+from relayd.wire.ids import UserId
+
+if TYPE_CHECKING:
+    from relayd.rooms.room import Room
+
+# A message said again within this time and number is not said twice (protocol, "What is promised").
+REMEMBERED_S = 120.0
+REMEMBERED_MESSAGES = 256
+MAX_SESSIONS = 16  # of one user: the owner gets a fresh one with each join by key
+
+
+class Said(NamedTuple):
+    """Where a message stands: its `seq`, or for a direct one the seq it came after."""
+
+    seq: int
+    direct: bool
+    at: float
+
+
+class Connection:
+    """One socket of a member, seen from the hub: where it is, and when it last said something."""
+
+    __slots__ = ("active_at", "address", "gateway", "member", "number", "room")
+
+    def __init__(self, gateway: bytes, number: int, address: bytes, room: Room, member: Member, now: float) -> None:
+        self.gateway = gateway  # topic of the gateway process that has the socket
+        self.number = number  # that gateway's own number for it
+        self.address = address  # digest of the peer's address
+        self.room = room
+        self.member = member
+        self.active_at = now
+
+
+class Member:
+    """A user who has a place in the room: connected, or away for a moment."""
+
+    __slots__ = (
+        "_said",
+        "address",
+        "allowance",
+        "connections",
+        "entry",
+        "is_owner",
+        "joined_seq",
+        "muted",
+        "profile",
+        "sessions",
+        "user_id",
+    )
+
+    def __init__(self, user_id: UserId, *, is_owner: bool, profile: bytes, joined_seq: int) -> None:
+        self.user_id = user_id
+        self.is_owner = is_owner
+        self.profile = profile  # JSON text, as the client gave it
+        self.muted = False
+        self.joined_seq = joined_seq  # the last seq given before this user came: nothing up to it is for them
+        self.address = b""  # digest of the address last seen
+        self.connections: list[Connection] = []
+        self.sessions: list[bytes] = []  # digests, oldest first
+        self.allowance: Allowance | None = None  # made with the first word: most people in big rooms only listen
+        self.entry: bytes | None = None  # JSON text that others see, while it holds
+        self._said: dict[str, Said] | None = None
+
+    @property
+    def away(self) -> bool:
+        """Without a connection, the place still kept."""
+        return not self.connections
+
+    def said(self, message_id: str, now: float) -> Said | None:
+        """Where the message of that id stands if it was said before and is still remembered."""
+        said = self._said.get(message_id) if self._said else None
+        return said if said is not None and now - said.at <= REMEMBERED_S else None
+
+    def remember(self, message_id: str, said: Said) -> None:
+        """Keeps the id of a message, and forgets those past number or age."""
+        if self._said is None:
+            self._said = {}
+        self._said.pop(message_id, None)
+        self._said[message_id] = said
+        while True:
+            oldest = next(iter(self._said))
+            if len(self._said) <= REMEMBERED_MESSAGES and said.at - self._said[oldest].at <= REMEMBERED_S:
+                return
+            del self._said[oldest]
+
+    def longest_idle(self) -> Connection:
+        """The connection that has been silent for longest."""
+        return min(self.connections, key=lambda connection: connection.active_at)

@@ -1,0 +1,405 @@
+"""A room: who is in it, the order of what is said in it, and when it ends.
+
+Everything takes `now` (seconds, one clock for the whole daemon) as an argument and does no I/O; what must happen
+outside is in what the methods return. The hub has one `Room` for each living room and is the only one to touch it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
+from relayd.rooms.access import Bans, Keys, Sessions
+from relayd.rooms.expiry import Lifetime, next_warning
+from relayd.rooms.limits import Allowance
+from relayd.rooms.member import MAX_SESSIONS, Connection, Member, Said
+from relayd.rooms.presence import PresenceLog
+from relayd.wire.ids import Credential, RoomId, UserId, room_id_text
+from relayd.wire.rest import USERS_LEAVE, Details, RoomSettings, User, rfc3339
+
+MIN_PLACE_KEPT_S = 10.0  # so that a reload of the page is no leaving, even where nothing is kept to resume
+
+
+class RoomMeta(msgspec.Struct, frozen=True):
+    """What is known of a room apart from who is in it and what was said: what the registry keeps."""
+
+    room_id: RoomId
+    name: str
+    owner_id: UserId
+    owner_digest: bytes
+    invite_digest: bytes
+    max_users: int
+    users_leave: bool
+    created_at: float
+    ends_at: float
+    locked: bool
+    settings: RoomSettings
+    epoch: str  # of the numbering: random, one for each life of the room
+
+    def __repr__(self) -> str:
+        """Nothing of the keys, not even their digests."""
+        return f"RoomMeta({room_id_text(self.room_id)})"
+
+    @property
+    def lifetime(self) -> Lifetime:
+        """When it ends."""
+        return Lifetime(self.created_at, self.ends_at, self.users_leave)
+
+
+class Graces(NamedTuple):
+    """How long a room without users waits, in seconds: after the last one left, and for the first one."""
+
+    leave_s: float
+    join_s: float
+
+
+class Ticket(NamedTuple):
+    """By what right somebody wants in. Digests only."""
+
+    key: Credential | None
+    session: Credential | None
+    address: bytes
+
+
+class Admission(NamedTuple):
+    """Somebody is in: who, by which of the two roads, and which other connection had to go for it."""
+
+    member: Member
+    connection: Connection
+    by_session: bool
+    evicted: Connection | None
+
+
+class Due(NamedTuple):
+    """What the passing of time has brought.
+
+    Attributes:
+        gone: users whose place was not kept any longer.
+        warning_s: seconds to the end, if its people are to be told now.
+        over: why the room is over (`expired` or `empty`), or "".
+    """
+
+    gone: list[UserId]
+    warning_s: int | None
+    over: str
+
+
+class Room:
+    """The rules of one room.
+
+    Args:
+        meta: replaced as a whole when the room is edited.
+        graces: how long the room waits for people.
+        max_connections: of one user; 0 means no limit.
+    """
+
+    def __init__(self, meta: RoomMeta, graces: Graces, max_connections: int) -> None:
+        self._meta = meta
+        self._graces = graces
+        self._max_connections = max_connections
+        self.members: dict[UserId, Member] = {}  # in the order they came
+        self.connections = 0
+        self.seq = 0
+        self.messages = 0
+        self.data_volume = 0  # bytes of payload accepted
+        self.presence = PresenceLog()
+        self.allowance: Allowance | None = None
+        self._sessions = Sessions()
+        self._bans = Bans()
+        self._muted: set[UserId] = set()
+        self._away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
+        self._empty_at: float | None = meta.created_at + graces.join_s
+        self._warning_at = next_warning(meta.lifetime, meta.created_at)
+
+    @property
+    def meta(self) -> RoomMeta:
+        """What the registry keeps of it."""
+        return self._meta
+
+    @property
+    def keys(self) -> Keys:
+        """Its keys' digests, to hold one against."""
+        return Keys(self._meta.invite_digest, self._meta.owner_digest)
+
+    @property
+    def place_kept_s(self) -> float:
+        """How long a user without connection keeps the place."""
+        return max(MIN_PLACE_KEPT_S, float(self._meta.settings.resume))
+
+    def change(self, meta: RoomMeta, now: float) -> None:
+        """The room was edited."""
+        if meta.ends_at != self._meta.ends_at:
+            self._warning_at = next_warning(meta.lifetime, now)
+        if meta.users_leave and not self._meta.users_leave and not self.members:
+            self._empty_at = now + self._graces.leave_s
+        self._meta = meta
+
+    # Coming in. -------------------------------------------------------------------------------------------------
+
+    def identify(self, ticket: Ticket, new_user_id: Callable[[], UserId]) -> tuple[UserId, bool]:
+        """Who that is.
+
+        Returns:
+            The user id, and whether the session said so.
+
+        Raises:
+            NoSuchRoom: no session or key that fits, or a ban.
+            Locked: a newcomer, and the room is locked.
+        """
+        if ticket.session is not None:
+            if ticket.session.digest in self._bans:
+                raise NoSuchRoom
+            known = self._sessions.user_of(ticket.session.digest)
+            if known is not None:
+                return known, True
+        if self.keys.is_owner(ticket.key):
+            return self._meta.owner_id, False
+        if ticket.address in self._bans:
+            raise NoSuchRoom
+        if self._meta.locked:
+            raise Locked
+        return new_user_id(), False
+
+    def admit(
+        self, user_id: UserId, ticket: Ticket, profile: bytes | None, gateway: bytes, number: int, now: float
+    ) -> Admission:
+        """Gives the user a place, or one more connection.
+
+        Args:
+            user_id: from `identify`.
+            profile: JSON text; None leaves the present one, or makes it empty.
+            gateway, number: where the socket is.
+
+        Raises:
+            RoomFull: the user has no place, and none is free.
+        """
+        member = self.members.get(user_id)
+        if member is None:
+            if len(self.members) >= self._meta.max_users:
+                raise RoomFull
+            member = Member(
+                user_id, is_owner=user_id == self._meta.owner_id, profile=profile or b"{}", joined_seq=self.seq
+            )
+            member.muted = user_id in self._muted
+            self.members[user_id] = member
+            self._empty_at = None
+            self.presence.join(user_id)
+        else:
+            if member.away:
+                del self._away_since[user_id]
+                self._looks_different(member)
+            if profile is not None:
+                self.set_profile(member, profile)
+        evicted = None
+        if self._max_connections and len(member.connections) >= self._max_connections:
+            evicted = member.longest_idle()
+            self._drop(evicted)
+        connection = Connection(gateway, number, ticket.address, self, member, now)
+        member.connections.append(connection)
+        member.address = ticket.address
+        self.connections += 1
+        by_session = ticket.session is not None and self._sessions.user_of(ticket.session.digest) == user_id
+        if by_session and ticket.session is not None:
+            self.add_session(member, ticket.session.digest)
+        return Admission(member, connection, by_session, evicted)
+
+    def add_session(self, member: Member, digest: bytes) -> None:
+        """From now on the session with that digest is this user; the oldest of too many is forgotten."""
+        if digest not in member.sessions:
+            member.sessions.append(digest)
+        self._sessions.add(digest, member.user_id)
+        if len(member.sessions) > MAX_SESSIONS:
+            self._sessions.drop([member.sessions.pop(0)])
+
+    # Going out. -------------------------------------------------------------------------------------------------
+
+    def disconnect(self, connection: Connection, now: float) -> None:
+        """A connection is lost. With the last one its user is away, the place kept for a while."""
+        self._drop(connection)
+        member = connection.member
+        if member.away:
+            self._away_since[member.user_id] = now
+            self._looks_different(member)
+
+    def leave(self, member: Member, now: float) -> list[Connection]:
+        """The user gives up the place, and may come back by session.
+
+        Returns:
+            The connections that are to be closed.
+        """
+        connections = list(member.connections)
+        for connection in connections:
+            self._drop(connection)
+        self._away_since.pop(member.user_id, None)
+        del self.members[member.user_id]
+        self._sessions.depart(member.sessions)
+        self.presence.leave(member.user_id)
+        if not self.members:
+            self._empty_at = now + self._graces.leave_s
+        return connections
+
+    def kick(self, member: Member, *, ban: bool, now: float) -> list[Connection]:
+        """The user is put out, and the session is worth nothing any more.
+
+        Args:
+            ban: also refuse those sessions and the addresses until the room ends.
+
+        Returns:
+            The connections that are to be closed.
+
+        Raises:
+            InvalidFields: that is the owner.
+        """
+        if member.is_owner:
+            reason = "is the owner, who cannot be put out; end the room instead"
+            raise InvalidFields(f"user: {reason}", problems=(FieldProblem("user", reason),))
+        if ban:
+            self._bans.add([*member.sessions, member.address, *(c.address for c in member.connections)])
+        connections = self.leave(member, now)
+        self._sessions.drop(member.sessions)
+        self._muted.discard(member.user_id)
+        return connections
+
+    def _drop(self, connection: Connection) -> None:
+        connection.member.connections.remove(connection)
+        self.connections -= 1
+
+    # Being there. -----------------------------------------------------------------------------------------------
+
+    def member(self, user_id: str) -> Member:
+        """The user with that id.
+
+        Raises:
+            NoSuchUser: nobody here has it.
+        """
+        member = self.members.get(UserId(user_id))
+        if member is None:
+            raise NoSuchUser
+        return member
+
+    def set_profile(self, member: Member, profile: bytes) -> None:
+        """The user looks different from now on."""
+        if member.profile != profile:
+            member.profile = profile
+            self._looks_different(member)
+
+    def set_muted(self, member: Member, *, muted: bool) -> None:
+        """The user may only listen; coming back by session does not change that."""
+        if member.muted != muted:
+            member.muted = muted
+            (self._muted.add if muted else self._muted.discard)(member.user_id)
+            self._looks_different(member)
+
+    def _looks_different(self, member: Member) -> None:
+        member.entry = None
+        self.presence.change(member.user_id)
+
+    def say(self, member: Member, message_id: str, size: int, *, direct: bool, now: float) -> Said:
+        """Books a message that is not a repetition, and gives it its place in the order."""
+        if not direct:
+            self.seq += 1
+        self.messages += 1
+        self.data_volume += size
+        said = Said(self.seq, direct, now)
+        member.remember(message_id, said)
+        return said
+
+    # Time. ------------------------------------------------------------------------------------------------------
+
+    def due_at(self) -> float:
+        """When `advance` has something to do next."""
+        due = self._meta.ends_at
+        if self._warning_at is not None:
+            due = min(due, self._warning_at)
+        if self._away_since:
+            due = min(due, next(iter(self._away_since.values())) + self.place_kept_s)
+        if self._empty_at is not None and self._ends_when_empty:
+            due = min(due, self._empty_at)
+        return due
+
+    def advance(self, now: float) -> Due:
+        """Lets everything happen that is due."""
+        gone: list[UserId] = []
+        while self._away_since:
+            user_id, since = next(iter(self._away_since.items()))
+            if since + self.place_kept_s > now:
+                break
+            self.leave(self.members[user_id], since + self.place_kept_s)
+            gone.append(user_id)
+        if now >= self._meta.ends_at:
+            return Due(gone, None, "expired")
+        if self._ends_when_empty and self._empty_at is not None and now >= self._empty_at:
+            return Due(gone, None, "empty")
+        warning_s = None
+        if self._warning_at is not None and now >= self._warning_at:
+            warning_s = round(self._meta.ends_at - now)
+            self._warning_at = next_warning(self._meta.lifetime, now)
+        return Due(gone, warning_s, "")
+
+    @property
+    def _ends_when_empty(self) -> bool:
+        return self._meta.users_leave and not self.members
+
+    # What others see. -------------------------------------------------------------------------------------------
+
+    def details(self, now: float) -> Details:
+        """The room as REST and frames show it."""
+        meta = self._meta
+        ends = rfc3339(meta.ends_at)
+        return Details(
+            name=meta.name,
+            id=room_id_text(meta.room_id),
+            owner_id=meta.owner_id,
+            connections=self.connections,
+            users=len(self.members),
+            max=meta.max_users,
+            data_volume=self.data_volume,
+            messages=self.messages,
+            date=rfc3339(meta.created_at),
+            time_alive=round(max(0.0, now - meta.created_at), 3),
+            expiration=USERS_LEAVE if meta.users_leave else ends,
+            expiration_date=ends,
+            protected=False,
+            sealed=False,
+            access=None,
+            locked=meta.locked,
+            settings=meta.settings,
+        )
+
+    def entry(self, member: Member) -> bytes:
+        """A user as others see it, as JSON text. Kept until it changes: every joiner is told of up to 200."""
+        if member.entry is None:
+            member.entry = msgspec.json.encode(self.user(member))
+        return member.entry
+
+    def entries(self, most: int) -> list[bytes]:
+        """The first `most` users."""
+        return [self.entry(member) for member in islice(self.members.values(), most)]
+
+    def user(self, member: Member) -> User:
+        """A user as others see it."""
+        return User(
+            id=member.user_id,
+            role="owner" if member.is_owner else "member",
+            profile=msgspec.Raw(member.profile),
+            away=member.away,
+            muted=member.muted,
+        )
+
+    def users(self, after: str = "", most: int = 200) -> list[User]:
+        """Up to `most` users in the order they came, those after the user `after`, or from the first.
+
+        A user `after` who is not here any more makes it start from the first: a page may repeat, none is lost.
+        """
+        ids = list(self.members)
+        start = ids.index(UserId(after)) + 1 if after in self.members else 0
+        return [self.user(self.members[user_id]) for user_id in ids[start : start + most]]
+
+
+def changed_meta(meta: RoomMeta, **changes: Any) -> RoomMeta:
+    """The same room with some of it changed."""
+    return msgspec.structs.replace(meta, **changes)
