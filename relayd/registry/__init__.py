@@ -1,0 +1,1 @@
+"""Room metadata in in-memory SQLite."""
