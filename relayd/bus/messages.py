@@ -1,0 +1,260 @@
+"""The language between gateways and hub, as msgpack arrays.
+
+Both ends are the same program in the same version, so there is no versioning; an item that cannot be decoded is a
+programming error. Sockets are named by their gateway's topic and a number of its own.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from relayd.wire import commands, rest
+
+
+class _Item(msgspec.Struct, array_like=True):
+    pass
+
+
+# Up: what happened on sockets, in the order it happened. --------------------------------------------------------
+
+
+class Join(_Item, tag=1):
+    """A join frame came; the gateway already hears the room's topic."""
+
+    number: int
+    room_id: bytes
+    address: str
+    key: str
+    session: str
+    proof: str
+    profile: bytes | None
+    since_epoch: str
+    since_seq: int
+
+
+class Say(_Item, tag=2):
+    """A message: `body` is JSON text."""
+
+    number: int
+    id: str
+    body: bytes
+    to: str | None
+
+
+class Signal(_Item, tag=3):
+    """A signal: `data` is JSON text."""
+
+    number: int
+    kind: str
+    data: bytes
+    to: str | None
+
+
+class SetProfile(_Item, tag=4):
+    """A new profile: JSON text."""
+
+    number: int
+    id: str | None
+    profile: bytes
+
+
+class OwnersWork(_Item, tag=5):
+    """A command that only the owner may give."""
+
+    number: int
+    command: commands.Kick | commands.Mute | commands.Unmute | commands.Edit | commands.Close
+
+
+class Leave(_Item, tag=6):
+    """The user leaves."""
+
+    number: int
+
+
+class Gone(_Item, tag=7):
+    """The socket is closed or lost."""
+
+    number: int
+
+
+class Silent(_Item, tag=8):
+    """Nothing was said on the socket for some seconds."""
+
+    number: int
+    seconds: float
+
+
+Item = Join | Say | Signal | SetProfile | OwnersWork | Leave | Gone | Silent
+
+
+class Batch(_Item):
+    """What one gateway has to say in one turn of its loop."""
+
+    gateway: bytes
+    items: list[Item]
+
+
+# Down, on the topic of a room. ----------------------------------------------------------------------------------
+
+
+class Subscribed(_Item, tag=1):
+    """Whoever hears this hears everything that comes after it."""
+
+
+class Said(_Item, tag=2):
+    """Messages to all, numbered from `first_seq` on without a gap: payloads of text frames."""
+
+    first_seq: int
+    frames: list[bytes]
+
+
+class Signalled(_Item, tag=3):
+    """A frame that may be dropped under pressure, for all but one socket."""
+
+    frame: bytes
+    gateway: bytes
+    number: int
+
+
+class Announced(_Item, tag=4):
+    """A frame for everyone."""
+
+    frame: bytes
+
+
+class PresenceTold(_Item, tag=5):
+    """Changes of presence. Nobody is told of their own join, so the users are kept apart until the end.
+
+    Attributes:
+        joined: user ids, and for each the JSON text of that user.
+        left, changed: JSON texts of arrays.
+        users: how many are here now.
+    """
+
+    joined: list[tuple[str, bytes]]
+    left: bytes
+    changed: bytes
+    users: int
+
+
+class Ended(_Item, tag=6):
+    """The room is over: a last frame for everyone, then the close code."""
+
+    frame: bytes
+    code: int
+    reason: str
+
+
+# Down, on the topic of a gateway. -------------------------------------------------------------------------------
+
+
+class Attached(_Item, tag=7):
+    """A socket is in its room: its `joined` frame. What the room's topic brings from now on is for it, too."""
+
+    number: int
+    user_id: str
+    seq: int
+    frames: list[bytes]
+
+
+class Sent(_Item, tag=8):
+    """A frame for some sockets."""
+
+    numbers: list[int]
+    frame: bytes
+    droppable: bool
+
+
+class Dropped(_Item, tag=9):
+    """Sockets that are to be closed."""
+
+    numbers: list[int]
+    code: int
+    reason: str
+    detail: str
+
+
+Event = Subscribed | Said | Signalled | Announced | PresenceTold | Ended | Attached | Sent | Dropped
+
+
+# Calls, and their answers. --------------------------------------------------------------------------------------
+
+
+class CreateRoom(_Item, tag=1):
+    """`POST /room`, from that address."""
+
+    body: rest.CreateRoom
+    address: str
+
+
+class ReadRoom(_Item, tag=2):
+    """`GET /<room>`."""
+
+    room: str
+    key: str
+
+
+class EditRoom(_Item, tag=3):
+    """`PATCH /<room>`."""
+
+    room: str
+    key: str
+    body: rest.EditRoom
+
+
+class EndRoom(_Item, tag=4):
+    """`DELETE /<room>`."""
+
+    room: str
+    key: str
+
+
+class ListUsers(_Item, tag=5):
+    """`GET /<room>/users`."""
+
+    room: str
+    key: str
+    after: str
+
+
+class KickUser(_Item, tag=6):
+    """`DELETE /<room>/users/<user_id>`."""
+
+    room: str
+    key: str
+    user: str
+    ban: bool
+
+
+class RenewInvite(_Item, tag=7):
+    """`POST /<room>/invite`."""
+
+    room: str
+    key: str
+
+
+Request = CreateRoom | ReadRoom | EditRoom | EndRoom | ListUsers | KickUser | RenewInvite
+
+
+class Call(_Item):
+    """A request, under a number of its gateway's choosing."""
+
+    number: int
+    request: Request
+
+
+class Fault(_Item):
+    """A `RelayError` on its way to another process."""
+
+    code: str
+    detail: str
+    retry_after_s: float | None
+    problems: list[tuple[str, str]]
+
+
+class Answer(_Item):
+    """What became of a call: JSON text, or a fault."""
+
+    number: int
+    body: bytes
+    fault: Fault | None

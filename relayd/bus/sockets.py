@@ -1,0 +1,213 @@
+"""The two ends of the bus: sockets on the event loop, and nothing of what is said over them but topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+import zmq
+
+from relayd.bus.messages import Answer, Batch, Call, Event, Subscribed
+
+TOPIC_BYTES = 16  # SUB matches by prefix, so all topics have one length
+
+# Messages a full pipe to one peer holds; past it PUB drops and the gateway notices a gap in `seq`, PUSH makes
+# the gateway wait. ZeroMQ's default of 1,000 is less than one busy moment of a large server.
+HIGH_WATER = 100_000
+
+_DRAIN_AT_ONCE = 1_000  # received in one turn of the loop before others get theirs
+
+_encode = msgspec.msgpack.Encoder().encode
+_batch = msgspec.msgpack.Decoder(Batch).decode
+_event: Callable[[memoryview], Event] = msgspec.msgpack.Decoder(Event).decode
+_call = msgspec.msgpack.Decoder(Call).decode
+_answer = msgspec.msgpack.Decoder(Answer).decode
+_SUBSCRIBED = _encode(Subscribed())
+
+
+class Endpoints(NamedTuple):
+    """Where the three kinds of traffic meet; the hub binds, gateways connect."""
+
+    stream: str
+    calls: str
+    events: str
+
+    @classmethod
+    def inproc(cls, name: str) -> Endpoints:
+        """For a hub and a gateway in one process, sharing one ZeroMQ context."""
+        return cls(*(f"inproc://{name}/{kind}" for kind in cls._fields))
+
+    @classmethod
+    def ipc(cls, directory: str) -> Endpoints:
+        """For gateways in other processes; the directory must be the daemon's alone (mode 0700)."""
+        return cls(*(f"ipc://{directory}/{kind}" for kind in cls._fields))
+
+
+class _Pump:
+    """Receives from a socket whenever it has something.
+
+    ZeroMQ's descriptor is edge-triggered and tells of commands, not messages (zmq_getsockopt(3), ZMQ_FD), so the
+    socket is emptied each time, and looked at again after a send, which may have taken in what the edge was for.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], receive: Callable[[list[bytes]], None]) -> None:
+        self._socket = socket
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._closed = False
+        self._loop.add_reader(socket.fileno(), self._drain)
+
+    def look(self) -> None:
+        """Looks again soon, whatever the descriptor says."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        for _ in range(_DRAIN_AT_ONCE):
+            if self._closed:
+                return
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._receive(parts)
+        self.look()
+
+    def close(self) -> None:
+        self._closed = True
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close(linger=0)
+
+
+class HubBus:
+    """The hub's end.
+
+    Args:
+        context: shared with the gateway over inproc.
+        on_batch: takes what a gateway's sockets said.
+        on_call: takes a call and gives its answer.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoints: Endpoints,
+        on_batch: Callable[[Batch], None],
+        on_call: Callable[[Call], Answer],
+    ) -> None:
+        self._on_batch = on_batch
+        self._on_call = on_call
+        pull, self._router = context.socket(zmq.PULL), context.socket(zmq.ROUTER)
+        self._xpub = context.socket(zmq.XPUB)
+        # Every subscription is passed up, also one that another gateway has made before: each waits for its marker.
+        self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
+        for socket, endpoint in (
+            (pull, endpoints.stream),
+            (self._router, endpoints.calls),
+            (self._xpub, endpoints.events),
+        ):
+            socket.set_hwm(HIGH_WATER)
+            socket.bind(endpoint)
+        self._batches = _Pump(pull, self._take_batch)
+        self._calls = _Pump(self._router, self._take_call)
+        self._subscriptions = _Pump(self._xpub, self._take_subscription)
+
+    def publish(self, topic: bytes, event: Event) -> None:
+        """Tells all gateways that hear the topic."""
+        self._xpub.send(topic + _encode(event))
+        self._subscriptions.look()
+
+    def _take_batch(self, parts: list[bytes]) -> None:
+        self._on_batch(_batch(parts[0]))
+
+    def _take_call(self, parts: list[bytes]) -> None:
+        gateway, payload = parts
+        self._router.send_multipart([gateway, _encode(self._on_call(_call(payload)))])
+        self._calls.look()
+
+    def _take_subscription(self, parts: list[bytes]) -> None:
+        if parts[0][:1] == b"\x01":
+            self._xpub.send(parts[0][1:] + _SUBSCRIBED)
+
+    def close(self) -> None:
+        """Closes its sockets; what was not received is dropped."""
+        for pump in (self._batches, self._calls, self._subscriptions):
+            pump.close()
+
+
+class GatewayBus:
+    """A gateway's end.
+
+    Args:
+        context: shared with the hub over inproc.
+        topic: of this gateway itself, 16 bytes; heard from the start.
+        on_event: takes the topic and what was said on it.
+        on_answer: takes the answer to a call.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoints: Endpoints,
+        topic: bytes,
+        on_event: Callable[[bytes, Event], None],
+        on_answer: Callable[[Answer], None],
+    ) -> None:
+        self._on_event = on_event
+        self._on_answer = on_answer
+        self._push, self._dealer = context.socket(zmq.PUSH), context.socket(zmq.DEALER)
+        self._sub = context.socket(zmq.SUB)
+        for socket, endpoint in (
+            (self._push, endpoints.stream),
+            (self._dealer, endpoints.calls),
+            (self._sub, endpoints.events),
+        ):
+            socket.set_hwm(HIGH_WATER)
+            # Subscriptions count as messages sent, and past the mark they would be lost without a word.
+            if socket is self._sub:
+                socket.setsockopt(zmq.SNDHWM, 0)
+            socket.connect(endpoint)
+        self._answers = _Pump(self._dealer, self._take_answer)
+        self._events = _Pump(self._sub, self._take_event)
+        self.subscribe(topic)
+
+    def subscribe(self, topic: bytes) -> None:
+        """Hears the topic from its `Subscribed` event on."""
+        self._sub.setsockopt(zmq.SUBSCRIBE, topic)
+        self._events.look()
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Hears it no more."""
+        self._sub.setsockopt(zmq.UNSUBSCRIBE, topic)
+        self._events.look()
+
+    def tell(self, batch: Batch) -> bool:
+        """Sends what the sockets said; False if the hub is so far behind that it must be tried again later."""
+        try:
+            self._push.send(_encode(batch), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def call(self, call: Call) -> None:
+        """Sends a call; its answer comes to `on_answer`."""
+        self._dealer.send(_encode(call), zmq.NOBLOCK)
+        self._answers.look()
+
+    def _take_event(self, parts: list[bytes]) -> None:
+        data = parts[0]
+        self._on_event(data[:TOPIC_BYTES], _event(memoryview(data)[TOPIC_BYTES:]))
+
+    def _take_answer(self, parts: list[bytes]) -> None:
+        self._on_answer(_answer(parts[0]))
+
+    def close(self) -> None:
+        """Closes its sockets; what was not received is dropped."""
+        self._push.close(linger=0)
+        for pump in (self._answers, self._events):
+            pump.close()
