@@ -1,0 +1,72 @@
+"""Calls that REST makes: who may ask is settled here, what is done is RoomService's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from relayd.bus.messages import (
+    Answer,
+    Call,
+    CreateRoom,
+    EditRoom,
+    EndRoom,
+    Fault,
+    KickUser,
+    ListUsers,
+    ReadRoom,
+    RenewInvite,
+)
+from relayd.errors import RelayError
+from relayd.hub.service import RoomService
+from relayd.rooms.limits import PerAddress
+from relayd.rooms.room import Room
+from relayd.wire import ids
+from relayd.wire.rest import UserPage
+
+
+class Calls:
+    """Answers calls.
+
+    Args:
+        service: the rooms.
+    """
+
+    def __init__(self, service: RoomService) -> None:
+        self._service = service
+        self._creations = PerAddress(service.settings.limits.create_rate)
+        self._handlers: dict[type, Callable[[Any, float], Any]] = {
+            CreateRoom: self._create,
+            ReadRoom: lambda call, now: service.details(self._room_of(call), now),
+            EditRoom: lambda call, now: service.edit(self._owned(call), call.body, now),
+            EndRoom: lambda call, now: service.terminate(self._owned(call), "terminated"),
+            ListUsers: lambda call, now: UserPage(service.users(self._room_of(call), call.after)),
+            KickUser: lambda call, now: service.kick(self._owned(call), call.user, ban=call.ban, now=now),
+            RenewInvite: lambda call, now: service.renew_invite(self._owned(call), now),
+        }
+
+    def answer(self, call: Call, now: float) -> Answer:
+        """Does what is asked; an error is an answer, too."""
+        request = call.request
+        try:
+            result = self._handlers[type(request)](request, now)
+        except RelayError as error:
+            problems = [(problem.field, problem.detail) for problem in error.problems]
+            return Answer(call.number, b"", Fault(error.code, error.detail, error.retry_after_s, problems))
+        return Answer(call.number, msgspec.json.encode(result), None)
+
+    def _create(self, call: CreateRoom, now: float) -> Any:
+        self._creations.spend(call.address, now)
+        return self._service.create(call.body, now)
+
+    def _room_of(self, call: ReadRoom | ListUsers) -> Room:
+        room = self._service.find(call.room)
+        room.keys.is_owner(ids.parse_key(call.key))
+        return room
+
+    def _owned(self, call: EditRoom | EndRoom | KickUser | RenewInvite) -> Room:
+        room = self._service.find(call.room)
+        room.keys.require_owner(ids.parse_key(call.key))
+        return room

@@ -1,0 +1,303 @@
+"""RoomService: everything that can be done to a room, whoever asks for it.
+
+REST, the sockets' owner commands and the control API all come here; who may ask is settled before, at the door.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from relayd.bus.messages import Announced, Dropped, Ended, PresenceTold
+from relayd.errors import (
+    FieldProblem,
+    InvalidFields,
+    Kicked,
+    NameTaken,
+    NoPlaces,
+    NoSuchRoom,
+    Overloaded,
+    RelayError,
+    RoomClosed,
+)
+from relayd.fields import check
+from relayd.hub.outgoing import Outgoing, by_gateway
+from relayd.registry.registry import Registry
+from relayd.rooms.expiry import lifetime
+from relayd.rooms.member import Connection, Member
+from relayd.rooms.room import Graces, Room, RoomMeta, changed_meta
+from relayd.settings import Settings
+from relayd.wire import events, ids
+from relayd.wire.ids import RandomBytes, RoomId
+from relayd.wire.names import generated_name, normalise_name
+from relayd.wire.rest import Created, CreateRoom, Details, EditRoom, Invite, RoomSettings, User
+
+_NAMES_TRIED = 20  # generated ones; with 700,000 to draw from, twenty in a row are taken only at 600,000 rooms
+
+
+class RoomService:
+    """The living rooms and what can be done to them.
+
+    Args:
+        settings: limits and defaults; may be replaced by assignment.
+        registry: rooms' metadata.
+        outgoing: what gateways are told.
+        random_bytes: a cryptographic source of randomness.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, outgoing: Outgoing, random_bytes: RandomBytes) -> None:
+        self.settings = settings
+        self.rooms: dict[RoomId, Room] = {}
+        self.connections: dict[tuple[bytes, int], Connection] = {}  # by gateway and number
+        self._registry = registry
+        self._outgoing = outgoing
+        self._random = random_bytes
+        self._due: dict[RoomId, float] = {}  # what the registry has been told, to tell it changes only
+        self._presence_due: OrderedDict[RoomId, float] = OrderedDict()  # in that order: the delay is always the same
+
+    # Finding. ---------------------------------------------------------------------------------------------------
+
+    def find(self, reference: str) -> Room:
+        """The room with that id or name.
+
+        Raises:
+            NoSuchRoom: there is none.
+        """
+        room_id = ids.parse_room_id(reference) or self._registry.id_of(reference)
+        room = self.rooms.get(room_id) if room_id is not None else None
+        if room is None:
+            raise NoSuchRoom
+        return room
+
+    # Making, changing, ending. ----------------------------------------------------------------------------------
+
+    def create(self, body: CreateRoom, now: float) -> Created:
+        """Opens a room.
+
+        Raises:
+            InvalidFields, NameTaken, NoPlaces, Overloaded: nothing is made then.
+        """
+        limits = self.settings.limits
+        most = self.settings.rooms.max if body.max is None else self._checked_max(body.max)
+        life = lifetime(body.expiration_date, now, now)
+        name = normalise_name(body.name) if body.name is not None else self._free_name()
+        if limits.max_rooms and self._registry.rooms >= limits.max_rooms:
+            raise Overloaded("The server has as many rooms as it may", retry_after_s=60)
+        self._reserve(most)
+        owner_key, invite_key = ids.new_key(ids.OWNER, self._random), ids.new_key(ids.INVITE, self._random)
+        meta = RoomMeta(
+            room_id=ids.new_room_id(self._random),
+            name=name,
+            owner_id=ids.new_user_id(self._random),
+            owner_digest=ids.digest_of(owner_key),
+            invite_digest=ids.digest_of(invite_key),
+            max_users=most,
+            users_leave=life.users_leave,
+            created_at=life.created_at,
+            ends_at=life.ends_at,
+            locked=False,
+            settings=self._room_settings(self._default_settings(), body.settings),
+            epoch=self._random(8).hex(),
+        )
+        graces = Graces(self.settings.rooms.leave_grace, self.settings.rooms.join_grace)
+        room = Room(meta, graces, limits.max_connections_per_user)
+        self._registry.add(meta, room.due_at())
+        self.rooms[meta.room_id] = room
+        self._due[meta.room_id] = room.due_at()
+        details = room.details(now)
+        return Created(
+            name=details.name,
+            id=details.id,
+            expiration=details.expiration,
+            expiration_date=details.expiration_date,
+            owner_id=meta.owner_id,
+            owner_key=owner_key,
+            invite_key=invite_key,
+        )
+
+    def details(self, room: Room, now: float) -> Details:
+        """The room as everyone inside may see it."""
+        return room.details(now)
+
+    def edit(self, room: Room, body: EditRoom, now: float) -> Details:
+        """Changes a room, and tells everyone inside.
+
+        Raises:
+            InvalidFields, NameTaken, NoPlaces: nothing is changed then.
+        """
+        changes: dict[str, Any] = {}
+        if body.name is not msgspec.UNSET:
+            changes["name"] = normalise_name(body.name)
+        if body.max is not msgspec.UNSET:
+            changes["max_users"] = self._checked_max(body.max)
+        if body.expiration_date is not msgspec.UNSET:
+            life = lifetime(body.expiration_date, room.meta.created_at, now)
+            changes |= {"ends_at": life.ends_at, "users_leave": life.users_leave}
+        if body.locked is not msgspec.UNSET:
+            changes["locked"] = body.locked
+        if body.settings is not msgspec.UNSET:
+            changes["settings"] = self._room_settings(room.meta.settings, body.settings)
+        self._reserve(changes.get("max_users", room.meta.max_users) - room.meta.max_users)
+        self._replace_meta(room, changed_meta(room.meta, **changes), now)
+        details = room.details(now)
+        self.announce(room, events.RoomEvent("updated", room=details))
+        return details
+
+    def renew_invite(self, room: Room, now: float) -> Invite:
+        """A fresh invite key; the old one lets nobody in any more."""
+        key = ids.new_key(ids.INVITE, self._random)
+        self._replace_meta(room, changed_meta(room.meta, invite_digest=ids.digest_of(key)), now)
+        return Invite(key)
+
+    def terminate(self, room: Room, reason: str) -> None:
+        """Ends the room: everyone inside is told why and disconnected, and nothing is left of it."""
+        room_id = room.meta.room_id
+        frame = events.encode(events.RoomEvent("closed", reason=reason))
+        self._outgoing.to_room(room_id, Ended(frame, RoomClosed.close, RoomClosed.code))
+        self._registry.remove(room_id)
+        del self.rooms[room_id], self._due[room_id]
+        self._presence_due.pop(room_id, None)
+        for member in room.members.values():
+            for connection in member.connections:
+                self.forget(connection)
+
+    def _replace_meta(self, room: Room, meta: RoomMeta, now: float) -> None:
+        self._registry.change(meta, room.due_at())
+        room.change(meta, now)
+        self.reschedule(room)
+
+    def _reserve(self, more: int) -> None:
+        limit = self.settings.limits.max_places
+        if limit and more > 0 and self._registry.places + more > limit:
+            raise NoPlaces(retry_after_s=60)
+
+    def _checked_max(self, most: int) -> int:
+        limit = self.settings.limits.max_members
+        if limit and most > limit:
+            raise _wrong("max", f"is more than this server's limit of {limit}")
+        return most
+
+    def _default_settings(self) -> RoomSettings:
+        rooms = self.settings.rooms
+        return RoomSettings(rooms.files, rooms.max_file, rooms.resume, rooms.idle_timeout)
+
+    def _room_settings(self, before: RoomSettings, given: dict[str, Any]) -> RoomSettings:
+        try:
+            wanted = check(RoomSettings, msgspec.to_builtins(before) | given)
+        except InvalidFields as wrong:
+            problems = tuple(FieldProblem(f"settings.{name}", detail) for name, detail in wrong.problems)
+            raise InvalidFields(f"settings.{wrong.detail}", problems=problems) from None
+        if wanted.max_file > self.settings.rooms.max_file:
+            raise _wrong("settings.max_file", f"is more than this server's limit of {self.settings.rooms.max_file}")
+        return wanted
+
+    def _free_name(self) -> str:
+        for _ in range(_NAMES_TRIED):
+            name = generated_name(self._random)
+            if self._registry.id_of(name) is None:
+                return name
+        raise NameTaken("No free name was found; give one")
+
+    # People. ----------------------------------------------------------------------------------------------------
+
+    def users(self, room: Room, after: str) -> list[User]:
+        """A page of users."""
+        return room.users(after)
+
+    def kick(self, room: Room, user_id: str, *, ban: bool, now: float) -> None:
+        """Puts a user out.
+
+        Raises:
+            NoSuchUser, InvalidFields: nobody is put out.
+        """
+        connections = room.kick(room.member(user_id), ban=ban, now=now)
+        self.drop(connections, Kicked())
+        self.presence_changed(room, now)
+
+    def mute(self, room: Room, user_id: str, *, muted: bool, now: float) -> None:
+        """Takes or gives back a user's word.
+
+        Raises:
+            NoSuchUser: nobody here has that id.
+        """
+        room.set_muted(room.member(user_id), muted=muted)
+        self.presence_changed(room, now)
+
+    def remove(self, room: Room, member: Member, error: RelayError, now: float) -> None:
+        """The user goes, with all connections, which are closed for that reason."""
+        self.drop(room.leave(member, now), error)
+        self.presence_changed(room, now)
+
+    def drop(self, connections: list[Connection], error: RelayError) -> None:
+        """Closes connections that their room has let go of already."""
+        for gateway, group in by_gateway(connections).items():
+            numbers = [connection.number for connection in group]
+            self._outgoing.to_gateway(
+                group[0].room.meta.room_id, gateway, Dropped(numbers, error.close, error.code, error.detail)
+            )
+            for connection in group:
+                self.forget(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """That socket says nothing here any more."""
+        self.connections.pop((connection.gateway, connection.number), None)
+
+    def announce(self, room: Room, event: events.Event) -> None:
+        """Everyone in the room is told something about it."""
+        self._outgoing.to_room(room.meta.room_id, Announced(events.encode(event)))
+
+    def presence_changed(self, room: Room, now: float) -> None:
+        """Somebody came, went or changed: told to the others soon, and perhaps it changes when the room ends."""
+        if room.presence and room.meta.room_id not in self._presence_due:
+            self._presence_due[room.meta.room_id] = now + self.settings.timing.presence_interval
+        self.reschedule(room)
+
+    # Time. ------------------------------------------------------------------------------------------------------
+
+    def reschedule(self, room: Room) -> None:
+        """The registry is told when something next happens to the room, if that has changed."""
+        due_at, room_id = room.due_at(), room.meta.room_id
+        if self._due.get(room_id) != due_at:
+            self._due[room_id] = due_at
+            self._registry.set_due(room_id, due_at)
+
+    def next_due(self) -> float | None:
+        """When `advance` has something to do next; None if there is no room."""
+        due = self._registry.next_due()
+        if due is None:
+            return None
+        return min(due, next(iter(self._presence_due.values()), due))
+
+    def advance(self, now: float) -> None:
+        """Lets everything happen that is due: presence told, users gone, warnings, ends."""
+        for room_id in self._registry.due(now):
+            self._advance_room(self.rooms[room_id], now)
+        while self._presence_due and next(iter(self._presence_due.values())) <= now:
+            room_id, _ = self._presence_due.popitem(last=False)
+            self._tell_presence(self.rooms[room_id])
+
+    def _advance_room(self, room: Room, now: float) -> None:
+        due = room.advance(now)
+        if due.over:
+            self.terminate(room, due.over)
+            return
+        if due.warning_s is not None:
+            self.announce(room, events.RoomEvent("expiring", in_=due.warning_s))
+        self.presence_changed(room, now)
+
+    def _tell_presence(self, room: Room) -> None:
+        changes = room.presence.take()
+        encoded = {user_id: room.entry(room.members[user_id]) for user_id in (*changes.joined, *changes.changed)}
+        event = PresenceTold(
+            joined=[(user_id, encoded[user_id]) for user_id in changes.joined],
+            left=events.encode(changes.left),
+            changed=b"[%b]" % b",".join(encoded[user_id] for user_id in changes.changed),
+            users=len(room.members),
+        )
+        self._outgoing.to_room(room.meta.room_id, event)
+
+
+def _wrong(field: str, reason: str) -> InvalidFields:
+    return InvalidFields(f"{field}: {reason}", problems=(FieldProblem(field, reason),))

@@ -1,0 +1,264 @@
+"""What clients say on their sockets, as the gateways pass it on: one handler for each kind of item.
+
+A mistake is told to the socket that made it, as an `error` frame or, before it is in a room, a close code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from relayd.bus.messages import (
+    Attached,
+    Batch,
+    Dropped,
+    Gone,
+    Join,
+    Leave,
+    OwnersWork,
+    Say,
+    SetProfile,
+    Signal,
+    Signalled,
+    Silent,
+)
+from relayd.errors import (
+    Idle,
+    Left,
+    Muted,
+    NoSuchRoom,
+    OwnerOnly,
+    RateLimited,
+    RelayError,
+    TooManyConnections,
+)
+from relayd.hub.outgoing import Outgoing
+from relayd.hub.service import RoomService
+from relayd.rooms.limits import PerAddress, room_allowance, user_allowance
+from relayd.rooms.member import Connection
+from relayd.rooms.room import Admission, Room, Ticket
+from relayd.wire import commands, events, ids
+from relayd.wire.ids import RandomBytes
+from relayd.wire.rest import EditRoom
+
+MAX_USERS_LISTED = 200  # in a `joined` frame; REST pages the rest
+
+
+class Talk:
+    """Hears batches and acts on them.
+
+    Args:
+        service: the rooms.
+        outgoing: what is said to gateways; the caller flushes it after each batch.
+        random_bytes: for session keys and user ids.
+    """
+
+    def __init__(self, service: RoomService, outgoing: Outgoing, random_bytes: RandomBytes) -> None:
+        self._service = service
+        self._outgoing = outgoing
+        self._random = random_bytes
+        self._address_salt = random_bytes(16)  # addresses are kept as digests, and no longer than the process
+        self._joins = PerAddress(service.settings.limits.join_rate)
+        self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
+            Say: self._say,
+            Signal: self._signal,
+            SetProfile: self._set_profile,
+            OwnersWork: self._owners_work,
+            Leave: self._leave,
+            Gone: self._gone,
+            Silent: self._silent,
+        }
+        self._owners_commands: dict[type, Callable[[Room, Any, float], object]] = {
+            commands.Kick: lambda room, c, now: service.kick(room, c.user, ban=c.ban, now=now),
+            commands.Mute: lambda room, c, now: service.mute(room, c.user, muted=True, now=now),
+            commands.Unmute: lambda room, c, now: service.mute(room, c.user, muted=False, now=now),
+            commands.Edit: lambda room, c, now: service.edit(room, _edit_of(c), now),
+            commands.Close: lambda room, c, now: service.terminate(room, "terminated"),
+        }
+
+    def hear(self, batch: Batch, now: float) -> None:
+        """Acts on everything a gateway's sockets said in one turn."""
+        connections, handlers = self._service.connections, self._handlers
+        for item in batch.items:
+            if type(item) is Join:
+                self._join(batch.gateway, item, now)
+                continue
+            connection = connections.get((batch.gateway, item.number))
+            # None: its room has let go of it, and the gateway will hear of that in a moment.
+            if connection is not None:
+                handlers[type(item)](connection, item, now)
+
+    # Coming in. -------------------------------------------------------------------------------------------------
+
+    def _join(self, gateway: bytes, item: Join, now: float) -> None:
+        try:
+            self._joins.spend(item.address, now)
+            room = self._service.rooms.get(ids.RoomId(item.room_id))
+            if room is None:
+                raise NoSuchRoom
+            session = ids.parse_key(item.session)
+            address = hashlib.blake2b(item.address.encode(), key=self._address_salt, digest_size=16).digest()
+            ticket = Ticket(
+                ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, address
+            )
+            user_id, _ = room.identify(ticket, lambda: ids.new_user_id(self._random))
+            admission = room.admit(user_id, ticket, item.profile, gateway, item.number, now)
+        except RelayError as error:
+            self._service_closed(gateway, item, error)
+            return
+        self._service.connections[gateway, item.number] = admission.connection
+        if admission.evicted is not None:
+            self._service.drop([admission.evicted], TooManyConnections())
+        key = item.session if admission.by_session else self._new_session(room, admission)
+        joined = self._joined(room, admission, key, item, now)
+        attached = Attached(item.number, user_id, room.seq, [events.encode(joined)])
+        self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
+        self._service.presence_changed(room, now)
+
+    def _service_closed(self, gateway: bytes, item: Join, error: RelayError) -> None:
+        dropped = Dropped([item.number], error.close, error.code, error.detail)
+        self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, dropped)
+
+    def _new_session(self, room: Room, admission: Admission) -> str:
+        key = ids.new_key(ids.SESSION, self._random)
+        room.add_session(admission.member, ids.digest_of(key))
+        return key
+
+    def _joined(self, room: Room, admission: Admission, session: str, item: Join, now: float) -> events.Joined:
+        member = admission.member
+        return events.Joined(
+            you=events.You(member.user_id, session, "owner" if member.is_owner else "member"),
+            room=room.details(now),
+            users=[msgspec.Raw(entry) for entry in room.entries(MAX_USERS_LISTED)],
+            epoch=room.meta.epoch,
+            seq=room.seq,
+            recovered=False,
+            missed=max(0, room.seq - item.since_seq) if item.since_epoch == room.meta.epoch else 0,
+        )
+
+    # Speaking. --------------------------------------------------------------------------------------------------
+
+    def _say(self, connection: Connection, item: Say, now: float) -> None:
+        room, member = connection.room, connection.member
+        connection.active_at = now
+        size = len(item.body)
+        try:
+            self._check_rate(connection, size, now, signal=False)
+            before = member.said(item.id, now)
+            if before is not None:
+                place = {"after": before.seq} if before.direct else {"seq": before.seq}
+                self._reply(connection, events.Ok(id=item.id, **place))
+                return
+            receiver = room.member(item.to) if item.to is not None else None
+        except RelayError as error:
+            self._refuse(connection, error, item.id)
+            return
+        said = room.say(member, item.id, size, direct=receiver is not None, now=now)
+        at_ms = int(now * 1000)
+        if receiver is None:
+            frame = events.message(said.seq, at_ms, member.user_id, item.id, item.body)
+            self._outgoing.say(room.meta.room_id, said.seq, frame)
+        else:
+            frame = events.direct_message(said.seq, at_ms, member.user_id, receiver.user_id, item.id, item.body)
+            both = receiver.connections if receiver is member else receiver.connections + member.connections
+            self._outgoing.to_connections(both, frame)
+
+    def _signal(self, connection: Connection, item: Signal, now: float) -> None:
+        room, member = connection.room, connection.member
+        connection.active_at = now
+        try:
+            self._check_rate(connection, len(item.data), now, signal=True)
+            receiver = room.member(item.to) if item.to is not None else None
+        except RelayError as error:
+            self._refuse(connection, error, None)
+            return
+        data = msgspec.Raw(item.data)
+        if receiver is None:
+            frame = events.encode(events.SignalEvent(member.user_id, item.kind, data))
+            self._outgoing.to_room(room.meta.room_id, Signalled(frame, connection.gateway, connection.number))
+        else:
+            frame = events.encode(events.SignalEvent(member.user_id, item.kind, data, receiver.user_id))
+            self._outgoing.to_connections(receiver.connections, frame, droppable=True)
+
+    def _check_rate(self, connection: Connection, size: int, now: float, *, signal: bool) -> None:
+        room, member = connection.room, connection.member
+        if member.muted:
+            raise Muted
+        rate = self._service.settings.limits.rate
+        if member.allowance is None:
+            member.allowance = user_allowance(rate, now)
+        if room.allowance is None:
+            room.allowance = room_allowance(rate, now)
+        both = (member.allowance, room.allowance)
+        wait_s = max(one.signal_wait_s(size, now) if signal else one.message_wait_s(size, now) for one in both)
+        if wait_s > 0:
+            raise RateLimited(retry_after_s=wait_s)
+        for one in both:
+            (one.spend_signal if signal else one.spend_message)(size, now)
+
+    def _set_profile(self, connection: Connection, item: SetProfile, now: float) -> None:
+        connection.active_at = now
+        try:
+            self._check_rate(connection, len(item.profile), now, signal=True)
+        except RelayError as error:
+            self._refuse(connection, error, item.id)
+            return
+        connection.room.set_profile(connection.member, item.profile)
+        self._service.presence_changed(connection.room, now)
+        if item.id is not None:
+            self._reply(connection, events.Ok(id=item.id))
+
+    def _owners_work(self, connection: Connection, item: OwnersWork, now: float) -> None:
+        connection.active_at = now
+        command = item.command
+        try:
+            if not connection.member.is_owner:
+                raise OwnerOnly
+            # The answer goes first where the work takes the connection away.
+            if isinstance(command, commands.Close):
+                self._reply(connection, events.Ok(id=command.id))
+            self._owners_commands[type(command)](connection.room, command, now)
+        except RelayError as error:
+            self._refuse(connection, error, command.id)
+            return
+        if not isinstance(command, commands.Close):
+            self._reply(connection, events.Ok(id=command.id))
+
+    # Going out. -------------------------------------------------------------------------------------------------
+
+    def _leave(self, connection: Connection, item: Leave, now: float) -> None:
+        self._service.remove(connection.room, connection.member, Left(), now)
+
+    def _gone(self, connection: Connection, item: Gone, now: float) -> None:
+        self._service.forget(connection)
+        connection.room.disconnect(connection, now)
+        self._service.presence_changed(connection.room, now)
+
+    def _silent(self, connection: Connection, item: Silent, now: float) -> None:
+        """An extra connection that is silent for too long is closed; a user's only one is not."""
+        room, member = connection.room, connection.member
+        limit = room.meta.settings.idle_timeout
+        if limit and item.seconds >= limit and len(member.connections) > 1:
+            room.disconnect(connection, now)
+            self._service.drop([connection], Idle())
+
+    # Answering. -------------------------------------------------------------------------------------------------
+
+    def _reply(self, connection: Connection, event: events.Event) -> None:
+        self._outgoing.to_connections([connection], events.encode(event))
+
+    def _refuse(self, connection: Connection, error: RelayError, message_id: str | None) -> None:
+        self._reply(connection, error_event(error, message_id))
+
+
+def error_event(error: RelayError, message_id: str | None) -> events.Error:
+    """An error as a frame."""
+    retry_after_ms = None if error.retry_after_s is None else int(error.retry_after_s * 1000) + 1
+    return events.Error(error.code, error.detail, message_id, retry_after_ms)
+
+
+def _edit_of(frame: commands.Edit) -> EditRoom:
+    return EditRoom(frame.name, frame.max, frame.expiration_date, frame.locked, frame.settings)
