@@ -1,0 +1,248 @@
+"""Fan-out: what the hub says on a room's topic, to every socket in that room.
+
+A frame's header is put before its bytes once; then the same bytes are written to every member's transport, which
+sends what a turn of the loop has brought with one system call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from relayd.bus.messages import (
+    Announced,
+    Attached,
+    Dropped,
+    Ended,
+    Event,
+    PresenceTold,
+    Said,
+    Sent,
+    Signalled,
+    Subscribed,
+)
+from relayd.errors import Restarting
+from relayd.wire.frames import Opcode, encode_frame
+from relayd.wire.ids import RoomId, room_id_text
+
+if TYPE_CHECKING:
+    from relayd.gateway.socket import RelaySocket
+
+log = logging.getLogger("relayd.gateway")
+
+Write = Callable[[bytes], None]
+
+
+class Channel:
+    """One room as this gateway sees it."""
+
+    __slots__ = ("joining", "last_seq", "room_id", "slow", "sockets", "subscribed", "writers")
+
+    def __init__(self, room_id: RoomId) -> None:
+        self.room_id = room_id
+        self.subscribed = False
+        self.joining: dict[RelaySocket, None] = {}  # waiting for the topic, or for the hub's word
+        self.sockets: dict[RelaySocket, None] = {}  # those in the room
+        self.writers: dict[RelaySocket, Write] = {}  # of those that keep up: written to without a look
+        self.slow: dict[RelaySocket, None] = {}  # the others
+        self.last_seq: int | None = None  # of the last message heard, once there is somebody to hear
+
+    @property
+    def unused(self) -> bool:
+        """Whether nobody here needs the topic."""
+        return not self.sockets and not self.joining
+
+    def write(self, data: bytes, *, droppable: bool = False) -> None:
+        """Frames for everyone."""
+        for write in self.writers.values():
+            write(data)
+        for socket in list(self.slow):
+            socket.offer(data, droppable=droppable)
+
+
+class Fanout:
+    """The rooms that have sockets here.
+
+    Args:
+        subscribe, unsubscribe: of the bus.
+    """
+
+    def __init__(self, subscribe: Callable[[bytes], None], unsubscribe: Callable[[bytes], None]) -> None:
+        self._subscribe = subscribe
+        self._unsubscribe = unsubscribe
+        self.channels: dict[RoomId, Channel] = {}
+        self.sockets: dict[int, RelaySocket] = {}  # all of this gateway, by number
+        self.emptied = asyncio.Event()  # set while there are none
+        self.emptied.set()
+        self._handlers: dict[type, Callable[[RoomId, Any], None]] = {
+            Subscribed: self._on_subscribed,
+            Said: self._on_said,
+            Signalled: self._on_signalled,
+            Announced: self._on_announced,
+            PresenceTold: self._on_presence,
+            Ended: self._on_ended,
+            Attached: self._on_attached,
+            Sent: self._on_sent,
+            Dropped: self._on_dropped,
+        }
+
+    def deliver(self, topic: bytes, event: Event) -> None:
+        """What the bus brings."""
+        self._handlers[type(event)](RoomId(topic), event)
+
+    def add(self, socket: RelaySocket) -> None:
+        """The gateway has one more socket."""
+        self.sockets[socket.number] = socket
+        self.emptied.clear()
+
+    def remove(self, socket: RelaySocket) -> None:
+        """The socket is gone."""
+        self.sockets.pop(socket.number, None)
+        if not self.sockets:
+            self.emptied.set()
+
+    def enter(self, socket: RelaySocket) -> None:
+        """The socket wants into its room: `socket.on_subscribed` is called when the topic is heard."""
+        channel = self.channels.get(socket.room_id)
+        if channel is None:
+            channel = self.channels[socket.room_id] = Channel(socket.room_id)
+            self._subscribe(socket.room_id)
+        channel.joining[socket] = None
+        if channel.subscribed:
+            socket.on_subscribed()
+
+    def exit(self, socket: RelaySocket) -> None:
+        """The socket is in no room any more, and hears nothing from now on."""
+        channel = self.channels.get(socket.room_id)
+        if channel is None:
+            return
+        for group in (channel.joining, channel.sockets, channel.writers, channel.slow):
+            group.pop(socket, None)
+        if channel.unused:
+            del self.channels[socket.room_id]
+            self._unsubscribe(socket.room_id)
+
+    def slow_down(self, socket: RelaySocket) -> None:
+        """The socket does not keep up: from now on it is looked at before each write."""
+        channel = self.channels.get(socket.room_id)
+        if channel is not None and channel.writers.pop(socket, None) is not None:
+            channel.slow[socket] = None
+
+    def speed_up(self, socket: RelaySocket) -> None:
+        """The socket has caught up."""
+        channel = self.channels.get(socket.room_id)
+        if channel is not None and socket in channel.slow:
+            del channel.slow[socket]
+            channel.writers[socket] = socket.write
+
+    # What the room's topic brings. ------------------------------------------------------------------------------
+
+    def _on_subscribed(self, topic: RoomId, event: Subscribed) -> None:
+        channel = self.channels.get(topic)
+        # A second marker comes when another gateway subscribes.
+        if channel is not None and not channel.subscribed:
+            channel.subscribed = True
+            for socket in list(channel.joining):
+                socket.on_subscribed()
+
+    def _on_said(self, topic: RoomId, event: Said) -> None:
+        channel = self.channels.get(topic)
+        if channel is None or channel.last_seq is None:
+            return
+        if event.first_seq != channel.last_seq + 1:
+            self._on_gap(channel, event)
+            return
+        channel.last_seq += len(event.frames)
+        if len(event.frames) == 1:
+            channel.write(encode_frame(Opcode.TEXT, event.frames[0]))
+        else:
+            channel.write(b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames]))
+
+    def _on_gap(self, channel: Channel, event: Said) -> None:
+        """The bus lost something: everyone comes back and is told what is missing, rather than miss it."""
+        log.warning(
+            "bus gap room=%s missing=%d", room_id_text(channel.room_id), event.first_seq - (channel.last_seq or 0) - 1
+        )
+        for socket in list(channel.sockets):
+            socket.close(Restarting.close, Restarting.code)
+
+    def _on_signalled(self, topic: RoomId, event: Signalled) -> None:
+        channel = self.channels.get(topic)
+        if channel is None:
+            return
+        data, speaker = encode_frame(Opcode.TEXT, event.frame), self.sockets.get(event.number)
+        if speaker is None or speaker not in channel.writers or not speaker.is_of(event.gateway):
+            channel.write(data, droppable=True)
+            return
+        for socket, write in channel.writers.items():
+            if socket is not speaker:
+                write(data)
+        for socket in list(channel.slow):
+            socket.offer(data, droppable=True)
+
+    def _on_announced(self, topic: RoomId, event: Announced) -> None:
+        channel = self.channels.get(topic)
+        if channel is not None:
+            channel.write(encode_frame(Opcode.TEXT, event.frame))
+
+    def _on_presence(self, topic: RoomId, event: PresenceTold) -> None:
+        channel = self.channels.get(topic)
+        if channel is None:
+            return
+        everything = _presence_frame(event, None)
+        joined = {user_id for user_id, _ in event.joined}
+        for socket in list(channel.sockets):
+            own = socket.user_id in joined
+            if not own:
+                socket.offer(everything)
+            elif len(event.joined) > 1 or event.left != b"[]" or event.changed != b"[]":
+                socket.offer(_presence_frame(event, socket.user_id))
+
+    def _on_ended(self, topic: RoomId, event: Ended) -> None:
+        channel = self.channels.get(topic)
+        if channel is None:
+            return
+        data = encode_frame(Opcode.TEXT, event.frame)
+        for socket in list(channel.sockets):
+            socket.offer(data)
+            socket.close(event.code, event.reason)
+
+    # What this gateway's own topic brings. ----------------------------------------------------------------------
+
+    def _on_attached(self, topic: RoomId, event: Attached) -> None:
+        socket = self.sockets.get(event.number)
+        channel = self.channels.get(socket.room_id) if socket is not None else None
+        if socket is None or channel is None or socket not in channel.joining:
+            return  # lost in the meantime; the hub is told so
+        if not channel.sockets:
+            channel.last_seq = event.seq
+        del channel.joining[socket]
+        channel.sockets[socket] = None
+        channel.writers[socket] = socket.write
+        socket.on_attached(event.user_id, b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames]))
+
+    def _on_sent(self, topic: RoomId, event: Sent) -> None:
+        data = encode_frame(Opcode.TEXT, event.frame)
+        for number in event.numbers:
+            socket = self.sockets.get(number)
+            if socket is not None:
+                socket.offer(data, droppable=event.droppable)
+
+    def _on_dropped(self, topic: RoomId, event: Dropped) -> None:
+        for number in event.numbers:
+            socket = self.sockets.get(number)
+            if socket is not None:
+                socket.close(event.code, event.reason)
+
+
+def _presence_frame(event: PresenceTold, without: str | None) -> bytes:
+    joined = b",".join([entry for user_id, entry in event.joined if user_id != without])
+    payload = b'{"type":"presence","joined":[%b],"left":%b,"changed":%b,"users":%d}' % (
+        joined,
+        event.left,
+        event.changed,
+        event.users,
+    )
+    return encode_frame(Opcode.TEXT, payload)

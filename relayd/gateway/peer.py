@@ -1,0 +1,108 @@
+"""Who is asking: the client's address and the server's own name, as far as headers may be believed."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from tornado.httputil import HTTPServerRequest
+
+from relayd.errors import WrongHost, WrongOrigin
+from relayd.settings import Settings
+
+UNIX = "unix:"
+
+# Top-level names that nobody can register (RFC 2606, 6761, 6762, 8375; "internal" is reserved by ICANN), so no
+# attacker's DNS can point them here.
+_LOCAL_TOPS = frozenset({"localhost", "test", "example", "invalid", "local", "internal", "home.arpa"})
+
+
+class Peers:
+    """What the settings say about proxies, hosts and origins, held against requests."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._trusts_unix = UNIX in settings.trusted_proxies
+        self._trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies if text != UNIX]
+        self._public = urlsplit(settings.public_url) if settings.public_url else None
+        self._hosts = {host.lower() for host in settings.allowed_hosts}
+        self._origins = set(settings.allowed_origins)
+        if self._public is not None and self._public.hostname:
+            self._hosts.add(self._public.hostname)
+            self._origins.add(f"{self._public.scheme}://{self._public.netloc}")
+
+    def address(self, request: HTTPServerRequest) -> str:
+        """The client's address: the peer's, or what a trusted proxy says it is. A Unix peer is `unix:`."""
+        peer = _peer(request)
+        if not self._is_trusted(peer):
+            return peer
+        # From the right, as each proxy appends: the first that is no proxy of ours is the client.
+        for text in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+            hop = text.strip()
+            if not _is_address(hop):
+                return peer
+            if not self._is_trusted(hop):
+                return hop
+        return peer
+
+    def base_url(self, request: HTTPServerRequest) -> tuple[str, str]:
+        """Scheme and host of this server as the client sees it.
+
+        Raises:
+            WrongHost: not a name this server answers to.
+        """
+        scheme, host = request.protocol, request.host
+        if self._is_trusted(_peer(request)):
+            scheme = request.headers.get("X-Forwarded-Proto", scheme)
+            host = request.headers.get("X-Forwarded-Host", host)
+        self.check_host(host)
+        if self._public is not None:
+            return self._public.scheme, self._public.netloc
+        return "https" if scheme == "https" else "http", host
+
+    def check_host(self, host: str) -> None:
+        """Lets no foreign name pass: a page of that name, whose DNS points here, would be of our origin.
+
+        An address or a name that nobody can register cannot be used for that (DNS rebinding).
+
+        Raises:
+            WrongHost: saying what to set.
+        """
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        name = name.rstrip(".")
+        local = "." not in name or any(name == top or name.endswith(f".{top}") for top in _LOCAL_TOPS)
+        if not name or not (name in self._hosts or _is_address(name) or local):
+            raise WrongHost("This server does not answer to that host name; set public_url or allowed_hosts")
+
+    def check_origin(self, request: HTTPServerRequest, base_url: tuple[str, str]) -> None:
+        """Browsers say which page wants to connect; only our own may, and those that are allowed.
+
+        Raises:
+            WrongOrigin: saying what to set.
+        """
+        origin = request.headers.get("Origin")
+        if origin is None or "*" in self._origins or origin in self._origins:
+            return
+        if urlsplit(origin).netloc.lower() not in (request.host.lower(), base_url[1].lower()):
+            raise WrongOrigin("Pages of that origin may not connect here; see allowed_origins")
+
+    def _is_trusted(self, address: str) -> bool:
+        if address == UNIX:
+            return self._trusts_unix
+        return bool(self._trusted) and any(ipaddress.ip_address(address) in network for network in self._trusted)
+
+
+def _peer(request: HTTPServerRequest) -> str:
+    ip = request.remote_ip or ""
+    # Tornado says 0.0.0.0 for a peer on a Unix socket, which no TCP peer can have.
+    return UNIX if ip == "0.0.0.0" or not _is_address(ip) else ip  # noqa: S104 - compared, not bound
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

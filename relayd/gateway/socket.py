@@ -1,0 +1,407 @@
+"""RelaySocket: one client's WebSocket, from its first byte after the handshake to its last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import IntEnum
+from random import Random
+from typing import Any, ClassVar, NamedTuple, cast
+
+import msgspec
+
+from relayd.bus.messages import Gone, Item, Leave, OwnersWork, Say, SetProfile, Signal, Silent
+from relayd.bus.messages import Join as JoinItem
+from relayd.errors import (
+    JoinTimeout,
+    ProtocolViolation,
+    RateLimited,
+    RelayError,
+    SlowConsumer,
+)
+from relayd.gateway.fanout import Fanout
+from relayd.gateway.publisher import Publisher
+from relayd.gateway.wheel import Wheel
+from relayd.rooms.limits import Allowance, user_allowance
+from relayd.settings import Settings
+from relayd.wire import commands, events
+from relayd.wire.commands import MAX_PROFILE_BYTES, MAX_SIGNAL_BYTES, check_depth, check_object
+from relayd.wire.frames import FrameReader, Message, Opcode, Unmask, encode_close, encode_frame, parse_close
+from relayd.wire.ids import RoomId
+
+STUCK_S = 10.0  # a reader that takes nothing for so long is gone or hostile
+RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reader: caught up, and behind
+PAUSE_S = 1.0  # at least so long a client that says too much is not read from
+MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
+FORGIVEN_S = 10.0
+
+_Handler = Callable[["RelaySocket", Any], None]
+
+
+class State(IntEnum):
+    """What is expected of the client next."""
+
+    OPEN = 0  # a join frame
+    JOINING = 1  # patience
+    JOINED = 2  # anything
+    CLOSING = 3  # its close frame
+    CLOSED = 4
+
+
+class Station(NamedTuple):
+    """What all sockets of a gateway share."""
+
+    topic: bytes
+    settings: Settings
+    fanout: Fanout
+    publisher: Publisher
+    wheel: Wheel
+    unmask: Unmask
+    random: Random  # for ping times only
+
+
+class RelaySocket(asyncio.Protocol):
+    """A client's WebSocket.
+
+    Args:
+        station: what it shares with the others.
+        number: this gateway's own for it.
+        room_id: of the path.
+        address: the client's.
+        early: bytes that came with the handshake request.
+    """
+
+    __slots__ = (
+        "_address",
+        "_allowance",
+        "_early",
+        "_heard",
+        "_held",
+        "_joining",
+        "_reader",
+        "_spoke_at",
+        "_state",
+        "_station",
+        "_strikes",
+        "_struck_at",
+        "_stuck_since",
+        "_transport",
+        "due_tick",
+        "number",
+        "on_lost",
+        "room_id",
+        "user_id",
+        "write",
+    )
+
+    def __init__(self, station: Station, number: int, room_id: RoomId, address: str, early: bytes) -> None:
+        self.number = number
+        self.room_id = room_id
+        self.user_id = ""
+        self.due_tick = 0
+        self.on_lost: Callable[[], None] | None = None
+        self.write: Callable[[bytes], None]
+        self._station = station
+        self._address = address
+        self._early = early
+        self._state = State.OPEN
+        self._reader = FrameReader(station.settings.limits.max_message, station.unmask)
+        self._transport: asyncio.Transport
+        self._allowance: Allowance | None = None
+        self._heard = True  # anything at all since the last ping
+        self._spoke_at = station.wheel.now
+        self._held: list[Message] | None = None  # read, but not to be acted on yet
+        self._joining: commands.Join | None = None  # the frame, until the room's topic is heard
+        self._strikes = 0
+        self._struck_at = 0.0
+        self._stuck_since: float | None = None  # the reader's queue is over SLOW_BYTES since then
+
+    def is_of(self, topic: bytes) -> bool:
+        """Whether it belongs to the gateway of that topic."""
+        return self._station.topic == topic
+
+    # The transport's calls. -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake is done."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.write = self._transport.write
+        self._transport.set_write_buffer_limits(high=SLOW_BYTES, low=RESUME_WRITING_BYTES)
+        self._station.fanout.add(self)
+        self._station.wheel.set(self, self._station.settings.timing.join_timeout)
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        self._heard = True
+        if self._state is State.CLOSED:
+            return
+        messages = self._reader.receive_data(data)
+        if self._held is not None:
+            self._held += messages
+        elif messages:
+            self._act(messages)
+        failure = self._reader.failure
+        if failure is not None and self._held is None:
+            self.close(failure.code, failure.reason)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more, so it is gone: a WebSocket is closed as a whole."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._part()
+        self._state = State.CLOSED
+        self._station.wheel.cancel(self)
+        self._station.fanout.remove(self)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is written to."""
+        self._stuck_since = self._station.wheel.now
+        self._station.fanout.slow_down(self)
+        if self._state is State.JOINED:
+            self._station.wheel.set(self, STUCK_S)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._stuck_since = None
+        self._station.fanout.speed_up(self)
+        if self._state is State.JOINED:
+            self._schedule_ping()
+
+    # What the fan-out calls. ------------------------------------------------------------------------------------
+
+    def offer(self, data: bytes, *, droppable: bool = False) -> None:
+        """Frames for this client alone, or for one that is behind."""
+        if self._state >= State.CLOSING:
+            return
+        if self._stuck_since is not None:
+            if droppable:
+                return
+            waiting = self._transport.get_write_buffer_size()
+            if waiting + len(data) > self._station.settings.limits.max_outbox:
+                self.close(SlowConsumer.close, SlowConsumer.code)
+                return
+        self.write(data)
+
+    def on_subscribed(self) -> None:
+        """The room's topic is heard, so nothing can be missed after the hub has let this socket in."""
+        frame, self._joining = self._joining, None
+        if frame is None:  # asked twice; the hub has the first
+            return
+        profile = bytes(frame.profile) if isinstance(frame.profile, msgspec.Raw) else None
+        since = frame.since or commands.Since("", 0)
+        self._say(
+            JoinItem(
+                self.number,
+                self.room_id,
+                self._address,
+                frame.key,
+                frame.session,
+                frame.proof,
+                profile,
+                since.epoch,
+                since.seq,
+            )
+        )
+
+    def on_attached(self, user_id: str, data: bytes) -> None:
+        """The hub has let this socket in: `data` are the frames it starts with."""
+        self.user_id = user_id
+        self._state = State.JOINED
+        self.offer(data)
+        self._schedule_ping()
+        self._release()
+
+    def close(self, code: int, reason: str) -> None:
+        """Starts the closing handshake. What still comes is read and dropped, so that the code arrives."""
+        if self._state >= State.CLOSING:
+            return
+        self._part()
+        self._state = State.CLOSING
+        self.write(encode_close(code, reason))
+        if self._reader.failure is not None:
+            self._transport.write_eof()  # its answer would not be understood, so it need not wait for ours
+        self._station.wheel.set(self, self._station.settings.timing.close_timeout)
+        self._transport.resume_reading()
+
+    # The wheel's call. ------------------------------------------------------------------------------------------
+
+    def on_due(self) -> None:
+        """Time has passed: for joining, for closing, for a ping."""
+        if self._state in (State.OPEN, State.JOINING):
+            self.close(JoinTimeout.close, JoinTimeout.code)
+        elif self._state is State.CLOSING:
+            self._transport.abort()
+        elif self._stuck_since is not None and self._station.wheel.now - self._stuck_since >= STUCK_S * 0.9:
+            self.close(SlowConsumer.close, SlowConsumer.code)
+        elif not self._heard:
+            self._transport.abort()  # dead: not even an answer to the last ping
+        else:
+            self._heard = False
+            self.offer(encode_frame(Opcode.PING, b""))
+            silent_s = self._station.wheel.now - self._spoke_at
+            if self._state is State.JOINED and silent_s > self._station.settings.timing.ping_interval:
+                self._say(Silent(self.number, silent_s))
+            self._schedule_ping()
+
+    def _schedule_ping(self) -> None:
+        interval = self._station.settings.timing.ping_interval
+        # A fifth either way, so that thousands that came at once are not pinged at once.
+        self._station.wheel.set(self, interval * self._station.random.uniform(0.8, 1.2))
+
+    # Frames. ----------------------------------------------------------------------------------------------------
+
+    def _act(self, messages: list[Message]) -> None:
+        for index, message in enumerate(messages):
+            if self._state >= State.CLOSING:
+                if message.opcode == Opcode.CLOSE:
+                    self._transport.close()
+                continue
+            if message.opcode == Opcode.TEXT:
+                self._spoke_at = self._station.wheel.now
+                self._hear(message)
+            elif message.opcode == Opcode.PING:
+                self.offer(encode_frame(Opcode.PONG, message.payload))
+            elif message.opcode == Opcode.CLOSE:
+                self._answer_close(message.payload)
+            elif message.opcode == Opcode.BINARY:
+                self._refuse(ProtocolViolation("binary frames carry file data, and no file is under way"), None)
+            if self._held is not None:
+                self._held += messages[index + 1 :]
+                return
+
+    def _hear(self, message: Message) -> None:
+        command: commands.Command | None = None
+        try:
+            command = commands.decode(message.payload)
+            if self._state is State.OPEN:
+                self._join(command)
+            else:
+                self._HANDLERS[type(command)](self, command)
+        except RelayError as error:
+            self._refuse(error, getattr(command, "id", None))
+
+    def _join(self, command: commands.Command) -> None:
+        if not isinstance(command, commands.Join):
+            raise ProtocolViolation("the first frame must be a join")
+        if isinstance(command.profile, msgspec.Raw):
+            check_object(bytes(command.profile), MAX_PROFILE_BYTES, "profile")
+        self._state = State.JOINING
+        self._joining, self._held = command, []
+        self._transport.pause_reading()
+        self._station.fanout.enter(self)
+
+    def _say(self, item: Item) -> None:
+        self._station.publisher.add(item)
+
+    def _spend(self, size: int, *, signal: bool) -> None:
+        """Books a message or a signal of this connection; the hub does the same for user and room.
+
+        Raises:
+            RateLimited: with the time to wait. The client is not read from for a while.
+        """
+        now = self._station.wheel.now
+        if self._allowance is None:
+            self._allowance = user_allowance(self._station.settings.limits.rate, now)
+        one = self._allowance
+        wait_s = one.signal_wait_s(size, now) if signal else one.message_wait_s(size, now)
+        if wait_s > 0:
+            self._strike(now, wait_s)
+            raise RateLimited(retry_after_s=wait_s)
+        (one.spend_signal if signal else one.spend_message)(size, now)
+
+    def _strike(self, now: float, wait_s: float) -> None:
+        self._strikes = self._strikes + 1 if now - self._struck_at < FORGIVEN_S else 1
+        self._struck_at = now
+        if self._strikes > MAX_STRIKES:
+            self.close(RateLimited.close, RateLimited.code)
+        elif self._held is None:
+            self._held = []
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(max(wait_s, PAUSE_S), self._release)
+
+    def _release(self) -> None:
+        """Acts on what was held back, and reads on."""
+        held, self._held = self._held, None
+        if self._state >= State.CLOSING:
+            return
+        self._transport.resume_reading()
+        if held:
+            self._act(held)
+        if self._held is None and self._reader.failure is not None:
+            self.close(self._reader.failure.code, self._reader.failure.reason)
+
+    def _refuse(self, error: RelayError, message_id: str | None) -> None:
+        if self._state is State.OPEN:
+            self.close(ProtocolViolation.close, ProtocolViolation.code)
+            return
+        retry_after_ms = None if error.retry_after_s is None else int(error.retry_after_s * 1000) + 1
+        self._reply(events.Error(error.code, error.detail, message_id, retry_after_ms))
+
+    def _reply(self, event: events.Event) -> None:
+        self.offer(encode_frame(Opcode.TEXT, events.encode(event)))
+
+    def _answer_close(self, payload: bytes) -> None:
+        code, failure = parse_close(payload)
+        self.close(code, failure.reason if failure else "")
+        self._transport.close()
+
+    def _part(self) -> None:
+        """Out of the room, and the hub is told if it knows of this socket."""
+        if self._state in (State.JOINING, State.JOINED):
+            self._station.fanout.exit(self)
+            self._say(Gone(self.number))
+
+    # Commands. --------------------------------------------------------------------------------------------------
+
+    def _on_join(self, command: commands.Join) -> None:
+        raise ProtocolViolation("this connection has joined already")
+
+    def _on_message(self, command: commands.Message) -> None:
+        body = bytes(command.body)
+        check_depth(body)
+        self._spend(len(body), signal=False)
+        self._say(Say(self.number, command.id, body, command.to))
+
+    def _on_signal(self, command: commands.Signal) -> None:
+        data = bytes(command.data) if isinstance(command.data, msgspec.Raw) else b"null"
+        if len(data) > MAX_SIGNAL_BYTES:
+            raise ProtocolViolation(f"data has more than {MAX_SIGNAL_BYTES} bytes")
+        check_depth(data)
+        self._spend(len(data), signal=True)
+        self._say(Signal(self.number, command.kind, data, command.to))
+
+    def _on_profile(self, command: commands.Profile) -> None:
+        profile = bytes(command.profile)
+        check_object(profile, MAX_PROFILE_BYTES, "profile")
+        self._spend(len(profile), signal=True)
+        self._say(SetProfile(self.number, command.id, profile))
+
+    def _on_owners_work(self, command: Any) -> None:
+        self._say(OwnersWork(self.number, command))
+
+    def _on_leave(self, command: commands.Leave) -> None:
+        self._say(Leave(self.number))
+
+    def _on_ping(self, command: commands.Ping) -> None:
+        self._reply(events.Pong(command.id))
+
+    _HANDLERS: ClassVar[dict[type, _Handler]] = {
+        commands.Join: _on_join,
+        commands.Message: _on_message,
+        commands.Signal: _on_signal,
+        commands.Profile: _on_profile,
+        commands.Kick: _on_owners_work,
+        commands.Mute: _on_owners_work,
+        commands.Unmute: _on_owners_work,
+        commands.Edit: _on_owners_work,
+        commands.Close: _on_owners_work,
+        commands.Leave: _on_leave,
+        commands.Ping: _on_ping,
+    }

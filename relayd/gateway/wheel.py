@@ -1,0 +1,61 @@
+"""One timer for all sockets: thousands of handles on the loop would cost more memory than the sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+TICK_S = 0.1
+
+
+class Timed(Protocol):
+    """Something that wants to be woken. `due_tick` belongs to the wheel."""
+
+    due_tick: int
+
+    def on_due(self) -> None:
+        """Its time has come."""
+
+
+class Wheel:
+    """Wakes each entry once, at most one tick late.
+
+    An entry set anew moves; one place in a slot of its old time stays behind until then and is passed over.
+
+    Source: the hashed timing wheel of Varghese and Lauck (1987), unbounded, as a dict of slots.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._slots: dict[int, list[Timed]] = {}
+        self._handle = self._loop.call_later(TICK_S, self._turn)
+        self.tick = 0
+        self.now = self._started_at  # the loop's time at the last tick: cheap to read
+
+    def set(self, entry: Timed, delay_s: float) -> None:
+        """Wake `entry` after `delay_s` seconds, and not at the time set before."""
+        tick = self.tick + max(1, round(delay_s / TICK_S))
+        entry.due_tick = tick
+        self._slots.setdefault(tick, []).append(entry)
+
+    def cancel(self, entry: Timed) -> None:
+        """Do not wake it."""
+        entry.due_tick = 0
+
+    def close(self) -> None:
+        """Wakes nobody any more."""
+        self._handle.cancel()
+        self._slots.clear()
+
+    def _turn(self) -> None:
+        self.now = self._loop.time()
+        target = int((self.now - self._started_at) / TICK_S)
+        while self.tick < target:
+            self.tick += 1
+            for entry in self._slots.pop(self.tick, ()):
+                if entry.due_tick == self.tick:
+                    entry.due_tick = 0
+                    entry.on_due()
+        next_at = self._started_at + (self.tick + 1) * TICK_S
+        self._handle = self._loop.call_at(next_at, self._turn)
