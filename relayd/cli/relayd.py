@@ -1,0 +1,71 @@
+"""relayd: the daemon's command line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from relayd import __version__
+from relayd.errors import SettingsError
+from relayd.settings import Settings, default_control, load
+
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--listen",
+    "listen",
+    multiple=True,
+    metavar="PLACE",
+    help="HOST:PORT or unix:PATH; may be repeated. Default: 127.0.0.1:8080.",
+)
+@click.option("--control", metavar="PATH", help="Path of the control socket.")
+@click.option("--config", "file", metavar="FILE", help="TOML file with settings.")
+@click.option("--check-config", is_flag=True, help="Check the settings, say what is wrong, and end.")
+@click.version_option(__version__, message="relayd %(version)s")
+def main(listen: tuple[str, ...], control: str | None, file: str | None, *, check_config: bool) -> None:
+    """Serve throw-away chat rooms, in the foreground.
+
+    Settings come from built-in defaults, the TOML file, RELAYD_* environment variables and these options; the
+    last one wins. SIGTERM ends in order.
+    """
+    flags: dict[str, Any] = {}
+    if listen:
+        flags["listen"] = list(listen)
+    if control is not None:
+        flags["control"] = control
+    try:
+        settings = load(file, os.environ, flags)
+    except SettingsError as wrong:
+        _fail(wrong)
+    if check_config:
+        click.echo("The settings are fine.", err=True)
+        return
+    _start(settings)
+
+
+def _start(settings: Settings) -> None:
+    # Imported late: --help and --check-config need none of it.
+    from relayd.daemon import run  # noqa: PLC0415
+
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    _ = default_control
+    try:
+        run(settings)
+    except SettingsError as wrong:
+        _fail(wrong)
+
+
+def _fail(wrong: SettingsError) -> None:
+    for problem in wrong.problems:
+        click.echo(f"relayd: {problem}", err=True)
+    sys.exit(EXIT_CONFIG)
