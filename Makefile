@@ -1,0 +1,56 @@
+# make run     set up what is needed, start relayd on 127.0.0.1:8080, say what to do next
+# make test    set up what is needed; lint, types, import contracts, all tests, coverage
+# make quick   the same without the slow tests and coverage
+# make lock    pin the versions that tests and CI use
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LISTEN ?= 127.0.0.1:8080
+
+.PHONY: run test quick lint lock format clean
+
+run: $(VENV)/.run
+	@$(BIN)/relayd --hello --listen $(LISTEN)
+
+test: $(VENV)/.test lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=90
+
+quick: $(VENV)/.test lint
+	$(BIN)/pytest -q -m "not slow"
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The versions in constraints.txt are those that were tested together; pyproject.toml has the lower bounds.
+lock:
+	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install -q --upgrade pip
+	$(VENV)/lock/bin/pip install -q . --group test --group lint
+	$(VENV)/lock/bin/pip freeze --exclude relayd --exclude pip | LC_ALL=C sort -f > constraints.txt
+	rm -rf $(VENV)/lock
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/pip install -q -c constraints.txt --group test --group lint
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
