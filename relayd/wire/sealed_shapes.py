@@ -156,6 +156,5 @@ def check_sealed_chunk(pass_id: bytes, ciphertext: bytes, chunk_bytes: int) -> N
     if len(pass_id) != PASS_BYTES:
         raise SealingError(f"pass: expected {PASS_BYTES} bytes, got {len(pass_id)}")
     if not TAG_BYTES <= len(ciphertext) <= chunk_bytes + TAG_BYTES:
-        raise SealingError(
-            f"chunk: expected {TAG_BYTES} to {chunk_bytes + TAG_BYTES} bytes, got {len(ciphertext)}"
-        )
+        most = chunk_bytes + TAG_BYTES
+        raise SealingError(f"chunk: expected {TAG_BYTES} to {most} bytes, got {len(ciphertext)}")

@@ -140,7 +140,11 @@ def password_bytes(password: str) -> bytes:
 
 
 def derive_epoch(
-    salt: bytes, epoch: int, *, password_key: bytes | None, link_secret: bytes | None
+    salt: bytes,
+    epoch: int,
+    *,
+    password_key: bytes | None,
+    link_secret: bytes | None,
 ) -> EpochKeys:
     """The keys of a room in `epoch`.
 
@@ -205,7 +209,12 @@ class PublicAccess(Redacted, msgspec.Struct, frozen=True, kw_only=True, omit_def
 
 
 class Access(
-    Redacted, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    Redacted,
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
 ):
     """The access part as `POST /room` carries it and the server keeps it, verifier and check included.
 

@@ -65,9 +65,8 @@ def decode_base64url(text: str, n_bytes: int | None = None, what: str = "value")
         SealingError: another length, or not canonical.
     """
     if n_bytes is not None and len(text) != base64url_length(n_bytes):
-        raise SealingError(
-            f"{what}: expected {n_bytes} bytes, {base64url_length(n_bytes)} characters of base64url"
-        )
+        chars = base64url_length(n_bytes)
+        raise SealingError(f"{what}: expected {n_bytes} bytes, {chars} characters of base64url")
     if not is_base64url(text):
         raise SealingError(f"{what}: not canonical base64url without padding")
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))

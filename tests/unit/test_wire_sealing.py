@@ -154,9 +154,7 @@ def test_password_is_normalised_and_not_trimmed(password):
     assert password_bytes(f" {password} ") == b" " + data + b" "
 
 
-@pytest.mark.parametrize(
-    "password", ["\N{HOT BEVERAGE}\ufe0f\U0001f469\u200d\U0001f680", " ", "\0", "x" * 1024]
-)
+@pytest.mark.parametrize("password", ["\u2615\ufe0f\U0001f469\u200d\U0001f680", " ", "\0", "x" * 1024])
 def test_odd_passwords_are_fine(password):
     """Emoji, a single space, a zero byte, exactly 1,024 bytes."""
     assert password_bytes(password) == password.encode()
@@ -242,15 +240,9 @@ def test_access_round_trip():
     ("field", "value"),
     [
         *(("suite", value) for value in (0, 2, "1", True, 1.5, None)),
-        *(
-            ("salt", value)
-            for value in ("", "A" * 21, "A" * 21 + "B", "A" * 22 + "==", "A" * 22 + "\n", 7, None)
-        ),
+        *(("salt", value) for value in ("", "A" * 21, "A" * 21 + "B", "A" * 22 + "==", "A" * 22 + "\n")),
         *(("owner", value) for value in ("", "A" * 42 + "B", "A" * 22, ACCESS["owner"] + "=")),
-        *(
-            ("verifier", value)
-            for value in ("", "A" * 64, "0" * 63, "0" * 65, "0" * 63 + "g", "0" * 64 + "\n")
-        ),
+        *(("verifier", value) for value in ("", "A" * 64, "0" * 63, "0" * 65, "x" * 64, "0" * 64 + "\n")),
         *(("check", value) for value in ("", "A" * 43, "A" * 21 + "/", None)),
         *(("password", value) for value in (1, "true", None)),
         ("secret", "AAAA"),
@@ -330,5 +322,5 @@ def test_importing_it_is_cheap():
         "print(sorted({'tornado', 'zmq', 'sqlite3', 'sqlite_utils', 'click', 'asyncio'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - no input
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
