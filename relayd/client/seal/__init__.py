@@ -1,0 +1,1 @@
+"""Sealed rooms from the client's side, one module an idea; `relayd.client.sealing` gathers them."""
