@@ -60,6 +60,7 @@ class Limits(Part, frozen=True):
         max_connections: sockets of the whole server.
         max_connections_per_user: of one user in one room; the longest idle goes first.
         max_connections_per_address: sockets from one address.
+        max_ring: bytes kept over all rooms for members who come back; past it the largest room's are dropped.
         max_outbox: bytes that wait for one reader before it is cut off.
     """
 
@@ -73,6 +74,7 @@ class Limits(Part, frozen=True):
     max_connections: Count = 100_000
     max_connections_per_user: Count = 8
     max_connections_per_address: Count = 0
+    max_ring: Count = 256 * 2**20
     max_outbox: Annotated[int, Meta(ge=65_536)] = 2**20
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,9 +14,12 @@ from relayd.bus.messages import Answer, Batch, Call, Event, Subscribed
 
 TOPIC_BYTES = 16  # SUB matches by prefix, so all topics have one length
 
-# Messages a full pipe to one peer holds; past it PUB drops and the gateway notices a gap in `seq`, PUSH makes
-# the gateway wait. ZeroMQ's default of 1,000 is less than one busy moment of a large server.
-HIGH_WATER = 100_000
+# Messages a pipe to one peer holds. Past it PUSH makes the gateway wait, and the hub keeps events back: so many
+# are several seconds of a busy server, in which a gateway that hears nothing is found dead and its pipe closed.
+# ZeroMQ's default of 1,000 is less than one busy moment.
+HIGH_WATER = 250_000
+
+_RETRY_S = 0.01  # how soon an event is tried again that a full pipe did not take
 
 _DRAIN_AT_ONCE = 1_000  # received in one turn of the loop before others get theirs
 
@@ -106,6 +110,9 @@ class HubBus:
         self._xpub = context.socket(zmq.XPUB)
         # Every subscription is passed up, also one that another gateway has made before: each waits for its marker.
         self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
+        # A full pipe is an error to be seen, not a reason to drop events for that gateway without a word.
+        self._xpub.setsockopt(zmq.XPUB_NODROP, 1)
+        self._kept_back: deque[bytes] = deque()
         for socket, endpoint in (
             (pull, endpoints.stream),
             (self._router, endpoints.calls),
@@ -119,8 +126,30 @@ class HubBus:
 
     def publish(self, topic: bytes, event: Event) -> None:
         """Tells all gateways that hear the topic."""
-        self._xpub.send(topic + _encode(event))
+        self._send(topic + _encode(event))
         self._subscriptions.look()
+
+    def _send(self, data: bytes) -> None:
+        """Sends an event, or keeps it and all that come after it back: their order is what clients rely on."""
+        if not self._kept_back:
+            try:
+                self._xpub.send(data, zmq.NOBLOCK)
+            except zmq.Again:
+                asyncio.get_running_loop().call_later(_RETRY_S, self._send_kept_back)
+            else:
+                return
+        self._kept_back.append(data)
+
+    def _send_kept_back(self) -> None:
+        kept_back, self._kept_back = self._kept_back, deque()
+        if self._xpub.closed:
+            return
+        while kept_back:
+            self._send(kept_back[0])
+            if self._kept_back:
+                self._kept_back = kept_back
+                return
+            kept_back.popleft()
 
     def _take_batch(self, parts: list[bytes]) -> None:
         self._on_batch(_batch(parts[0]))
@@ -132,7 +161,7 @@ class HubBus:
 
     def _take_subscription(self, parts: list[bytes]) -> None:
         if parts[0][:1] == b"\x01":
-            self._xpub.send(parts[0][1:] + _SUBSCRIBED)
+            self._send(parts[0][1:] + _SUBSCRIBED)
 
     def close(self) -> None:
         """Closes its sockets; what was not received is dropped."""

@@ -27,6 +27,7 @@ from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.registry.registry import Registry
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.member import Connection, Member
+from relayd.rooms.ring import Rings
 from relayd.rooms.room import Graces, Room, RoomMeta, changed_meta
 from relayd.settings import Settings
 from relayd.wire import events, ids
@@ -54,6 +55,7 @@ class RoomService:
         self._registry = registry
         self._outgoing = outgoing
         self._random = random_bytes
+        self.rings = Rings(settings.limits.max_ring)
         self._due: dict[RoomId, float] = {}  # what the registry has been told, to tell it changes only
         self._presence_due: OrderedDict[RoomId, float] = OrderedDict()  # in that order: the delay is always the same
 
@@ -156,6 +158,7 @@ class RoomService:
         room_id = room.meta.room_id
         frame = events.encode(events.RoomEvent("closed", reason=reason))
         self._outgoing.to_room(room_id, Ended(frame, RoomClosed.close, RoomClosed.code))
+        self.rings.clear(room.ring)
         self._registry.remove(room_id)
         del self.rooms[room_id], self._due[room_id]
         self._presence_due.pop(room_id, None)
@@ -166,6 +169,8 @@ class RoomService:
     def _replace_meta(self, room: Room, meta: RoomMeta, now: float) -> None:
         self._registry.change(meta, room.due_at())
         room.change(meta, now)
+        if not room.ring.kept_s:
+            self.rings.clear(room.ring)
         self.reschedule(room)
 
     def _reserve(self, more: int) -> None:
@@ -264,16 +269,15 @@ class RoomService:
             self._registry.set_due(room_id, due_at)
 
     def next_due(self) -> float | None:
-        """When `advance` has something to do next; None if there is no room."""
-        due = self._registry.next_due()
-        if due is None:
-            return None
-        return min(due, next(iter(self._presence_due.values()), due))
+        """When `advance` has something to do next; None if never."""
+        dues = (self._registry.next_due(), self.rings.next_due(), next(iter(self._presence_due.values()), None))
+        return min((due for due in dues if due is not None), default=None)
 
     def advance(self, now: float) -> None:
         """Lets everything happen that is due: presence told, users gone, warnings, ends."""
         for room_id in self._registry.due(now):
             self._advance_room(self.rooms[room_id], now)
+        self.rings.advance(now)
         while self._presence_due and next(iter(self._presence_due.values())) <= now:
             room_id, _ = self._presence_due.popitem(last=False)
             self._tell_presence(self.rooms[room_id])

@@ -39,7 +39,7 @@ from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
 from relayd.rooms.limits import PerAddress, room_allowance, user_allowance
 from relayd.rooms.member import Connection
-from relayd.rooms.room import Admission, Room, Ticket
+from relayd.rooms.room import Admission, Missed, Room, Ticket
 from relayd.wire import commands, events, ids
 from relayd.wire.ids import RandomBytes
 from relayd.wire.rest import EditRoom
@@ -113,8 +113,10 @@ class Talk:
         if admission.evicted is not None:
             self._service.drop([admission.evicted], TooManyConnections())
         key = item.session if admission.by_session else self._new_session(room, admission)
-        joined = self._joined(room, admission, key, item, now)
-        attached = Attached(item.number, user_id, room.seq, [events.encode(joined)])
+        self._service.rings.expire(room.ring, now)
+        missed = room.missed(admission.member, item.since_epoch, item.since_seq)
+        joined = events.encode(self._joined(room, admission, key, missed, now))
+        attached = Attached(item.number, user_id, room.seq, [joined, *missed.frames])
         self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
         self._service.presence_changed(room, now)
 
@@ -127,7 +129,7 @@ class Talk:
         room.add_session(admission.member, ids.digest_of(key))
         return key
 
-    def _joined(self, room: Room, admission: Admission, session: str, item: Join, now: float) -> events.Joined:
+    def _joined(self, room: Room, admission: Admission, session: str, missed: Missed, now: float) -> events.Joined:
         member = admission.member
         return events.Joined(
             you=events.You(member.user_id, session, "owner" if member.is_owner else "member"),
@@ -135,8 +137,8 @@ class Talk:
             users=[msgspec.Raw(entry) for entry in room.entries(MAX_USERS_LISTED)],
             epoch=room.meta.epoch,
             seq=room.seq,
-            recovered=False,
-            missed=max(0, room.seq - item.since_seq) if item.since_epoch == room.meta.epoch else 0,
+            recovered=missed.recovered,
+            missed=missed.lost,
         )
 
     # Speaking. --------------------------------------------------------------------------------------------------
@@ -160,9 +162,11 @@ class Talk:
         at_ms = int(now * 1000)
         if receiver is None:
             frame = events.message(said.seq, at_ms, member.user_id, item.id, item.body)
+            self._service.rings.add(room.ring, said.seq, frame, now)
             self._outgoing.say(room.meta.room_id, said.seq, frame)
         else:
             frame = events.direct_message(said.seq, at_ms, member.user_id, receiver.user_id, item.id, item.body)
+            self._service.rings.add(room.ring, said.seq, frame, now, (member.user_id, receiver.user_id))
             both = receiver.connections if receiver is member else receiver.connections + member.connections
             self._outgoing.to_connections(both, frame)
 

@@ -48,6 +48,7 @@ class Member:
         "connections",
         "entry",
         "is_owner",
+        "joined_mark",
         "joined_seq",
         "muted",
         "profile",
@@ -55,12 +56,13 @@ class Member:
         "user_id",
     )
 
-    def __init__(self, user_id: UserId, *, is_owner: bool, profile: bytes, joined_seq: int) -> None:
+    def __init__(self, user_id: UserId, *, is_owner: bool, profile: bytes, joined_seq: int, joined_mark: int) -> None:
         self.user_id = user_id
         self.is_owner = is_owner
         self.profile = profile  # JSON text, as the client gave it
         self.muted = False
         self.joined_seq = joined_seq  # the last seq given before this user came: nothing up to it is for them
+        self.joined_mark = joined_mark  # the same in the ring, where direct messages count, too
         self.address = b""  # digest of the address last seen
         self.connections: list[Connection] = []
         self.sessions: list[bytes] = []  # digests, oldest first

@@ -18,6 +18,7 @@ from relayd.rooms.expiry import Lifetime, next_warning
 from relayd.rooms.limits import Allowance
 from relayd.rooms.member import MAX_SESSIONS, Connection, Member, Said
 from relayd.rooms.presence import PresenceLog
+from relayd.rooms.ring import Ring
 from relayd.wire.ids import Credential, RoomId, UserId, room_id_text
 from relayd.wire.rest import USERS_LEAVE, Details, RoomSettings, User, rfc3339
 
@@ -88,6 +89,20 @@ class Due(NamedTuple):
     over: str
 
 
+class Missed(NamedTuple):
+    """What somebody who comes back has not heard.
+
+    Attributes:
+        recovered: nothing is lost for good.
+        lost: how many messages are.
+        frames: the others, in order.
+    """
+
+    recovered: bool
+    lost: int
+    frames: list[bytes]
+
+
 class Room:
     """The rules of one room.
 
@@ -108,6 +123,7 @@ class Room:
         self.data_volume = 0  # bytes of payload accepted
         self.presence = PresenceLog()
         self.allowance: Allowance | None = None
+        self.ring = Ring(meta.settings.resume)
         self._sessions = Sessions()
         self._bans = Bans()
         self._muted: set[UserId] = set()
@@ -137,6 +153,7 @@ class Room:
         if meta.users_leave and not self._meta.users_leave and not self.members:
             self._empty_at = now + self._graces.leave_s
         self._meta = meta
+        self.ring.kept_s = meta.settings.resume
 
     # Coming in. -------------------------------------------------------------------------------------------------
 
@@ -182,7 +199,11 @@ class Room:
             if len(self.members) >= self._meta.max_users:
                 raise RoomFull
             member = Member(
-                user_id, is_owner=user_id == self._meta.owner_id, profile=profile or b"{}", joined_seq=self.seq
+                user_id,
+                is_owner=user_id == self._meta.owner_id,
+                profile=profile or b"{}",
+                joined_seq=self.seq,
+                joined_mark=self.ring.mark,
             )
             member.muted = user_id in self._muted
             self.members[user_id] = member
@@ -307,6 +328,18 @@ class Room:
         said = Said(self.seq, direct, now)
         member.remember(message_id, said)
         return said
+
+    def missed(self, member: Member, epoch: str, seq: int) -> Missed:
+        """What the member has not heard since the message `seq` of `epoch`, as far as it is still kept.
+
+        Nothing said before the member came, whoever asks: the ring is no transcript.
+        """
+        if epoch != self._meta.epoch or seq > self.seq:
+            return Missed(recovered=False, lost=0, frames=[])
+        first = max(self.ring.first_seq(), member.joined_seq + 1)
+        lost = max(0, first - 1 - seq)
+        kept = self.ring.since(seq, member.joined_mark, member.user_id)
+        return Missed(lost == 0, lost, [entry.frame for entry in kept])
 
     # Time. ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,147 @@
+"""What was said in the last moments, for members whose connection was lost. Never more than that."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from relayd.wire.ids import UserId
+
+MAX_MESSAGES = 4_096
+MAX_BYTES = 256 * 1024
+
+
+class Kept(NamedTuple):
+    """One message.
+
+    Attributes:
+        mark: counts everything ever kept in this room; what a member's `joined_mark` is held against.
+        seq: its place; of a direct message the seq it came after.
+        at: seconds, when it was said.
+        between: sender and receiver of a direct message; empty if it was for all.
+        frame: payload of the text frame.
+    """
+
+    mark: int
+    seq: int
+    at: float
+    between: tuple[UserId, ...]
+    frame: bytes
+
+
+class Ring:
+    """The last messages of one room, bounded by age, number and bytes.
+
+    Args:
+        kept_s: seconds for which a message is kept; 0 keeps nothing.
+    """
+
+    __slots__ = ("_entries", "kept_s", "last_seq", "mark", "size")
+
+    def __init__(self, kept_s: float) -> None:
+        self.kept_s = kept_s
+        self.size = 0  # bytes of all frames in it
+        self.mark = 0  # of the last one added
+        self.last_seq = 0  # the highest seq added
+        self._entries: deque[Kept] = deque()
+
+    def add(self, seq: int, frame: bytes, now: float, between: tuple[UserId, ...] = ()) -> None:
+        """A message was said."""
+        self.mark += 1
+        if not between:
+            self.last_seq = seq
+        if not self.kept_s:
+            return
+        self._entries.append(Kept(self.mark, seq, now, between, frame))
+        self.size += len(frame)
+        self.expire(now)
+        while self.size > MAX_BYTES or len(self._entries) > MAX_MESSAGES:
+            self._drop_oldest()
+
+    def expire(self, now: float) -> float | None:
+        """Drops what is too old; returns when the next one will be, or None if nothing is left."""
+        while self._entries and self._entries[0].at + self.kept_s <= now:
+            self._drop_oldest()
+        return self._entries[0].at + self.kept_s if self._entries else None
+
+    def clear(self) -> None:
+        """Drops everything."""
+        self._entries.clear()
+        self.size = 0
+
+    def since(self, seq: int, joined_mark: int, user_id: UserId) -> list[Kept]:
+        """What the user has not heard, in order: messages after `seq`, direct ones of its own from `seq` on.
+
+        Args:
+            joined_mark: `mark` when the user came; nothing up to it is for them.
+        """
+        return [entry for entry in self._newer(joined_mark) if _is_for(entry, user_id, seq)]
+
+    def first_seq(self) -> int:
+        """The oldest seq from which on all messages to all are here; one above the last if none is."""
+        return next((entry.seq for entry in self._entries if not entry.between), self.last_seq + 1)
+
+    def _newer(self, mark: int) -> Iterator[Kept]:
+        return (entry for entry in self._entries if entry.mark > mark)
+
+    def _drop_oldest(self) -> None:
+        self.size -= len(self._entries.popleft().frame)
+
+
+def _is_for(entry: Kept, user_id: UserId, seq: int) -> bool:
+    return (user_id in entry.between and entry.seq >= seq) if entry.between else entry.seq > seq
+
+
+class Rings:
+    """The rings of all rooms: together they are bounded, and each is emptied in time though nothing is said.
+
+    Args:
+        max_bytes: over all rings; past it the largest is emptied. 0 means no limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.size = 0
+        self._max_bytes = max_bytes
+        self._rings: dict[Ring, None] = {}  # those that hold something
+        self._due: list[tuple[float, int, Ring]] = []  # a heap with one entry for each of them; int breaks ties
+
+    def add(self, ring: Ring, seq: int, frame: bytes, now: float, between: tuple[UserId, ...] = ()) -> None:
+        """A message was said in the room of that ring."""
+        before = ring.size
+        ring.add(seq, frame, now, between)
+        self.size += ring.size - before
+        if ring.size and ring not in self._rings:
+            self._rings[ring] = None
+            heapq.heappush(self._due, (now + ring.kept_s, id(ring), ring))
+        if self._max_bytes and self.size > self._max_bytes:
+            self.clear(max(self._rings, key=lambda one: one.size))
+
+    def expire(self, ring: Ring, now: float) -> float | None:
+        """Drops what is too old in one ring; see `Ring.expire`."""
+        before = ring.size
+        next_due = ring.expire(now)
+        self.size += ring.size - before
+        return next_due
+
+    def clear(self, ring: Ring) -> None:
+        """Empties a ring: its room is over, keeps nothing any more, or holds too much."""
+        self.size -= ring.size
+        ring.clear()
+        # Its entry in the heap goes when it is due, or serves it again.
+
+    def next_due(self) -> float | None:
+        """When `advance` has something to do next."""
+        return self._due[0][0] if self._due else None
+
+    def advance(self, now: float) -> None:
+        """Drops what is too old everywhere."""
+        while self._due and self._due[0][0] <= now:
+            _, _, ring = heapq.heappop(self._due)
+            next_due = self.expire(ring, now)
+            if next_due is None:
+                self._rings.pop(ring, None)
+            else:
+                # A second at least, so that a busy room is not looked at for every message.
+                heapq.heappush(self._due, (max(next_due, now + 1.0), id(ring), ring))
