@@ -84,7 +84,25 @@ class Silent(_Item, tag=8):
     seconds: float
 
 
-Item = Join | Say | Signal | SetProfile | OwnersWork | Leave | Gone | Silent
+class Report(_Item, tag=9):
+    """How a gateway fares; sent every second, so that silence means that it hangs.
+
+    Attributes:
+        connections: sockets it has, joined or not.
+        deliveries: frames of rooms written to sockets since it started.
+        waiting_bytes: not yet taken by the kernel, for clients that read slowly.
+        slow_closed: clients cut off for that since it started.
+        lag_s: how late its loop is.
+    """
+
+    connections: int
+    deliveries: int
+    waiting_bytes: int
+    slow_closed: int
+    lag_s: float
+
+
+Item = Join | Say | Signal | SetProfile | OwnersWork | Leave | Gone | Silent | Report
 
 
 class Batch(_Item):

@@ -50,6 +50,11 @@ class Hub:
         self._talk = Talk(self.service, self._outgoing, random_bytes)
         self._calls = Calls(self.service)
 
+    def lose_gateway(self, gateway: bytes) -> None:
+        """A gateway process is gone."""
+        self.service.lose_gateway(gateway, self._clock())
+        self._end_turn()
+
     def close(self) -> None:
         """Ends every room (`shutdown`) as far as gateways still listen, then the bus."""
         for room in list(self.service.rooms.values()):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.bus.messages import Announced, Dropped, Ended, PresenceTold
+from relayd.bus.messages import Announced, Dropped, Ended, PresenceTold, Report
 from relayd.errors import (
     FieldProblem,
     InvalidFields,
@@ -52,6 +52,8 @@ class RoomService:
         self.settings = settings
         self.rooms: dict[RoomId, Room] = {}
         self.connections: dict[tuple[bytes, int], Connection] = {}  # by gateway and number
+        self.reports: dict[bytes, Report] = {}  # the last one of each gateway
+        self.lost_gateways: set[bytes] = set()  # topics of those that are gone
         self._registry = registry
         self._outgoing = outgoing
         self._random = random_bytes
@@ -248,6 +250,15 @@ class RoomService:
     def forget(self, connection: Connection) -> None:
         """That socket says nothing here any more."""
         self.connections.pop((connection.gateway, connection.number), None)
+
+    def lose_gateway(self, gateway: bytes, now: float) -> None:
+        """A gateway process is gone, and all its sockets with it: their users are away."""
+        self.lost_gateways.add(gateway)
+        self.reports.pop(gateway, None)
+        for connection in [one for one in self.connections.values() if one.gateway == gateway]:
+            self.forget(connection)
+            connection.room.disconnect(connection, now)
+            self.presence_changed(connection.room, now)
 
     def announce(self, room: Room, event: events.Event) -> None:
         """Everyone in the room is told something about it."""

@@ -19,6 +19,7 @@ from relayd.bus.messages import (
     Join,
     Leave,
     OwnersWork,
+    Report,
     Say,
     SetProfile,
     Signal,
@@ -81,9 +82,14 @@ class Talk:
 
     def hear(self, batch: Batch, now: float) -> None:
         """Acts on everything a gateway's sockets said in one turn."""
+        if batch.gateway in self._service.lost_gateways:
+            return  # its clients have come back elsewhere, or will
         connections, handlers = self._service.connections, self._handlers
         for item in batch.items:
-            if type(item) is Join:
+            if isinstance(item, Report):
+                self._service.reports[batch.gateway] = item
+                continue
+            if isinstance(item, Join):
                 self._join(batch.gateway, item, now)
                 continue
             connection = connections.get((batch.gateway, item.number))
