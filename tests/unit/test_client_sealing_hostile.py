@@ -84,7 +84,9 @@ def test_a_bit_flipped(place, flip):
      b'{"id":"m1"} x',
      b'{"id":"m1","by":"AAAA","t":0,"body":{}}', b'{"id":"m1","by":"' + b"A" * 43 + b'","t":-1,"body":{}}',
      b'{"id":1,"by":"' + b"A" * 43 + b'","t":0,"body":{}}', b'{"id":"m1","by":"' + b"A" * 43 + b'","t":0}',
-     b'{"id":"m1","by":"' + b"A" * 43 + b'","t":1e400,"body":{}}'],
+     b'{"id":"m1","by":"' + b"A" * 43 + b'","t":1e400,"body":{}}',
+     b'{"id":"m1","by":"' + b"A" * 43 + b'","t":0,"body":' + b"[" * 50_000,
+     b'{"kind":"x","data":' + b"[" * 50_000],
     ids=lambda inside: inside[:30].decode("latin-1"),
 )  # fmt: skip
 def test_insides_that_are_none(inside):

@@ -5,7 +5,7 @@ import copy
 import msgspec
 import pytest
 
-from relayd.client.seal.bodies import BodyType, encode_json
+from relayd.client.seal.bodies import BodyType, Slot, encode_json
 from relayd.client.sealing import Heard, NewRoom, Opener, Sealer, UserKey, new_room
 from relayd.client.sealing_errors import (
     Dropped,
@@ -332,6 +332,17 @@ def test_a_box_of_an_earlier_message(trio):
     body = plain(ann.sealer._seal(BodyType.DIRECT, encode_json(moved)))
     with pytest.raises(NotOpened, match="not sealed to this user"):
         bob.opener.message(second._replace(body=body))
+
+
+def test_a_box_that_says_it_is_for_another(trio):
+    """A sender can't whisper to Bob what Bob's client would show as told to Mallory."""
+    ann, bob, mal = trio
+    told = ann.tells(bob)
+    inside = {**inside_of(told, bob), "to": mal.user.public_text}
+    slot = Slot(BodyType.DIRECT, ann.sealer.sid, told.body["n"])  # the box only opens at its own
+    body = plain(ann.sealer._seal_at(ann.room.keys.current, slot, encode_json(inside)))
+    with pytest.raises(NotOpened, match="another user"):
+        bob.opener.message(told._replace(body=body, to="u_mal"))
 
 
 # Who is known.

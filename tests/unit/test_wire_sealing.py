@@ -163,7 +163,8 @@ def test_odd_passwords_are_fine(password):
 @pytest.mark.parametrize(
     ("password", "why"),
     [("", "empty"), ("x" * 1025, "1,024 bytes"), ("\u00e9" * 513, "1,024 bytes"), ("x" * 10_240, "bytes"),
-     ("a\u0300\u0316" * 100_000, "1,024 bytes"), ("\ud83d", "surrogate"), ("\ufeffx", "order mark")],
+     ("a" + "\u0300" * 16_000 + "\u0316" * 16_000, "bytes"), ("\ud83d", "surrogate"),
+     ("\ufeffx", "order mark")],
 )  # fmt: skip
 def test_bad_passwords(password, why):
     """Empty, too long (counted in bytes), no text: a clear error at once, without the password in it."""

@@ -143,8 +143,6 @@ def take_rekey(room: RoomKeys, user: UserKey, event: Rekeyed) -> bytes:
     """
     if room.owner is None:
         raise RekeyError("this room was made with a password only: it cannot be rekeyed")
-    if event.epoch <= room.epoch:
-        raise RekeyError("the new epoch is not after the present one")
     box = decode_base64url(event.box, BOX_BYTES, "box")
     try:
         opened = open_box(box, user, rekey_info(room.salt, event.epoch, user.public))
