@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from relayd.settings import Settings
 from relayd.wire import commands, rest
 
 
@@ -192,7 +193,26 @@ class Dropped(_Item, tag=9):
     detail: str
 
 
-Event = Subscribed | Said | Signalled | Announced | PresenceTold | Ended | Attached | Sent | Dropped
+# Down, on the topic that all gateways hear. ---------------------------------------------------------------------
+
+EVERY_GATEWAY = bytes(16)  # no room's topic: a UUID v4 is never all zeros
+
+
+class SendAway(_Item, tag=20):
+    """The server ends: newcomers are refused from now on, and everyone is sent away, spread over some seconds."""
+
+    over_s: float
+
+
+class NewSettings(_Item, tag=21):
+    """The settings were reloaded; this is what holds from now on."""
+
+    settings: Settings
+
+
+Event = (
+    Subscribed | Said | Signalled | Announced | PresenceTold | Ended | Attached | Sent | Dropped | SendAway | NewSettings
+)
 
 
 # Calls, and their answers. --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
-from relayd.bus.messages import Answer, Batch, Call, Event, Subscribed
+from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, Event, Subscribed
 
 TOPIC_BYTES = 16  # SUB matches by prefix, so all topics have one length
 
@@ -174,7 +174,7 @@ class GatewayBus:
 
     Args:
         context: shared with the hub over inproc.
-        topic: of this gateway itself, 16 bytes; heard from the start.
+        topic: of this gateway itself, 16 bytes; heard from the start, as is the one that all gateways hear.
         on_event: takes the topic and what was said on it.
         on_answer: takes the answer to a call.
     """
@@ -204,6 +204,7 @@ class GatewayBus:
         self._answers = _Pump(self._dealer, self._take_answer)
         self._events = _Pump(self._sub, self._take_event)
         self.subscribe(topic)
+        self.subscribe(EVERY_GATEWAY)
 
     def subscribe(self, topic: bytes) -> None:
         """Hears the topic from its `Subscribed` event on."""
