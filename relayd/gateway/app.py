@@ -19,12 +19,13 @@ from relayd.errors import Draining, Restarting
 from relayd.gateway import rest
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.fanout import Fanout
-from relayd.gateway.handlers import MAX_DROPPED_BYTES, Door, Handler, NothingHere
+from relayd.gateway.handlers import Door, Handler, NothingHere
 from relayd.gateway.peer import Peers
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.socket import Station
 from relayd.gateway.sockets import Lobby, Socket, unmask
 from relayd.gateway.wheel import Wheel
+from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
