@@ -211,7 +211,17 @@ class NewSettings(_Item, tag=21):
 
 
 Event = (
-    Subscribed | Said | Signalled | Announced | PresenceTold | Ended | Attached | Sent | Dropped | SendAway | NewSettings
+    Subscribed
+    | Said
+    | Signalled
+    | Announced
+    | PresenceTold
+    | Ended
+    | Attached
+    | Sent
+    | Dropped
+    | SendAway
+    | NewSettings
 )
 
 

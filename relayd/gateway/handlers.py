@@ -1,24 +1,13 @@
-"""What all HTTP handlers share: headers, bodies read with a bound, errors as problem+json."""
+"""What all handlers of a gateway share: security headers, the host check, the key of a request."""
 
 from __future__ import annotations
 
-import http
-import logging
-import math
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-from tornado import web
-
-from relayd.errors import MethodNotAllowed, NoKey, NotFound, RelayError, TooLarge
+from relayd.errors import NoKey, NotFound
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.peer import Peers
-
-log = logging.getLogger("relayd.http")
-
-MAX_BODY_BYTES = 64 * 1024
-MAX_DROPPED_BYTES = 8 * 1024 * 1024  # of a body that is too large: read, so that the answer arrives
+from relayd.http.handler import JsonHandler
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -42,49 +31,25 @@ class Door(NamedTuple):
     peers: Peers
 
 
-@web.stream_request_body
-class Handler(web.RequestHandler):
-    """Base of all HTTP handlers. `methods` are those it answers to."""
+class Handler(JsonHandler):
+    """Base of a gateway's HTTP handlers."""
 
-    methods: tuple[str, ...] = ("GET",)
     door: Door
 
-    def initialize(self, door: Door) -> None:
+    def initialize(self, door: Door) -> None:  # type: ignore[override]
         """Tornado's constructor."""
+        super().initialize()
         self.door = door
-        self._body = bytearray()
-        self._body_bytes = 0
-
-    def compute_etag(self) -> None:
-        """None: what is said here is never the same twice."""
 
     def set_default_headers(self) -> None:
         """On every answer, errors included."""
-        self.clear_header("Server")
+        super().set_default_headers()
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
-        self.set_header("Cache-Control", "no-store")
 
     def prepare(self) -> None:
         """Before the body has come."""
         self.door.peers.check_host(self.request.host)
-
-    def data_received(self, chunk: bytes) -> None:
-        """A piece of the body; what is too much is counted and dropped."""
-        self._body_bytes += len(chunk)
-        if self._body_bytes <= MAX_BODY_BYTES:
-            self._body += chunk
-
-    @property
-    def body(self) -> bytes:
-        """The whole body.
-
-        Raises:
-            TooLarge: it has more than 64 KiB.
-        """
-        if self._body_bytes > MAX_BODY_BYTES:
-            raise TooLarge(f"The body has more than {MAX_BODY_BYTES} bytes")
-        return bytes(self._body)
 
     @property
     def key(self) -> str:
@@ -97,63 +62,6 @@ class Handler(web.RequestHandler):
         if scheme.lower() != "bearer" or not key.strip():
             raise NoKey
         return key.strip()
-
-    def write_json(self, body: bytes, status: int = 200) -> None:
-        """Answers with JSON text."""
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json")
-        self.finish(body)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answers with the problem (RFC 9457)."""
-        error = _relay_error(status_code, kwargs.get("exc_info"))
-        self.set_status(error.status)
-        if isinstance(error, MethodNotAllowed):
-            self.set_header("Allow", ", ".join(self.methods))
-        if isinstance(error, NoKey):
-            self.set_header("WWW-Authenticate", "Bearer")
-        if error.retry_after_s is not None or error.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-            self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after_s or 1))))
-        self.set_header("Content-Type", "application/problem+json")
-        self.finish(problem_json(error))
-
-    def log_exception(
-        self,
-        typ: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """A peer's mistake is no event; ours is one, without the request."""
-        if not isinstance(value, RelayError | web.HTTPError):
-            log.error("request failed in %s", type(self).__name__, exc_info=(typ, value, tb) if typ and value else None)
-
-
-def problem_json(error: RelayError) -> bytes:
-    """The body of an error answer."""
-    problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-    }
-    if error.problems:
-        problem["errors"] = [{"field": field, "detail": detail} for field, detail in error.problems]
-    return msgspec.json.encode(problem)
-
-
-def _relay_error(status: int, exc_info: tuple[Any, BaseException, Any] | None) -> RelayError:
-    """What went wrong, whoever noticed it: relayd, or Tornado by status."""
-    error = exc_info[1] if exc_info else None
-    if isinstance(error, RelayError):
-        return error
-    known = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
-    if status in known:
-        return known[status]()
-    plain = RelayError(http.HTTPStatus(status).phrase if status < 500 else "")
-    if status < 500:
-        plain.status, plain.title, plain.code = status, http.HTTPStatus(status).phrase, "malformed"  # type: ignore[misc]
-    return plain
 
 
 class NothingHere(Handler):

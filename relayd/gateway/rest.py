@@ -6,9 +6,9 @@ import msgspec
 
 from relayd.bus.messages import CreateRoom, EditRoom, EndRoom, KickUser, ListUsers, ReadRoom, RenewInvite
 from relayd.errors import FieldProblem, InvalidFields
-from relayd.gateway.bodies import read_body
 from relayd.gateway.handlers import Handler
 from relayd.gateway.openapi import openapi_json
+from relayd.http.bodies import read_body
 from relayd.wire import rest
 from relayd.wire.links import links
 
