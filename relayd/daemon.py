@@ -9,45 +9,84 @@ import os
 import resource
 import signal
 import socket as sockets
-import stat
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import uvloop
 import zmq
-from tornado.netutil import bind_sockets, bind_unix_socket
 
-from relayd.bus.sockets import Endpoints
+from relayd.bus.sockets import TOPIC_BYTES, Endpoints
 from relayd.clock import SteadyClock
-from relayd.errors import SettingsError
 from relayd.gateway.app import Gateway
 from relayd.hub.hub import Hub
-from relayd.settings import Settings, parse_listen
+from relayd.listeners import address_of, bind_listeners
+from relayd.settings import Settings
+from relayd.supervisor import Supervisor
 
 log = logging.getLogger("relayd")
 
-BACKLOG = 4096  # Linux caps it at net.core.somaxconn, 4096 since 5.4
+EXIT_GAVE_UP = 70  # EX_SOFTWARE of sysexits(3): workers die at once, and starting again would not help
 
 
 class Daemon:
-    """A running relayd.
+    """A running relayd: the hub, and gateways in this process or in others.
 
     Attributes:
         addresses: where it listens, as `http://HOST:PORT` or `unix:PATH`.
+        stop: set when it is to end.
+        exit_code: to end with.
     """
 
     def __init__(self, settings: Settings, listeners: list[sockets.socket]) -> None:
-        self.addresses = [_address(listener) for listener in listeners]
+        self.addresses = [address_of(listener) for listener in listeners]
+        self.stop = asyncio.Event()
+        self.exit_code = 0
+        self._listeners = listeners
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        endpoints = Endpoints.inproc("relayd")
+        self._cleanup = contextlib.ExitStack()
+        count = (os.cpu_count() or 1) if settings.workers == "auto" else settings.workers
+        endpoints = self._private_endpoints() if count else Endpoints.inproc("relayd")
         self._hub = Hub(settings, self._context, endpoints, SteadyClock(), os.urandom)
-        self._gateway = Gateway(settings, self._context, endpoints, listeners, os.urandom)
+        self._gateway: Gateway | None = None
+        self._supervisor: Supervisor | None = None
+        if count:
+            self._supervisor = Supervisor(settings, endpoints, listeners, count, self._hub.lose_gateway, self._give_up)
+            self._hub.service.on_report = self._supervisor.report
+        else:
+            self._gateway = Gateway(settings, self._context, endpoints, os.urandom(TOPIC_BYTES), os.urandom)
+
+    async def start(self) -> None:
+        """Lets clients in."""
+        if self._gateway is not None:
+            self._gateway.listen(self._listeners)
+        if self._supervisor is not None:
+            await self._supervisor.ready()
 
     async def close(self) -> None:
         """Ends in order: clients first, then rooms, then the bus."""
-        await self._gateway.close()
+        if self._gateway is not None:
+            await self._gateway.close()
+        if self._supervisor is not None:
+            await self._supervisor.close()
         self._hub.close()
-        self._context.term()
+        self._context.destroy(linger=0)
+        self._cleanup.close()
+        for listener, address in zip(self._listeners, self.addresses, strict=True):
+            listener.close()
+            if address.startswith("unix:"):
+                Path(address.removeprefix("unix:")).unlink(missing_ok=True)  # noqa: ASYNC240 - at the very end
+
+    def _private_endpoints(self) -> Endpoints:
+        """Sockets of the bus that only this user can reach (mkdtemp makes the directory 0700)."""
+        parent = os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")
+        directory = tempfile.TemporaryDirectory(prefix="relayd-", dir=parent)
+        return Endpoints.ipc(self._cleanup.enter_context(directory))
+
+    def _give_up(self) -> None:
+        log.error("workers end at once again and again; giving up")
+        self.exit_code = EXIT_GAVE_UP
+        self.stop.set()
 
 
 @contextlib.asynccontextmanager
@@ -57,87 +96,35 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
     Raises:
         SettingsError: it cannot listen where it should.
     """
-    listeners = bind_listeners(settings)
-    daemon = Daemon(settings, listeners)
+    daemon = Daemon(settings, bind_listeners(settings))
     try:
+        await daemon.start()
         yield daemon
     finally:
         await daemon.close()
-        for address in daemon.addresses:
-            if address.startswith("unix:"):
-                Path(address.removeprefix("unix:")).unlink(missing_ok=True)  # noqa: ASYNC240 - at the very end
 
 
-async def serve(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
+async def serve(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     raise_descriptor_limit()
     async with running(settings) as daemon:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop.set)
         for address in daemon.addresses:
             log.info("listening on %s", address)
-        await stop.wait()
+        await daemon.stop.wait()
         log.info("stopping")
     log.info("stopped")
+    return daemon.exit_code
 
 
-def run(settings: Settings) -> None:
-    """Runs the daemon on a loop of its own."""
-    uvloop.run(serve(settings))
-
-
-def bind_listeners(settings: Settings) -> list[sockets.socket]:
-    """Listening sockets for `settings.listen`.
-
-    Raises:
-        SettingsError: naming each place that cannot be had, and why.
-    """
-    listeners: list[sockets.socket] = []
-    problems: list[str] = []
-    for text in settings.listen:
-        try:
-            listeners += _bind(parse_listen(text))
-        except OSError as failed:
-            problems.append(f"listen: {text}: {failed.strerror or failed}")
-    if problems:
-        for listener in listeners:
-            listener.close()
-        raise SettingsError(problems)
-    return listeners
+def run(settings: Settings) -> int:
+    """Runs the daemon on a loop of its own; returns the exit code."""
+    return uvloop.run(serve(settings))
 
 
 def raise_descriptor_limit() -> None:
     """As many descriptors as the system allows: each client takes one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _bind(place: tuple[str, int] | Path) -> list[sockets.socket]:
-    if isinstance(place, tuple):
-        host, port = place
-        return bind_sockets(port, host, backlog=BACKLOG)
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(place.lstat().st_mode):
-            raise OSError(0, "is there already, and is no socket")
-        if _answers(place):
-            raise OSError(0, "another process listens there")
-    # 0666: whoever may reach the directory may connect, as with a TCP port; REST and chat ask for keys.
-    return [bind_unix_socket(str(place), mode=0o666, backlog=BACKLOG)]
-
-
-def _answers(path: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False  # left behind by a process that is gone
-        return True
-
-
-def _address(listener: sockets.socket) -> str:
-    if listener.family == sockets.AF_UNIX:
-        return f"unix:{listener.getsockname()}"
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

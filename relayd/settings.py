@@ -62,6 +62,7 @@ class Limits(Part, frozen=True):
         max_connections_per_address: sockets from one address.
         max_ring: bytes kept over all rooms for members who come back; past it the largest room's are dropped.
         max_outbox: bytes that wait for one reader before it is cut off.
+        max_outboxes: bytes that wait for all readers of one gateway; past it the longest queue goes first.
     """
 
     message_rate: MessageRate | Rate = MessageRate()
@@ -76,6 +77,7 @@ class Limits(Part, frozen=True):
     max_connections_per_address: Count = 0
     max_ring: Count = 256 * 2**20
     max_outbox: Annotated[int, Meta(ge=65_536)] = 2**20
+    max_outboxes: Count = 256 * 2**20
 
     @property
     def rate(self) -> MessageRate:
@@ -130,6 +132,8 @@ class Settings(Part, frozen=True):
     Attributes:
         listen: `HOST:PORT` or `unix:PATH`, one or more.
         control: path of the control socket.
+        workers: gateway processes besides the one that holds the rooms; 0 does all in one process, `auto` is one
+            for each core.
         public_url: `https://host` under which people reach the server, for links; else from each request.
         allowed_hosts: names this server answers to, besides that of `public_url`, addresses and local names.
         allowed_origins: origins whose pages may connect, besides the server's own; `*` for all.
@@ -140,6 +144,7 @@ class Settings(Part, frozen=True):
 
     listen: tuple[str, ...] = ("127.0.0.1:8080",)
     control: str = ""
+    workers: Annotated[int, Meta(ge=0, le=1024)] | Literal["auto"] = 0
     public_url: str = ""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from relayd import __version__
 from relayd.errors import SettingsError
-from relayd.settings import Settings, default_control, load
+from relayd.settings import Settings, load
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
 
@@ -25,10 +24,15 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
     help="HOST:PORT or unix:PATH; may be repeated. Default: 127.0.0.1:8080.",
 )
 @click.option("--control", metavar="PATH", help="Path of the control socket.")
+@click.option(
+    "--workers", metavar="N|auto", help="Gateway processes besides the one with the rooms. Default: 0, all in one."
+)
 @click.option("--config", "file", metavar="FILE", help="TOML file with settings.")
 @click.option("--check-config", is_flag=True, help="Check the settings, say what is wrong, and end.")
 @click.version_option(__version__, message="relayd %(version)s")
-def main(listen: tuple[str, ...], control: str | None, file: str | None, *, check_config: bool) -> None:
+def main(
+    listen: tuple[str, ...], control: str | None, workers: str | None, file: str | None, *, check_config: bool
+) -> None:
     """Serve throw-away chat rooms, in the foreground.
 
     Settings come from built-in defaults, the TOML file, RELAYD_* environment variables and these options; the
@@ -39,6 +43,8 @@ def main(listen: tuple[str, ...], control: str | None, file: str | None, *, chec
         flags["listen"] = list(listen)
     if control is not None:
         flags["control"] = control
+    if workers is not None:
+        flags["workers"] = workers
     try:
         settings = load(file, os.environ, flags)
     except SettingsError as wrong:
@@ -52,15 +58,11 @@ def main(listen: tuple[str, ...], control: str | None, file: str | None, *, chec
 def _start(settings: Settings) -> None:
     # Imported late: --help and --check-config need none of it.
     from relayd.daemon import run  # noqa: PLC0415
+    from relayd.logs import set_up_logging  # noqa: PLC0415
 
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    _ = default_control
+    set_up_logging(settings)
     try:
-        run(settings)
+        sys.exit(run(settings))
     except SettingsError as wrong:
         _fail(wrong)
 

@@ -11,9 +11,10 @@ from random import Random
 
 import zmq
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
-from relayd.bus.messages import Call
+from relayd.bus.messages import Call, Report
 from relayd.bus.sockets import Endpoints, GatewayBus
 from relayd.errors import Draining, Restarting
 from relayd.gateway import rest
@@ -21,17 +22,20 @@ from relayd.gateway.calls import HubCalls
 from relayd.gateway.fanout import Fanout
 from relayd.gateway.handlers import Door, Handler, NothingHere
 from relayd.gateway.peer import Peers
+from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.socket import Station
 from relayd.gateway.sockets import Lobby, Socket, unmask
 from relayd.gateway.wheel import Wheel
 from relayd.http.handler import MAX_DROPPED_BYTES
+from relayd.lag import LoopLag
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
 log = logging.getLogger("relayd.http")
 
 _UUID = r"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+_REPORT_S = 1.0
 _IDLE_HTTP_S = 75  # nginx's keepalive_timeout; Tornado's own default is an hour
 
 
@@ -41,7 +45,7 @@ class Gateway:
     Args:
         settings: see `Settings`.
         context, endpoints: of the bus.
-        listeners: listening sockets, bound by whoever started it; closed with it.
+        topic: of this gateway on the bus, 16 bytes.
         random_bytes: a cryptographic source of randomness.
     """
 
@@ -50,27 +54,53 @@ class Gateway:
         settings: Settings,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoints: Endpoints,
-        listeners: list[sockets.socket],
+        topic: bytes,
         random_bytes: RandomBytes,
     ) -> None:
-        topic = random_bytes(16)
+        self._lag = LoopLag()
+        self._pressure = Pressure(settings.limits.max_outboxes)
         self._wheel = Wheel()
         self._fanout = Fanout(self._subscribe, self._unsubscribe)
         self._calls = HubCalls(self._call, settings.timing.call_timeout)
         self._bus = GatewayBus(context, endpoints, topic, self._fanout.deliver, self._calls.on_answer)
-        publisher = Publisher(topic, self._bus.tell)
+        self._publisher = Publisher(topic, self._bus.tell)
         seed = int.from_bytes(random_bytes(8), "big")
-        station = Station(topic, settings, self._fanout, publisher, self._wheel, unmask, Random(seed))  # noqa: S311
+        random = Random(seed)  # noqa: S311 - for ping times
+        station = Station(topic, settings, self._fanout, self._publisher, self._wheel, self._pressure, unmask, random)
         self.ready = True
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._server = HTTPServer(
-            self._application(settings, Lobby(station)),
+            self._application(settings, Lobby(station, self._lag.check)),
             max_body_size=MAX_DROPPED_BYTES,
             idle_connection_timeout=_IDLE_HTTP_S,
             body_timeout=_IDLE_HTTP_S,
         )
+        self._reporting = asyncio.get_running_loop().create_task(self._report())
+
+    def listen(self, listeners: list[sockets.socket]) -> None:
+        """Serves those who connect to these sockets, which are closed with it."""
         self._server.add_sockets(listeners)
+
+    def adopt(self, connection: sockets.socket) -> None:
+        """Serves a connection that another process has accepted."""
+        connection.setblocking(False)
+        address = connection.getpeername() if connection.family != sockets.AF_UNIX else ("", 0)
+        self._server.handle_stream(IOStream(connection), address)
+
+    async def _report(self) -> None:
+        while True:
+            self._pressure.relieve()
+            self._publisher.add(
+                Report(
+                    connections=len(self._fanout.sockets),
+                    deliveries=self._fanout.deliveries,
+                    waiting_bytes=self._pressure.waiting_bytes,
+                    slow_closed=self._pressure.closed,
+                    lag_s=self._lag.seconds,
+                )
+            )
+            await asyncio.sleep(_REPORT_S)
 
     def _application(self, settings: Settings, lobby: Lobby) -> Application:
         door = {"door": Door(self._calls, Peers(settings))}
@@ -101,12 +131,14 @@ class Gateway:
     async def close(self) -> None:
         """Accepts nobody any more, sends everyone away with 4500, and lets the codes arrive."""
         self.ready = False
+        self._reporting.cancel()
         self._server.stop()
         for socket in list(self._fanout.sockets.values()):
             socket.close(Restarting.close, Restarting.code)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._fanout.emptied.wait(), self._close_timeout_s)
         await self._server.close_all_connections()
+        self._lag.close()
         self._wheel.close()
         self._bus.close()
 

@@ -74,6 +74,7 @@ class Fanout:
         self._unsubscribe = unsubscribe
         self.channels: dict[RoomId, Channel] = {}
         self.sockets: dict[int, RelaySocket] = {}  # all of this gateway, by number
+        self.deliveries = 0  # messages, each counted once for everyone who hears it
         self.emptied = asyncio.Event()  # set while there are none
         self.emptied.set()
         self._handlers: dict[type, Callable[[RoomId, Any], None]] = {
@@ -155,6 +156,7 @@ class Fanout:
             self._on_gap(channel, event)
             return
         channel.last_seq += len(event.frames)
+        self.deliveries += len(event.frames) * len(channel.sockets)
         if len(event.frames) == 1:
             channel.write(encode_frame(Opcode.TEXT, event.frames[0]))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
@@ -15,6 +16,10 @@ UNIX = "unix:"
 # Top-level names that nobody can register (RFC 2606, 6761, 6762, 8375; "internal" is reserved by ICANN), so no
 # attacker's DNS can point them here.
 _LOCAL_TOPS = frozenset({"localhost", "test", "example", "invalid", "local", "internal", "home.arpa"})
+
+# RFC 3986, sections 3.2.2 and 3.2.3, as far as hosts are called in practice. What is more, or else, could turn the
+# links made of it: `user@host`, `host/path`.
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
 
 
 class Peers:
@@ -67,11 +72,8 @@ class Peers:
         Raises:
             WrongHost: saying what to set.
         """
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            name = ""
-        name = name.rstrip(".")
+        parts = _AUTHORITY.fullmatch(host)
+        name = (parts[1] or parts[2]).lower().rstrip(".") if parts else ""
         local = "." not in name or any(name == top or name.endswith(f".{top}") for top in _LOCAL_TOPS)
         if not name or not (name in self._hosts or _is_address(name) or local):
             raise WrongHost("This server does not answer to that host name; set public_url or allowed_hosts")
@@ -85,7 +87,8 @@ class Peers:
         origin = request.headers.get("Origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return
-        if urlsplit(origin).netloc.lower() not in (request.host.lower(), base_url[1].lower()):
+        # Origin = scheme "://" host [":" port], or "null" (RFC 6454, section 7.1).
+        if origin.partition("://")[2].lower() not in (request.host.lower(), base_url[1].lower()):
             raise WrongOrigin("Pages of that origin may not connect here; see allowed_origins")
 
     def _is_trusted(self, address: str) -> bool:

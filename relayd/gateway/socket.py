@@ -20,6 +20,7 @@ from relayd.errors import (
     SlowConsumer,
 )
 from relayd.gateway.fanout import Fanout
+from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.wheel import Wheel
 from relayd.rooms.limits import Allowance, user_allowance
@@ -29,7 +30,8 @@ from relayd.wire.commands import MAX_PROFILE_BYTES, MAX_SIGNAL_BYTES, check_dept
 from relayd.wire.frames import FrameReader, Message, Opcode, Unmask, encode_close, encode_frame, parse_close
 from relayd.wire.ids import RoomId
 
-STUCK_S = 10.0  # a reader that takes nothing for so long is gone or hostile
+# A reader that takes less than that in so long is gone or hostile: the slowest telephone line takes 50 KiB.
+STUCK_BYTES, STUCK_S = 16 * 1024, 10.0
 RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reader: caught up, and behind
 PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
@@ -56,6 +58,7 @@ class Station(NamedTuple):
     fanout: Fanout
     publisher: Publisher
     wheel: Wheel
+    pressure: Pressure
     unmask: Unmask
     random: Random  # for ping times only
 
@@ -74,6 +77,7 @@ class RelaySocket(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_allowance",
+        "_behind",
         "_early",
         "_heard",
         "_held",
@@ -84,7 +88,6 @@ class RelaySocket(asyncio.Protocol):
         "_station",
         "_strikes",
         "_struck_at",
-        "_stuck_since",
         "_transport",
         "due_tick",
         "number",
@@ -114,7 +117,8 @@ class RelaySocket(asyncio.Protocol):
         self._joining: commands.Join | None = None  # the frame, until the room's topic is heard
         self._strikes = 0
         self._struck_at = 0.0
-        self._stuck_since: float | None = None  # the reader's queue is over SLOW_BYTES since then
+        # What waited for the reader when it fell behind, and what came since; None while it keeps up.
+        self._behind: int | None = None
 
     def is_of(self, topic: bytes) -> bool:
         """Whether it belongs to the gateway of that topic."""
@@ -156,20 +160,23 @@ class RelaySocket(asyncio.Protocol):
         self._part()
         self._state = State.CLOSED
         self._station.wheel.cancel(self)
+        self._station.pressure.remove(self)
         self._station.fanout.remove(self)
         if self.on_lost is not None:
             self.on_lost()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""
-        self._stuck_since = self._station.wheel.now
+        self._behind = self.waiting_bytes
+        self._station.pressure.add(self)
         self._station.fanout.slow_down(self)
         if self._state is State.JOINED:
             self._station.wheel.set(self, STUCK_S)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._stuck_since = None
+        self._behind = None
+        self._station.pressure.remove(self)
         self._station.fanout.speed_up(self)
         if self._state is State.JOINED:
             self._schedule_ping()
@@ -180,14 +187,24 @@ class RelaySocket(asyncio.Protocol):
         """Frames for this client alone, or for one that is behind."""
         if self._state >= State.CLOSING:
             return
-        if self._stuck_since is not None:
+        if self._behind is not None:
             if droppable:
                 return
-            waiting = self._transport.get_write_buffer_size()
-            if waiting + len(data) > self._station.settings.limits.max_outbox:
-                self.close(SlowConsumer.close, SlowConsumer.code)
+            self._behind += len(data)
+            if self.waiting_bytes + len(data) > self._station.settings.limits.max_outbox:
+                self.cut_off()
                 return
         self.write(data)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def cut_off(self) -> None:
+        """The client reads too slowly; it may come back and be told what it missed."""
+        self._station.pressure.closed += 1
+        self.close(SlowConsumer.close, SlowConsumer.code)
 
     def on_subscribed(self) -> None:
         """The room's topic is heard, so nothing can be missed after the hub has let this socket in."""
@@ -224,6 +241,7 @@ class RelaySocket(asyncio.Protocol):
             return
         self._part()
         self._state = State.CLOSING
+        self._station.pressure.remove(self)
         self.write(encode_close(code, reason))
         if self._reader.failure is not None:
             self._transport.write_eof()  # its answer would not be understood, so it need not wait for ours
@@ -238,8 +256,8 @@ class RelaySocket(asyncio.Protocol):
             self.close(JoinTimeout.close, JoinTimeout.code)
         elif self._state is State.CLOSING:
             self._transport.abort()
-        elif self._stuck_since is not None and self._station.wheel.now - self._stuck_since >= STUCK_S * 0.9:
-            self.close(SlowConsumer.close, SlowConsumer.code)
+        elif self._behind is not None:
+            self._check_progress()
         elif not self._heard:
             self._transport.abort()  # dead: not even an answer to the last ping
         else:
@@ -249,6 +267,14 @@ class RelaySocket(asyncio.Protocol):
             if self._state is State.JOINED and silent_s > self._station.settings.timing.ping_interval:
                 self._say(Silent(self.number, silent_s))
             self._schedule_ping()
+
+    def _check_progress(self) -> None:
+        waiting = self.waiting_bytes
+        if cast(int, self._behind) - waiting < STUCK_BYTES:
+            self.cut_off()
+            return
+        self._behind = waiting
+        self._station.wheel.set(self, STUCK_S)
 
     def _schedule_ping(self) -> None:
         interval = self._station.settings.timing.ping_interval

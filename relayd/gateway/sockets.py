@@ -12,6 +12,7 @@ import binascii
 import itertools
 import socket as sockets
 from collections import Counter
+from collections.abc import Callable
 from typing import cast
 
 from tornado.iostream import IOStream
@@ -32,10 +33,12 @@ class Lobby:
 
     Args:
         station: what they share.
+        check_lag: raises `Overloaded` while the loop is late.
     """
 
-    def __init__(self, station: Station) -> None:
+    def __init__(self, station: Station, check_lag: Callable[[], None]) -> None:
         self._station = station
+        self._check_lag = check_lag
         self._numbers = itertools.count(1)
         self._by_address: Counter[str] = Counter()
 
@@ -45,6 +48,7 @@ class Lobby:
         Raises:
             Overloaded, RateLimited: the server has enough of them, or this address has.
         """
+        self._check_lag()
         limits = self._station.settings.limits
         if limits.max_connections and len(self._station.fanout.sockets) >= limits.max_connections:
             raise Overloaded("The server has as many connections as it may", retry_after_s=5)

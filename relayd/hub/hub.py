@@ -14,6 +14,7 @@ from relayd.hub.calls import Calls
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
 from relayd.hub.talk import Talk
+from relayd.lag import LoopLag
 from relayd.registry.registry import Registry
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
@@ -43,10 +44,11 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
+        self._lag = LoopLag()
         self._registry = Registry()
         self._bus = HubBus(context, endpoints, self._on_batch, self._on_call)
         self._outgoing = Outgoing(self._bus.publish)
-        self.service = RoomService(settings, self._registry, self._outgoing, random_bytes)
+        self.service = RoomService(settings, self._registry, self._outgoing, random_bytes, self._lag.check)
         self._talk = Talk(self.service, self._outgoing, random_bytes)
         self._calls = Calls(self.service)
 
@@ -62,6 +64,7 @@ class Hub:
         self._outgoing.flush()
         if self._timer is not None:
             self._timer.cancel()
+        self._lag.close()
         self._bus.close()
         self._registry.close()
 

@@ -6,6 +6,7 @@ REST, the sockets' owner commands and the control API all come here; who may ask
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -46,20 +47,38 @@ class RoomService:
         registry: rooms' metadata.
         outgoing: what gateways are told.
         random_bytes: a cryptographic source of randomness.
+        check_lag: raises `Overloaded` while the loop is late.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, outgoing: Outgoing, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        outgoing: Outgoing,
+        random_bytes: RandomBytes,
+        check_lag: Callable[[], None],
+    ) -> None:
         self.settings = settings
         self.rooms: dict[RoomId, Room] = {}
         self.connections: dict[tuple[bytes, int], Connection] = {}  # by gateway and number
+        self.on_report: Callable[[bytes, Report], None] = lambda gateway, report: None  # for who watches the processes
         self.reports: dict[bytes, Report] = {}  # the last one of each gateway
         self.lost_gateways: set[bytes] = set()  # topics of those that are gone
         self._registry = registry
         self._outgoing = outgoing
         self._random = random_bytes
+        self._check_lag = check_lag
         self.rings = Rings(settings.limits.max_ring)
         self._due: dict[RoomId, float] = {}  # what the registry has been told, to tell it changes only
         self._presence_due: OrderedDict[RoomId, float] = OrderedDict()  # in that order: the delay is always the same
+
+    def check_newcomers(self) -> None:
+        """Lets new rooms and joins pass.
+
+        Raises:
+            Overloaded: with a time to come back; those inside go on.
+        """
+        self._check_lag()
 
     # Finding. ---------------------------------------------------------------------------------------------------
 
@@ -83,6 +102,7 @@ class RoomService:
         Raises:
             InvalidFields, NameTaken, NoPlaces, Overloaded: nothing is made then.
         """
+        self.check_newcomers()
         limits = self.settings.limits
         most = self.settings.rooms.max if body.max is None else self._checked_max(body.max)
         life = lifetime(body.expiration_date, now, now)
@@ -250,6 +270,11 @@ class RoomService:
     def forget(self, connection: Connection) -> None:
         """That socket says nothing here any more."""
         self.connections.pop((connection.gateway, connection.number), None)
+
+    def take_report(self, gateway: bytes, report: Report) -> None:
+        """A gateway says how it fares."""
+        self.reports[gateway] = report
+        self.on_report(gateway, report)
 
     def lose_gateway(self, gateway: bytes, now: float) -> None:
         """A gateway process is gone, and all its sockets with it: their users are away."""

@@ -21,6 +21,7 @@ from relayd.bus.messages import (
     OwnersWork,
     Report,
     Say,
+    Sent,
     SetProfile,
     Signal,
     Signalled,
@@ -87,7 +88,7 @@ class Talk:
         connections, handlers = self._service.connections, self._handlers
         for item in batch.items:
             if isinstance(item, Report):
-                self._service.reports[batch.gateway] = item
+                self._service.take_report(batch.gateway, item)
                 continue
             if isinstance(item, Join):
                 self._join(batch.gateway, item, now)
@@ -101,6 +102,7 @@ class Talk:
 
     def _join(self, gateway: bytes, item: Join, now: float) -> None:
         try:
+            self._service.check_newcomers()
             self._joins.spend(item.address, now)
             room = self._service.rooms.get(ids.RoomId(item.room_id))
             if room is None:
@@ -113,7 +115,7 @@ class Talk:
             user_id, _ = room.identify(ticket, lambda: ids.new_user_id(self._random))
             admission = room.admit(user_id, ticket, item.profile, gateway, item.number, now)
         except RelayError as error:
-            self._service_closed(gateway, item, error)
+            self._turn_away(gateway, item, error)
             return
         self._service.connections[gateway, item.number] = admission.connection
         if admission.evicted is not None:
@@ -126,7 +128,10 @@ class Talk:
         self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
         self._service.presence_changed(room, now)
 
-    def _service_closed(self, gateway: bytes, item: Join, error: RelayError) -> None:
+    def _turn_away(self, gateway: bytes, item: Join, error: RelayError) -> None:
+        if error.retry_after_s is not None:
+            frame = events.encode(error_event(error, None))
+            self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, Sent([item.number], frame, droppable=False))
         dropped = Dropped([item.number], error.close, error.code, error.detail)
         self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, dropped)
 

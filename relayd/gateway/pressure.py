@@ -1,0 +1,44 @@
+"""What waits for slow readers: over all of them there is a bound, too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relayd.gateway.socket import RelaySocket
+
+
+class Pressure:
+    """The readers that are behind.
+
+    Attributes:
+        waiting_bytes: for all of them, when last looked at.
+        closed: how many were cut off, for their own queue or for all together.
+
+    Args:
+        max_bytes: over all; past it the longest queue goes first. 0 means no limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.waiting_bytes = 0
+        self.closed = 0
+        self._max_bytes = max_bytes
+        self._slow: dict[RelaySocket, None] = {}
+
+    def add(self, socket: RelaySocket) -> None:
+        """The socket is behind."""
+        self._slow[socket] = None
+
+    def remove(self, socket: RelaySocket) -> None:
+        """It has caught up, or is gone."""
+        self._slow.pop(socket, None)
+
+    def relieve(self) -> None:
+        """Cuts off the longest queues while all together are too long."""
+        waiting = sorted(((socket.waiting_bytes, socket.number, socket) for socket in self._slow), reverse=True)
+        self.waiting_bytes = sum(size for size, _, _ in waiting)
+        for size, _, socket in waiting:
+            if not self._max_bytes or self.waiting_bytes <= self._max_bytes:
+                return
+            self.waiting_bytes -= size
+            socket.cut_off()
