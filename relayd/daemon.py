@@ -10,7 +10,7 @@ import resource
 import signal
 import socket as sockets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import uvloop
@@ -25,6 +25,8 @@ from relayd.settings import Settings
 from relayd.supervisor import Supervisor
 
 log = logging.getLogger("relayd")
+
+OnListening = Callable[[list[str]], None]
 
 EXIT_GAVE_UP = 70  # EX_SOFTWARE of sysexits(3): workers die at once, and starting again would not help
 
@@ -104,8 +106,12 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         await daemon.close()
 
 
-async def serve(settings: Settings) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code."""
+async def serve(settings: Settings, on_listening: OnListening | None = None) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code.
+
+    Args:
+        on_listening: called with the addresses once clients can come.
+    """
     loop = asyncio.get_running_loop()
     raise_descriptor_limit()
     async with running(settings) as daemon:
@@ -113,15 +119,17 @@ async def serve(settings: Settings) -> int:
             loop.add_signal_handler(number, daemon.stop.set)
         for address in daemon.addresses:
             log.info("listening on %s", address)
+        if on_listening is not None:
+            on_listening(daemon.addresses)
         await daemon.stop.wait()
         log.info("stopping")
     log.info("stopped")
     return daemon.exit_code
 
 
-def run(settings: Settings) -> int:
-    """Runs the daemon on a loop of its own; returns the exit code."""
-    return uvloop.run(serve(settings))
+def run(settings: Settings, on_listening: OnListening | None = None) -> int:
+    """Runs the daemon on a loop of its own; see `serve`."""
+    return uvloop.run(serve(settings, on_listening))
 
 
 def raise_descriptor_limit() -> None:

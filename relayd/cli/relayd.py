@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -29,9 +30,16 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
 )
 @click.option("--config", "file", metavar="FILE", help="TOML file with settings.")
 @click.option("--check-config", is_flag=True, help="Check the settings, say what is wrong, and end.")
+@click.option("--hello", is_flag=True, help="Once it listens, say what to do next.")
 @click.version_option(__version__, message="relayd %(version)s")
 def main(
-    listen: tuple[str, ...], control: str | None, workers: str | None, file: str | None, *, check_config: bool
+    listen: tuple[str, ...],
+    control: str | None,
+    workers: str | None,
+    file: str | None,
+    *,
+    check_config: bool,
+    hello: bool,
 ) -> None:
     """Serve throw-away chat rooms, in the foreground.
 
@@ -52,19 +60,36 @@ def main(
     if check_config:
         click.echo("The settings are fine.", err=True)
         return
-    _start(settings)
+    _start(settings, _say_hello if hello else None)
 
 
-def _start(settings: Settings) -> None:
+def _start(settings: Settings, on_listening: Callable[[list[str]], None] | None) -> None:
     # Imported late: --help and --check-config need none of it.
     from relayd.daemon import run  # noqa: PLC0415
     from relayd.logs import set_up_logging  # noqa: PLC0415
 
     set_up_logging(settings)
     try:
-        sys.exit(run(settings))
+        sys.exit(run(settings, on_listening))
     except SettingsError as wrong:
         _fail(wrong)
+
+
+def _say_hello(addresses: list[str]) -> None:
+    address = next((one for one in addresses if one.startswith("http")), "")
+    if not address:
+        return
+    click.echo(
+        f"""
+relayd is running. Open a room, in another terminal:
+
+    curl -X POST {address}/api/v1/room
+
+The answer's "link" is what you share; whoever has it can join. See docs/protocol.md for the chat itself.
+Ctrl-C ends relayd, and every room with it.
+""",
+        err=True,
+    )
 
 
 def _fail(wrong: SettingsError) -> None:
