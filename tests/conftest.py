@@ -22,6 +22,20 @@ def pytest_asyncio_loop_factories(config, item):
     return {"uvloop": uvloop.new_event_loop}
 
 
+def problem(response: HTTPResponse, status: int, code: str = "") -> dict[str, Any]:
+    """The problem (RFC 9457) that an answer must be, checked for its form; without `code`, any code will do."""
+    assert response.code == status, (response.code, response.body)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    told = json.loads(response.body)
+    assert told["status"] == status
+    assert all(isinstance(told[name], str) and told[name] for name in ("type", "title", "detail", "code"))
+    assert set(told) <= {"type", "title", "status", "detail", "code", "errors"}
+    assert all(set(wrong) == {"field", "detail"} for wrong in told.get("errors", []))
+    if code:
+        assert told["code"] == code
+    return told
+
+
 class Peer:
     """One WebSocket of a person, by the `websockets` library."""
 
@@ -118,7 +132,7 @@ class Relay:
         peer = await self.connect(room["id"])
         if "session" not in fields:
             fields.setdefault("key", room["owner_key" if owner else "invite_key"])
-        fields.setdefault("profile", {"nick": nick})
+            fields.setdefault("profile", {"nick": nick})
         await peer.send("join", **fields)
         peer.joined = await peer.recv()
         assert peer.joined["type"] == "joined", peer.joined
