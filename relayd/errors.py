@@ -102,6 +102,10 @@ class OwnerOnly(RelayError):
     code, title, status, close = "owner_only", "Only the room's owner may do that", 403, 4003
 
 
+class NotPermitted(RelayError):
+    code, title, status, close = "not_permitted", "You may not do that on this server", 403, 4003
+
+
 class Muted(RelayError):
     code, title, status, close = "muted", "The owner has muted you in this room", 403, 4003
 
@@ -111,6 +115,14 @@ class Muted(RelayError):
 
 class NoSuchRoom(RelayError):
     code, title, status, close = "no_such_room", "There is no such room, or the key does not fit it", 404, 4004
+
+
+class AmbiguousRoom(RelayError):
+    code, title, status, close = "ambiguous_room", "More than one room's id begins like that", 409, 4000
+
+
+class SealedRoom(RelayError):
+    code, title, status, close = "sealed_room", "The room is sealed: only its members can speak in it", 409, 4000
 
 
 class NoSuchUser(RelayError):

@@ -15,3 +15,9 @@ def set_up_logging(settings: Settings) -> None:
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    change_level(settings)
+
+
+def change_level(settings: Settings) -> None:
+    """Sets the least level that is logged from now on."""
+    logging.getLogger("relayd").setLevel(settings.log_level.upper())

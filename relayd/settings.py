@@ -117,6 +117,7 @@ class Timing(Part, frozen=True):
         presence_interval: for which comings and goings are collected.
         close_timeout: for which is read and dropped after a close frame, so that its code arrives.
         call_timeout: for an answer of the hub.
+        drain: over which clients are sent away after SIGTERM.
     """
 
     join_timeout: Seconds = 10
@@ -124,6 +125,24 @@ class Timing(Part, frozen=True):
     presence_interval: Seconds = 0.25
     close_timeout: Seconds = 2
     call_timeout: Seconds = 5
+    drain: Annotated[float, Meta(ge=0, le=86_400)] = 0
+
+
+class ControlGroups(Part, frozen=True):
+    """Who may use the control socket besides root and the daemon's own user: groups, by name or number.
+
+    Attributes:
+        observe: may look: list, get, status, top, watch.
+        operate: may also work with rooms and users: create, edit, close, kick, send, announce.
+        admin: may also reload, drain and stop.
+        socket: group of the socket itself, which all the others must be in to reach it; without it, the first of
+            `admin`, `operate` and `observe` that exists.
+    """
+
+    observe: tuple[str, ...] = ()
+    operate: tuple[str, ...] = ()
+    admin: tuple[str, ...] = ("relayd-admin",)
+    socket: str = ""
 
 
 class Settings(Part, frozen=True):
@@ -131,7 +150,8 @@ class Settings(Part, frozen=True):
 
     Attributes:
         listen: `HOST:PORT` or `unix:PATH`, one or more.
-        control: path of the control socket.
+        control: path of the control socket; without it `$XDG_RUNTIME_DIR/relayd/control.sock`, or
+            `/run/relayd/control.sock` as a service.
         workers: gateway processes besides the one that holds the rooms; 0 does all in one process, `auto` is one
             for each core.
         public_url: `https://host` under which people reach the server, for links; else from each request.
@@ -154,6 +174,7 @@ class Settings(Part, frozen=True):
     limits: Limits = Limits()
     rooms: Rooms = Rooms()
     timing: Timing = Timing()
+    control_groups: ControlGroups = ControlGroups()
 
     def __post_init__(self) -> None:
         """Checks what a type cannot say.
@@ -166,6 +187,7 @@ class Settings(Part, frozen=True):
 
 
 PREFIX = "RELAYD_"
+FIXED = ("listen", "control", "workers")  # settings that hold until the daemon ends
 
 
 def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -199,6 +221,22 @@ def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, A
     if problems:
         raise SettingsError(problems)
     return check(Settings, merged, strict=False)
+
+
+def changes(before: Settings, after: Settings) -> list[tuple[str, Any, Any]]:
+    """Each setting that differs: its path, and both values."""
+    paths = [path for path, _ in setting_paths(Settings)]
+    whole = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
+    values = [(path, value_of(before, path), value_of(after, path)) for path in whole]
+    return [(path, old, new) for path, old, new in values if old != new]
+
+
+def value_of(settings: msgspec.Struct, path: str) -> Any:
+    """The setting at that dotted path."""
+    value: Any = settings
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
 
 
 def default_control(environment: Mapping[str, str]) -> str:

@@ -195,7 +195,9 @@ class Dropped(_Item, tag=9):
 
 # Down, on the topic that all gateways hear. ---------------------------------------------------------------------
 
-EVERY_GATEWAY = bytes(16)  # no room's topic: a UUID v4 is never all zeros
+# A UUID v4 is never all zeros, so it is no room's. A client may still ask for such a room: that does no harm, as
+# ZeroMQ counts subscriptions (zmq_setsockopt(3), ZMQ_UNSUBSCRIBE) and gateways tell events apart by their type.
+EVERY_GATEWAY = bytes(16)
 
 
 class SendAway(_Item, tag=20):

@@ -14,11 +14,12 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
-from relayd.bus.messages import Call, Report
+from relayd.bus.messages import Call, NewSettings, Report, SendAway
 from relayd.bus.sockets import Endpoints, GatewayBus
-from relayd.errors import Draining, Restarting
+from relayd.errors import Draining
 from relayd.gateway import rest
 from relayd.gateway.calls import HubCalls
+from relayd.gateway.departure import Departure
 from relayd.gateway.fanout import Fanout
 from relayd.gateway.handlers import Door, Handler, NothingHere
 from relayd.gateway.peer import Peers
@@ -29,6 +30,7 @@ from relayd.gateway.sockets import Lobby, Socket, unmask
 from relayd.gateway.wheel import Wheel
 from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.lag import LoopLag
+from relayd.logs import change_level
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
@@ -65,13 +67,18 @@ class Gateway:
         self._bus = GatewayBus(context, endpoints, topic, self._fanout.deliver, self._calls.on_answer)
         self._publisher = Publisher(topic, self._bus.tell)
         seed = int.from_bytes(random_bytes(8), "big")
-        random = Random(seed)  # noqa: S311 - for ping times
-        station = Station(topic, settings, self._fanout, self._publisher, self._wheel, self._pressure, unmask, random)
-        self.ready = True
+        random = Random(seed)  # noqa: S311 - for ping times and farewells
+        self._station = Station(
+            topic, settings, self._fanout, self._publisher, self._wheel, self._pressure, unmask, random
+        )
+        self._departure = Departure(self._fanout, random)
+        self._fanout.on(SendAway, lambda topic, event: self._departure.begin(event.over_s))
+        self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
+        self._peers = Peers(settings)
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._server = HTTPServer(
-            self._application(settings, Lobby(station, self._lag.check)),
+            self._application(Lobby(self._station, self._lag.check)),
             max_body_size=MAX_DROPPED_BYTES,
             idle_connection_timeout=_IDLE_HTTP_S,
             body_timeout=_IDLE_HTTP_S,
@@ -102,8 +109,24 @@ class Gateway:
             )
             await asyncio.sleep(_REPORT_S)
 
-    def _application(self, settings: Settings, lobby: Lobby) -> Application:
-        door = {"door": Door(self._calls, Peers(settings))}
+    @property
+    def ready(self) -> bool:
+        """Whether new clients are welcome."""
+        return not self._departure.begun
+
+    def _change(self, settings: Settings) -> None:
+        """Other settings hold from now on; a frame's size only for sockets to come."""
+        self._station.settings = settings
+        self._peers.change(settings)
+        self._pressure.max_bytes = settings.limits.max_outboxes
+        self._calls.timeout_s = settings.timing.call_timeout
+        self._close_timeout_s = settings.timing.close_timeout + 1
+        for socket in self._fanout.sockets.values():
+            socket.forget_allowance()
+        change_level(settings)
+
+    def _application(self, lobby: Lobby) -> Application:
+        door = {"door": Door(self._calls, self._peers)}
         page = resources.files("relayd.web").joinpath("index.html").read_bytes()
         routes = [(pattern, handler, door) for pattern, handler in rest.ROUTES]
         return Application(
@@ -130,14 +153,13 @@ class Gateway:
 
     async def close(self) -> None:
         """Accepts nobody any more, sends everyone away with 4500, and lets the codes arrive."""
-        self.ready = False
         self._reporting.cancel()
         self._server.stop()
-        for socket in list(self._fanout.sockets.values()):
-            socket.close(Restarting.close, Restarting.code)
+        self._departure.begin(0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._fanout.emptied.wait(), self._close_timeout_s)
         await self._server.close_all_connections()
+        self._departure.close()
         self._lag.close()
         self._wheel.close()
         self._bus.close()

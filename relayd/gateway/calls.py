@@ -21,7 +21,7 @@ class HubCalls:
 
     def __init__(self, send: Callable[[Call], None], timeout_s: float) -> None:
         self._send = send
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
 
@@ -39,7 +39,7 @@ class HubCalls:
         self._waiting[number] = future
         try:
             self._send(Call(number, request))
-            answer = await asyncio.wait_for(future, self._timeout_s)
+            answer = await asyncio.wait_for(future, self.timeout_s)
         except TimeoutError:
             raise Overloaded("The server did not answer in time", retry_after_s=1) from None
         finally:

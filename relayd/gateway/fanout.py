@@ -89,6 +89,10 @@ class Fanout:
             Dropped: self._on_dropped,
         }
 
+    def on(self, kind: type, handler: Callable[[RoomId, Any], None]) -> None:
+        """Events of that kind concern no socket in particular, and somebody else hears them."""
+        self._handlers[kind] = handler
+
     def deliver(self, topic: bytes, event: Event) -> None:
         """What the bus brings."""
         self._handlers[type(event)](RoomId(topic), event)

@@ -26,6 +26,10 @@ class Peers:
     """What the settings say about proxies, hosts and origins, held against requests."""
 
     def __init__(self, settings: Settings) -> None:
+        self.change(settings)
+
+    def change(self, settings: Settings) -> None:
+        """Goes by other settings from now on."""
         self._trusts_unix = UNIX in settings.trusted_proxies
         self._trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies if text != UNIX]
         self._public = urlsplit(settings.public_url) if settings.public_url else None

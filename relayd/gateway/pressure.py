@@ -22,7 +22,7 @@ class Pressure:
     def __init__(self, max_bytes: int) -> None:
         self.waiting_bytes = 0
         self.closed = 0
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._slow: dict[RelaySocket, None] = {}
 
     def add(self, socket: RelaySocket) -> None:
@@ -38,7 +38,7 @@ class Pressure:
         waiting = sorted(((socket.waiting_bytes, socket.number, socket) for socket in self._slow), reverse=True)
         self.waiting_bytes = sum(size for size, _, _ in waiting)
         for size, _, socket in waiting:
-            if not self._max_bytes or self.waiting_bytes <= self._max_bytes:
+            if not self.max_bytes or self.waiting_bytes <= self.max_bytes:
                 return
             self.waiting_bytes -= size
             socket.cut_off()

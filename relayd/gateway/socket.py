@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from enum import IntEnum
 from random import Random
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -50,8 +50,8 @@ class State(IntEnum):
     CLOSED = 4
 
 
-class Station(NamedTuple):
-    """What all sockets of a gateway share."""
+class Station(msgspec.Struct):
+    """What all sockets of a gateway share; `settings` are replaced when they are reloaded."""
 
     topic: bytes
     settings: Settings
@@ -182,6 +182,10 @@ class RelaySocket(asyncio.Protocol):
             self._schedule_ping()
 
     # What the fan-out calls. ------------------------------------------------------------------------------------
+
+    def forget_allowance(self) -> None:
+        """Other limits hold from the next word on."""
+        self._allowance = None
 
     def offer(self, data: bytes, *, droppable: bool = False) -> None:
         """Frames for this client alone, or for one that is behind."""

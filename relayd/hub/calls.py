@@ -23,6 +23,7 @@ from relayd.errors import RelayError
 from relayd.hub.service import RoomService
 from relayd.rooms.limits import PerAddress
 from relayd.rooms.room import Room
+from relayd.settings import Settings
 from relayd.wire import ids
 from relayd.wire.rest import UserPage
 
@@ -46,6 +47,10 @@ class Calls:
             KickUser: lambda call, now: service.kick(self._owned(call), call.user, ban=call.ban, now=now),
             RenewInvite: lambda call, now: service.renew_invite(self._owned(call), now),
         }
+
+    def change(self, settings: Settings) -> None:
+        """Other settings hold from now on."""
+        self._creations.change(settings.limits.create_rate)
 
     def answer(self, call: Call, now: float) -> Answer:
         """Does what is asked; an error is an answer, too."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 import zmq
 
-from relayd.bus.messages import Answer, Batch, Call
+from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, NewSettings, SendAway
 from relayd.bus.sockets import Endpoints, HubBus
+from relayd.errors import Draining
+from relayd.hub.admin import Admin
 from relayd.hub.calls import Calls
+from relayd.hub.happenings import Happenings
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
 from relayd.hub.talk import Talk
@@ -20,6 +24,13 @@ from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
 log = logging.getLogger("relayd.hub")
+
+# How long a server takes to end and start again, as far as those can know who are told to come back then.
+RESTART_S = 2.0
+_DRAIN_LOOK_S = 0.05  # how often a drain looks whether it is done
+_LAST_WORDS_S = 1.0  # a drain ends so long after its time, whoever is still there
+
+T = TypeVar("T")
 
 
 class Hub:
@@ -45,17 +56,58 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._lag = LoopLag()
+        self._ends_at: float | None = None  # on the loop's clock, while draining
         self._registry = Registry()
         self._bus = HubBus(context, endpoints, self._on_batch, self._on_call)
         self._outgoing = Outgoing(self._bus.publish)
-        self.service = RoomService(settings, self._registry, self._outgoing, random_bytes, self._lag.check)
+        self.service = RoomService(settings, self._registry, self._outgoing, random_bytes, self._check_newcomers)
         self._talk = Talk(self.service, self._outgoing, random_bytes)
         self._calls = Calls(self.service)
+        self.happenings = Happenings(clock)
+        self.service.happened = self.happenings.tell
+        self.admin = Admin(self.service, self._registry, self._outgoing, random_bytes)
+
+    def act(self, work: Callable[[float], T]) -> T:
+        """Does something to the rooms, given the time, and tells the gateways what came of it."""
+        try:
+            return work(self._clock())
+        finally:
+            self._end_turn()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server ends."""
+        return self._ends_at is not None
+
+    async def drain(self, over_s: float) -> None:
+        """Lets nobody in any more and has everyone sent away, and is done when they are gone.
+
+        Asked again while it drains, it is done within the new time: whoever waits, waits for that.
+        """
+        self._ends_at = self._loop.time() + over_s
+        self.happenings.tell("draining", over=over_s)
+        self._bus.publish(EVERY_GATEWAY, SendAway(over_s))
+        # Looked at, not signalled: the way of every message would pay for what happens once.
+        while self.service.connections and self._loop.time() < self._ends_at + _LAST_WORDS_S:  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_LOOK_S)
+
+    def change(self, settings: Settings) -> None:
+        """Other settings hold from now on, here and in every gateway."""
+        self.service.change(settings)
+        self._talk.change(settings)
+        self._calls.change(settings)
+        self.happenings.tell("reloaded")
+        self._bus.publish(EVERY_GATEWAY, NewSettings(settings))
 
     def lose_gateway(self, gateway: bytes) -> None:
         """A gateway process is gone."""
         self.service.lose_gateway(gateway, self._clock())
         self._end_turn()
+
+    def _check_newcomers(self) -> None:
+        if self._ends_at is not None:
+            raise Draining(retry_after_s=max(0.0, self._ends_at - self._loop.time()) + RESTART_S)
+        self._lag.check()
 
     def close(self) -> None:
         """Ends every room (`shutdown`) as far as gateways still listen, then the bus."""

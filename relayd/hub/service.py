@@ -69,8 +69,21 @@ class RoomService:
         self._random = random_bytes
         self._check_lag = check_lag
         self.rings = Rings(settings.limits.max_ring)
+        self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
+        self.past_messages, self.past_bytes = 0, 0  # of rooms that have ended
+        self.past_deliveries = 0  # of gateways that are gone
+        self.rooms_created = 0
         self._due: dict[RoomId, float] = {}  # what the registry has been told, to tell it changes only
         self._presence_due: OrderedDict[RoomId, float] = OrderedDict()  # in that order: the delay is always the same
+
+    def change(self, settings: Settings) -> None:
+        """Other settings hold from now on: limits for everyone, what rooms are like for those to come."""
+        self.settings = settings
+        self.rings.max_bytes = settings.limits.max_ring
+        for room in self.rooms.values():
+            room.allowance = None
+            for member in room.members.values():
+                member.allowance = None
 
     def check_newcomers(self) -> None:
         """Lets new rooms and joins pass.
@@ -130,6 +143,8 @@ class RoomService:
         self._registry.add(meta, room.due_at())
         self.rooms[meta.room_id] = room
         self._due[meta.room_id] = room.due_at()
+        self.rooms_created += 1
+        self.happened("room_created", room)
         details = room.details(now)
         return Created(
             name=details.name,
@@ -167,6 +182,7 @@ class RoomService:
         self._replace_meta(room, changed_meta(room.meta, **changes), now)
         details = room.details(now)
         self.announce(room, events.RoomEvent("updated", room=details))
+        self.happened("room_edited", room)
         return details
 
     def renew_invite(self, room: Room, now: float) -> Invite:
@@ -182,6 +198,9 @@ class RoomService:
         self._outgoing.to_room(room_id, Ended(frame, RoomClosed.close, RoomClosed.code))
         self.rings.clear(room.ring)
         self._registry.remove(room_id)
+        self.past_messages += room.messages
+        self.past_bytes += room.data_volume
+        self.happened("room_closed", room, reason=reason)
         del self.rooms[room_id], self._due[room_id]
         self._presence_due.pop(room_id, None)
         for member in room.members.values():
@@ -240,6 +259,7 @@ class RoomService:
             NoSuchUser, InvalidFields: nobody is put out.
         """
         connections = room.kick(room.member(user_id), ban=ban, now=now)
+        self.happened("user_kicked", room, user=user_id, ban=ban)
         self.drop(connections, Kicked())
         self.presence_changed(room, now)
 
@@ -279,7 +299,8 @@ class RoomService:
     def lose_gateway(self, gateway: bytes, now: float) -> None:
         """A gateway process is gone, and all its sockets with it: their users are away."""
         self.lost_gateways.add(gateway)
-        self.reports.pop(gateway, None)
+        report = self.reports.pop(gateway, None)
+        self.past_deliveries += report.deliveries if report is not None else 0
         for connection in [one for one in self.connections.values() if one.gateway == gateway]:
             self.forget(connection)
             connection.room.disconnect(connection, now)
@@ -329,6 +350,10 @@ class RoomService:
 
     def _tell_presence(self, room: Room) -> None:
         changes = room.presence.take()
+        for user_id in changes.joined:
+            self.happened("user_joined", room, user=user_id)
+        for user_id in changes.left:
+            self.happened("user_left", room, user=user_id)
         encoded = {user_id: room.entry(room.members[user_id]) for user_id in (*changes.joined, *changes.changed)}
         event = PresenceTold(
             joined=[(user_id, encoded[user_id]) for user_id in changes.joined],

@@ -42,6 +42,7 @@ from relayd.hub.service import RoomService
 from relayd.rooms.limits import PerAddress, room_allowance, user_allowance
 from relayd.rooms.member import Connection
 from relayd.rooms.room import Admission, Missed, Room, Ticket
+from relayd.settings import Settings
 from relayd.wire import commands, events, ids
 from relayd.wire.ids import RandomBytes
 from relayd.wire.rest import EditRoom
@@ -80,6 +81,10 @@ class Talk:
             commands.Edit: lambda room, c, now: service.edit(room, _edit_of(c), now),
             commands.Close: lambda room, c, now: service.terminate(room, "terminated"),
         }
+
+    def change(self, settings: Settings) -> None:
+        """Other settings hold from now on."""
+        self._joins.change(settings.limits.join_rate)
 
     def hear(self, batch: Batch, now: float) -> None:
         """Acts on everything a gateway's sockets said in one turn."""

@@ -77,6 +77,11 @@ class Registry:
         row = self._execute("SELECT room_id FROM rooms WHERE name_key = ?", (name_key(name),)).fetchone()
         return row[0] if row else None
 
+    def ids_between(self, low: bytes, high: bytes, most: int) -> list[RoomId]:
+        """Up to `most` rooms whose ids lie between these two, both included."""
+        query = "SELECT room_id FROM rooms WHERE room_id BETWEEN ? AND ? ORDER BY room_id LIMIT ?"
+        return [RoomId(room_id) for (room_id,) in self._execute(query, (low, high, most))]
+
     def change(self, meta: RoomMeta, due_at: float) -> None:
         """The room has new metadata.
 

@@ -121,6 +121,12 @@ class PerAddress:
         self._most = most
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
+    def change(self, per_minute: float) -> None:
+        """Another rate holds from now on, and everyone starts with a full minute's worth."""
+        if per_minute != self.per_minute:
+            self.per_minute = per_minute
+            self._buckets.clear()
+
     def spend(self, address: Hashable, now: float) -> None:
         """Books one.
 

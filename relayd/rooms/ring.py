@@ -103,7 +103,7 @@ class Rings:
 
     def __init__(self, max_bytes: int) -> None:
         self.size = 0
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._rings: dict[Ring, None] = {}  # those that hold something
         self._due: list[tuple[float, int, Ring]] = []  # a heap with one entry for each of them; int breaks ties
 
@@ -115,7 +115,7 @@ class Rings:
         if ring.size and ring not in self._rings:
             self._rings[ring] = None
             heapq.heappush(self._due, (now + ring.kept_s, id(ring), ring))
-        if self._max_bytes and self.size > self._max_bytes:
+        if self.max_bytes and self.size > self.max_bytes:
             self.clear(max(self._rings, key=lambda one: one.size))
 
     def expire(self, ring: Ring, now: float) -> float | None:
