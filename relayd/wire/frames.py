@@ -137,12 +137,12 @@ class FrameReader:
             return Failure(1002, "reserved bits or opcode")
         if not second & 0x80:
             return _UNMASKED
-        opcode = first & 0x0F
-        if opcode >= Opcode.CLOSE:
-            return Failure(1002, "control frame too long") if length > _MAX_CONTROL_BYTES else None
         # "the minimal number of bytes MUST be used to encode the length" (section 5.2)
         if length < (0, 0, 0, 0, 126, 0, 0, 0, 0, 0, 65536)[header_bytes]:
             return Failure(1002, "length not in its shortest form")
+        opcode = first & 0x0F
+        if opcode >= Opcode.CLOSE:
+            return Failure(1002, "control frame too long") if length > _MAX_CONTROL_BYTES else None
         if (opcode == Opcode.CONTINUATION) != (self._fragments is not None):
             return Failure(1002, "continuation out of place")
         return _TOO_BIG if length + self._fragments_bytes > self.max_message_bytes else None
