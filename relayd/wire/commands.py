@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -116,7 +117,6 @@ class Ping(Frame, tag="ping"):
 Command = Join | Message | Signal | Profile | Kick | Mute | Unmute | Edit | Close | Leave | Ping
 
 _decode: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
-_anything = msgspec.json.Decoder()
 
 
 def decode(text: bytes) -> Command:
@@ -136,10 +136,12 @@ def decode(text: bytes) -> Command:
 
 
 def _reason(message: str) -> str:
-    # "Invalid value 'x' - at `$.type`" is the one message of msgspec's that quotes the peer.
+    # "Invalid value 'x' - at `$.type`" and "Invalid enum value 'x' - at ..." are the messages that quote the peer.
     if message.startswith("Invalid value"):
         known = ", ".join(sorted(str(kind.__struct_config__.tag) for kind in Command.__args__))
         return f"unknown type; known are {known}"
+    if message.startswith("Invalid enum value"):
+        message = f"Invalid value - at {message.rpartition(' - at ')[2]}"
     return message.replace("`", "")
 
 
@@ -149,23 +151,23 @@ def check_depth(raw: bytes) -> None:
     Raises:
         ProtocolViolation: nested deeper than `MAX_DEPTH`.
     """
-    # Nearly every body has fewer brackets than that, which settles it without a parse.
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(_anything.decode(raw)) > MAX_DEPTH:
+    # Nearly every body has fewer brackets than that, which settles it without another look.
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(raw):
         raise ProtocolViolation(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level:
-        inner = [child for item in level for child in _children(item)]
-        depth, level = depth + (1 if any(isinstance(item, dict | list) for item in level) else 0), inner
-    return depth
+# Not decoded for that: a number too large for a reader of numbers would fail it, and is none of our business.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _is_deep(raw: bytes) -> bool:
+    brackets = _STRINGS.sub(b"", raw).translate(_ALIKE, _NO_BRACKETS)
+    # Each pass takes the innermost level away.
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
 
 
 def check_object(raw: bytes, limit: int, what: str) -> None:
