@@ -226,6 +226,7 @@ class Room:
         by_session = ticket.session is not None and self._sessions.user_of(ticket.session.digest) == user_id
         if by_session and ticket.session is not None:
             self.add_session(member, ticket.session.digest)
+        self.presence.list_given()
         return Admission(member, connection, by_session, evicted)
 
     def add_session(self, member: Member, digest: bytes) -> None:
