@@ -151,7 +151,8 @@ class Room:
         if meta.ends_at != self._meta.ends_at:
             self._warning_at = next_warning(meta.lifetime, now)
         if meta.users_leave and not self._meta.users_leave and not self.members:
-            self._empty_at = now + self._graces.leave_s
+            # Never sooner than it would have been all along: the people invited may still be on their way.
+            self._empty_at = max(self._empty_at or 0.0, now + self._graces.leave_s)
         self._meta = meta
         self.ring.kept_s = meta.settings.resume
 
