@@ -1,7 +1,7 @@
 """WebSocket frames (RFC 6455, section 5), without I/O: bytes in, whole messages out.
 
-Reading is the server's side only: what comes in is masked. permessage-deflate is never negotiated, so that one
-frame can be shared by every member of a room.
+One reader serves both sides: a server's, where all that comes in is masked, and a client's, where nothing is.
+permessage-deflate is never negotiated, so that one frame can be shared by every member of a room.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
-Unmask = Callable[[bytes, bytes], bytes]  # (4 bytes of mask, data) -> data
+Unmask = Callable[[bytes, bytes], bytes]  # (4 bytes of mask, data) -> data; masking is the same
 
 
 class Opcode(IntEnum):
@@ -42,22 +42,27 @@ class Message(NamedTuple):
 # bits and other opcodes "MUST _Fail the WebSocket Connection_" (section 5.2): so these are all the first bytes.
 _FIRST_BYTES = frozenset({0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A})
 _MAX_CONTROL_BYTES = 125
+_MASK_BIT = 0x80
 _UNMASKED = Failure(1002, "a client's frames must be masked")
+_MASKED = Failure(1002, "a server's frames must not be masked")
 _TOO_BIG = Failure(1009, "message too big")
 
 
 class FrameReader:
-    """Puts messages together from the bytes of one client.
+    """Puts messages together from the bytes of one peer.
 
     Args:
         max_message_bytes: a longer message fails the connection with 1009, as soon as its header says so.
-        unmask: XORs data with a mask; passed in because the fast ones are written in C and live elsewhere.
+        unmask: XORs data with a mask; passed in because the fast ones are written in C and live elsewhere. None
+            reads what a server sends, which is not masked.
     """
 
     __slots__ = (
         "_fragments",
         "_fragments_bytes",
         "_fragments_opcode",
+        "_mask_bit",
+        "_mask_bytes",
         "_needed",
         "_pending",
         "_unmask",
@@ -65,10 +70,11 @@ class FrameReader:
         "max_message_bytes",
     )
 
-    def __init__(self, max_message_bytes: int, unmask: Unmask) -> None:
+    def __init__(self, max_message_bytes: int, unmask: Unmask | None) -> None:
         self.max_message_bytes = max_message_bytes
         self.failure: Failure | None = None  # set once; nothing that comes after it is read
-        self._unmask = unmask
+        self._unmask = unmask or _unmasked
+        self._mask_bit, self._mask_bytes = (_MASK_BIT, 4) if unmask else (0, 0)
         # None while empty: an idle connection, of which there are thousands, holds no buffer.
         self._pending: bytearray | None = None  # bytes of an unfinished frame
         self._needed = 0  # bytes that must be pending before another look can find a whole frame
@@ -121,7 +127,7 @@ class FrameReader:
             length = int.from_bytes(data[head : head + width], "big")
             head += width
         self.failure = self._header_failure(first, second, length, head - at)
-        return None if self.failure is not None else (first, head + 4, length)
+        return None if self.failure is not None else (first, head + self._mask_bytes, length)
 
     def _put_together(self, first: int, payload: bytes) -> Message | None:
         # One frame that is a whole message, or a control frame: nearly always so.
@@ -135,8 +141,8 @@ class FrameReader:
     def _header_failure(self, first: int, second: int, length: int, header_bytes: int) -> Failure | None:
         if first not in _FIRST_BYTES:
             return Failure(1002, "reserved bits or opcode")
-        if not second & 0x80:
-            return _UNMASKED
+        if second & _MASK_BIT != self._mask_bit:
+            return _UNMASKED if self._mask_bit else _MASKED
         # "the minimal number of bytes MUST be used to encode the length" (section 5.2)
         if length < (0, 0, 0, 0, 126, 0, 0, 0, 0, 0, 65536)[header_bytes]:
             return Failure(1002, "length not in its shortest form")
@@ -163,6 +169,10 @@ class FrameReader:
         return Message(self._fragments_opcode, whole)
 
 
+def _unmasked(_mask: bytes, data: bytes) -> bytes:
+    return data
+
+
 def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
@@ -185,10 +195,27 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
     return frame_header(opcode, len(payload)) + payload
 
 
+def encode_masked(opcode: int, payload: bytes, mask: bytes, xor: Unmask) -> bytes:
+    """A whole masked frame, as a client sends it.
+
+    Args:
+        mask: 4 bytes from a strong source of randomness, fresh for every frame (RFC 6455, section 10.3).
+        xor: as for `FrameReader`.
+    """
+    header = bytearray(frame_header(opcode, len(payload)))
+    header[1] |= _MASK_BIT
+    return b"".join((header, mask, xor(mask, payload)))
+
+
 def encode_close(code: int, reason: str) -> bytes:
-    """A close frame. A reason too long for a control frame is cut at a character."""
-    body = code.to_bytes(2, "big") + reason.encode()[: _MAX_CONTROL_BYTES - 2]
-    return encode_frame(Opcode.CLOSE, body[:2] + body[2:].decode(errors="ignore").encode())
+    """A close frame, unmasked."""
+    return encode_frame(Opcode.CLOSE, close_payload(code, reason))
+
+
+def close_payload(code: int, reason: str) -> bytes:
+    """What a close frame carries. A reason too long for a control frame is cut at a character."""
+    text = reason.encode()[: _MAX_CONTROL_BYTES - 2].decode(errors="ignore")
+    return code.to_bytes(2, "big") + text.encode()
 
 
 def parse_close(payload: bytes) -> tuple[int, Failure | None]:
