@@ -18,16 +18,23 @@ import zmq
 
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
 from relayd.clock import SteadyClock
+from relayd.errors import SettingsError
 from relayd.gateway.app import Gateway
+from relayd.hub.control.listener import ControlListener
+from relayd.hub.control.peers import socket_group
+from relayd.hub.control.server import ControlServer
 from relayd.hub.hub import Hub
 from relayd.listeners import address_of, bind_listeners
-from relayd.settings import Settings
+from relayd.settings import Settings, default_control
+from relayd.steering import Helm
 from relayd.supervisor import Supervisor
 
 log = logging.getLogger("relayd")
 
 OnListening = Callable[[list[str]], None]
+Load = Callable[[], Settings]
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_GAVE_UP = 70  # EX_SOFTWARE of sysexits(3): workers die at once, and starting again would not help
 
 
@@ -40,7 +47,9 @@ class Daemon:
         exit_code: to end with.
     """
 
-    def __init__(self, settings: Settings, listeners: list[sockets.socket]) -> None:
+    def __init__(
+        self, settings: Settings, listeners: list[sockets.socket], control: ControlListener, load: Load
+    ) -> None:
         self.addresses = [address_of(listener) for listener in listeners]
         self.stop = asyncio.Event()
         self.exit_code = 0
@@ -57,6 +66,15 @@ class Daemon:
             self._hub.service.on_report = self._supervisor.report
         else:
             self._gateway = Gateway(settings, self._context, endpoints, os.urandom(TOPIC_BYTES), os.urandom)
+        self._helm = Helm(settings, self._hub, self.addresses, load, self.stop)
+        self._control = ControlServer(settings, control, self._hub, self._helm)
+        self._helm.on_settings.append(self._control.change)
+        if self._supervisor is not None:
+            self._helm.on_settings.append(self._supervisor.change)
+
+    def on_signal(self, number: signal.Signals) -> None:
+        """SIGHUP reloads, anything else ends."""
+        (self._helm.on_hangup if number == signal.SIGHUP else self._helm.on_terminate)()
 
     async def start(self) -> None:
         """Lets clients in."""
@@ -71,6 +89,7 @@ class Daemon:
             await self._gateway.close()
         if self._supervisor is not None:
             await self._supervisor.close()
+        await self._control.close()
         self._hub.close()
         self._context.destroy(linger=0)
         self._cleanup.close()
@@ -92,44 +111,53 @@ class Daemon:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Daemon]:
-    """A daemon from start to orderly end.
+async def running(
+    settings: Settings, signals: tuple[signal.Signals, ...] = (), load: Load | None = None
+) -> AsyncIterator[Daemon]:
+    """A daemon from start to orderly end, which obeys these signals; `load` reads the settings anew.
 
     Raises:
         SettingsError: it cannot listen where it should.
     """
-    daemon = Daemon(settings, bind_listeners(settings))
+    control = ControlListener(settings.control or default_control(os.environ), socket_group(settings.control_groups))
     try:
+        listeners = bind_listeners(settings)
+    except SettingsError:
+        control.close()
+        raise
+    daemon = Daemon(settings, listeners, control, load or (lambda: settings))
+    try:
+        for number in signals:
+            asyncio.get_running_loop().add_signal_handler(number, daemon.on_signal, number)
         await daemon.start()
         yield daemon
     finally:
         await daemon.close()
 
 
-async def serve(settings: Settings, on_listening: OnListening | None = None) -> int:
+async def serve(settings: Settings, load: Load | None = None, on_listening: OnListening | None = None) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code.
 
     Args:
+        load: reads the settings anew, for a reload.
         on_listening: called with the addresses once clients can come.
     """
-    loop = asyncio.get_running_loop()
     raise_descriptor_limit()
-    async with running(settings) as daemon:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, daemon.stop.set)
-        for address in daemon.addresses:
-            log.info("listening on %s", address)
-        if on_listening is not None:
-            on_listening(daemon.addresses)
+    async with running(settings, _SIGNALS, load) as daemon:
+        if not daemon.stop.is_set():
+            for address in daemon.addresses:
+                log.info("listening on %s", address)
+            if on_listening is not None:
+                on_listening(daemon.addresses)
         await daemon.stop.wait()
         log.info("stopping")
     log.info("stopped")
     return daemon.exit_code
 
 
-def run(settings: Settings, on_listening: OnListening | None = None) -> int:
+def run(settings: Settings, load: Load | None = None, on_listening: OnListening | None = None) -> int:
     """Runs the daemon on a loop of its own; see `serve`."""
-    return uvloop.run(serve(settings, on_listening))
+    return uvloop.run(serve(settings, load, on_listening))
 
 
 def raise_descriptor_limit() -> None:

@@ -133,6 +133,10 @@ class Supervisor:
             if worker.topic == topic:
                 worker.load, worker.heard_at = report.connections + worker.untaken, time.monotonic()
 
+    def change(self, settings: Settings) -> None:
+        """Other settings hold from now on, for workers to come; those that run hear of them over the bus."""
+        self._settings = settings
+
     async def ready(self) -> None:
         """Until connections can be served: no client is accepted before."""
         await self._some_ready.wait()

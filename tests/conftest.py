@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tempfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -148,8 +149,15 @@ class Relay:
 async def relay_with(**settings: Any) -> AsyncIterator[Relay]:
     """A daemon with these settings (dotted paths with `__` for the dot), ended afterwards."""
     flags = {"listen": ["127.0.0.1:0"], **{path.replace("__", "."): value for path, value in settings.items()}}
-    made: Settings = load(None, {}, flags)
-    async with running(made) as daemon:
+    with tempfile.TemporaryDirectory(prefix="relayd-test-") as directory:
+        flags.setdefault("control", f"{directory}/control.sock")
+        async with _relay(load(None, {}, flags)) as relay:
+            yield relay
+
+
+@contextlib.asynccontextmanager
+async def _relay(settings: Settings) -> AsyncIterator[Relay]:
+    async with running(settings) as daemon:
         relay = Relay(daemon.addresses[0])
         try:
             yield relay

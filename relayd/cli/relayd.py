@@ -44,7 +44,7 @@ def main(
     """Serve throw-away chat rooms, in the foreground.
 
     Settings come from built-in defaults, the TOML file, RELAYD_* environment variables and these options; the
-    last one wins. SIGTERM ends in order.
+    last one wins. SIGTERM sends everyone away and ends, SIGHUP reloads the settings; see also relayctl.
     """
     flags: dict[str, Any] = {}
     if listen:
@@ -53,24 +53,28 @@ def main(
         flags["control"] = control
     if workers is not None:
         flags["workers"] = workers
+
+    def read() -> Settings:
+        return load(file, os.environ, flags)
+
     try:
-        settings = load(file, os.environ, flags)
+        settings = read()
     except SettingsError as wrong:
         _fail(wrong)
     if check_config:
         click.echo("The settings are fine.", err=True)
         return
-    _start(settings, _say_hello if hello else None)
+    _start(settings, read, _say_hello if hello else None)
 
 
-def _start(settings: Settings, on_listening: Callable[[list[str]], None] | None) -> None:
+def _start(settings: Settings, read: Callable[[], Settings], on_listening: Callable[[list[str]], None] | None) -> None:
     # Imported late: --help and --check-config need none of it.
     from relayd.daemon import run  # noqa: PLC0415
     from relayd.logs import set_up_logging  # noqa: PLC0415
 
     set_up_logging(settings)
     try:
-        sys.exit(run(settings, on_listening))
+        sys.exit(run(settings, read, on_listening))
     except SettingsError as wrong:
         _fail(wrong)
 

@@ -20,20 +20,20 @@ class Watcher:
     """One who watches: what it has not taken yet, up to a bound.
 
     Attributes:
-        ended: nothing more comes.
+        stirred: set when there is something to take, or it is over.
+        over: set when nothing more comes.
         too_slow: because it did not take what there was.
     """
 
     def __init__(self, room_id: RoomId | None) -> None:
         self.room_id = room_id  # None: all rooms
-        self.ended = False
         self.too_slow = False
-        self.stirred = asyncio.Event()  # set when there is something to take, or it has ended
+        self.stirred, self.over = asyncio.Event(), asyncio.Event()
         self._lines: list[bytes] = []
 
     def put(self, line: bytes) -> None:
         """One event more."""
-        if self.ended:
+        if self.over.is_set():
             return
         self._lines.append(line)
         if len(self._lines) > MAX_BEHIND:
@@ -45,13 +45,13 @@ class Watcher:
     def take(self) -> bytes:
         """All that has come since it was asked before."""
         lines, self._lines = self._lines, []
-        if not self.ended:
+        if not self.over.is_set():
             self.stirred.clear()
         return b"".join(lines)
 
     def end(self) -> None:
         """Nothing more comes."""
-        self.ended = True
+        self.over.set()
         self.stirred.set()
 
 
@@ -65,6 +65,8 @@ class Happenings:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._watchers: set[Watcher] = set()
+        self.all_gone = asyncio.Event()  # set while nobody watches
+        self.all_gone.set()
 
     def tell(self, event: str, room: Room | None = None, **fields: Any) -> None:
         """Something has happened; costs next to nothing while nobody watches."""
@@ -77,16 +79,21 @@ class Happenings:
         for watcher in self._watchers:
             if watcher.room_id is None or room is None or watcher.room_id == room.meta.room_id:
                 watcher.put(line)
+                if watcher.room_id is not None and event == "room_closed":
+                    watcher.end()
 
     def watch(self, room_id: RoomId | None = None) -> Watcher:
         """Somebody watches from now on: one room (and what concerns the whole server), or everything."""
         watcher = Watcher(room_id)
         self._watchers.add(watcher)
+        self.all_gone.clear()
         return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
         """And no more."""
         self._watchers.discard(watcher)
+        if not self._watchers:
+            self.all_gone.set()
 
     def close(self) -> None:
         """Nothing happens any more."""

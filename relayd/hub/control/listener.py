@@ -1,0 +1,127 @@
+"""The control socket: made so that it is never open to more people than it should be, and never two daemons'."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket as sockets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from relayd.errors import SettingsError
+
+MODE, DIRECTORY_MODE = 0o660, 0o750
+MAX_PATH_BYTES = 107  # sun_path of unix(7) without its final zero byte
+_BACKLOG = 128
+_LOCK_TRIES, _LOCK_WAIT_S = 50, 0.02
+
+
+class ControlListener:
+    """The listening socket and its place in the file system.
+
+    Args:
+        path: absolute; its directory is made if it is missing.
+        group: number of the group that may connect; None leaves the daemon's own.
+
+    Raises:
+        SettingsError: it cannot be had, and why.
+    """
+
+    def __init__(self, path: str, group: int | None) -> None:
+        self.path = Path(path)
+        try:
+            _check_path(self.path)
+            _make_directory(self.path.parent, group)
+            with _locked(self.path.parent):
+                _clear_place(self.path)
+                self.socket = _bind(self.path, group)
+        except OSError as failed:
+            raise SettingsError([f"control: {path}: {failed.strerror or failed}"]) from None
+        self._inode = self.path.stat().st_ino
+
+    def close(self) -> None:
+        """Takes the socket away, unless another daemon's is there by now."""
+        with contextlib.suppress(OSError):
+            if self.path.lstat().st_ino == self._inode:
+                self.path.unlink()
+        self.socket.close()
+
+
+def _check_path(path: Path) -> None:
+    if not path.is_absolute() or len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise OSError(0, f"is not absolute, or has more than {MAX_PATH_BYTES} bytes")
+
+
+def _make_directory(directory: Path, group: int | None) -> None:
+    if directory.is_dir():
+        return
+    # mkdir takes a mode, and a umask only takes away from it; so it's at no moment open to more than these.
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True)
+    if group is not None:
+        os.chown(directory, -1, group)
+    directory.chmod(DIRECTORY_MODE)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One daemon at a time: two that start together could both find a stale socket, and one remove the other's."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    for _ in range(_LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOCK_WAIT_S)
+    raise OSError(0, "another process holds a lock on the directory")
+
+
+def _clear_place(path: Path) -> None:
+    """Removes what a dead daemon has left behind, and nothing else."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(0, "is a directory; give the path of a socket")
+        if not stat.S_ISSOCK(mode):
+            raise OSError(0, "is there already, and is no socket")
+        if _is_answered(path):
+            raise OSError(0, "another relayd listens there; stop it (relayctl stop) or give another --control")
+        path.unlink()
+
+
+def _is_answered(path: Path) -> bool:
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        probe.setblocking(False)
+        # EAGAIN is a living one whose queue is full; only a refusal says that nobody listens.
+        return probe.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
+
+
+def _bind(path: Path, group: int | None) -> sockets.socket:
+    listener = sockets.socket(sockets.AF_UNIX)
+    # bind() makes the file with what the umask leaves of 0777, and a chmod after it would come too late for whoever
+    # connects in between: so first nobody but the owner may, then the group is set, then it is let in. The umask is
+    # the whole process's, and nothing else runs in it yet.
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    if group is not None:
+        os.chown(path, -1, group)
+    path.chmod(MODE)
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener

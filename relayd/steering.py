@@ -1,0 +1,164 @@
+"""The daemon as a whole, as an admin or a signal steers it: new settings, how it fares, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from relayd import __version__
+from relayd.errors import SettingsError
+from relayd.hub.hub import Hub
+from relayd.logs import change_level
+from relayd.settings import FIXED, Settings, changes
+from relayd.wire import control
+from relayd.wire.rest import rfc3339
+
+log = logging.getLogger("relayd")
+
+T = TypeVar("T")
+
+
+class Helm:
+    """Steers a daemon.
+
+    Args:
+        settings: those it started with.
+        hub: its rooms.
+        addresses: where it listens.
+        load: reads the settings anew from where they came from.
+        stop: set when it is to end.
+
+    Attributes:
+        on_settings: called with new settings, for parts that the hub doesn't reach.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        addresses: list[str],
+        load: Callable[[], Settings],
+        stop: asyncio.Event,
+    ) -> None:
+        self.on_settings: list[Callable[[Settings], None]] = []
+        self._settings = settings
+        self._hub = hub
+        self._addresses = addresses
+        self._load = load
+        self._stop = stop
+        self._started_at, self._started_monotonic = time.time(), time.monotonic()
+        self._draining: asyncio.Task[None] | None = None
+
+    def act(self, work: Callable[[float], T]) -> T:
+        """Does something to the rooms, and tells the gateways."""
+        return self._hub.act(work)
+
+    def base(self) -> tuple[str, str]:
+        """Scheme and host for links: those of `public_url`, else of the first TCP listener."""
+        if self._settings.public_url:
+            public = urlsplit(self._settings.public_url)
+            return public.scheme, public.netloc
+        tcp = next((urlsplit(address) for address in self._addresses if address.startswith("http")), None)
+        if tcp is None:
+            return "http", "localhost"
+        # Listening everywhere is no name to be called by; what's sure is that it can be reached from here.
+        host = f"localhost:{tcp.port}" if tcp.hostname in ("0.0.0.0", "::") else tcp.netloc  # noqa: S104
+        return tcp.scheme, host
+
+    def status(self) -> control.Status:
+        """How it fares."""
+        gateways = self._hub.admin.gateways()
+        return control.Status(
+            version=__version__,
+            state="draining" if self._hub.draining else "running",
+            pid=os.getpid(),
+            started=rfc3339(self._started_at),
+            uptime=round(time.monotonic() - self._started_monotonic, 3),
+            addresses=self._addresses,
+            memory=resident_bytes(),
+            workers=len(gateways),
+            gateways=gateways,
+            **self._hub.admin.counts(),
+        )
+
+    def settings_json(self) -> bytes:
+        """The settings that hold."""
+        return msgspec.json.encode(self._settings)
+
+    # New settings. ----------------------------------------------------------------------------------------------
+
+    def reload(self) -> control.Reloaded:
+        """Takes the settings anew; what can't change while it runs stays as it is.
+
+        Raises:
+            SettingsError: some are wrong, and nothing is changed.
+        """
+        wanted = self._load()
+        found = [
+            control.Change(path, before, after, applied=path not in FIXED)
+            for path, before, after in changes(self._settings, wanted)
+        ]
+        fixed = {name: getattr(self._settings, name) for name in FIXED}
+        self._settings = msgspec.structs.replace(wanted, **fixed)
+        if any(change.applied for change in found):
+            change_level(self._settings)
+            self._hub.change(self._settings)
+            for tell in self.on_settings:
+                tell(self._settings)
+        for change in found:
+            log.info("%s: %s", change.setting, "changed" if change.applied else "changes with the next start only")
+        return control.Reloaded(found)
+
+    def on_hangup(self) -> None:
+        """SIGHUP: like `reload`, and the log says what is wrong."""
+        try:
+            if not self.reload().changes:
+                log.info("reloaded, and no setting has changed")
+        except SettingsError as wrong:
+            for problem in wrong.problems:
+                log.error("not reloaded, the old settings stay: %s", problem)  # noqa: TRY400 - no mistake of ours
+
+    # The end. ---------------------------------------------------------------------------------------------------
+
+    def drain(self, over_s: float) -> control.Draining:
+        """Lets nobody in any more, sends everyone away within that time, then ends."""
+        if self._draining is not None:
+            self._draining.cancel()
+        connections = self._hub.admin.counts()["connections"]
+        log.info("draining over %.0f s, %d connections", over_s, connections)
+        self._draining = asyncio.get_running_loop().create_task(self._drain(over_s))
+        return control.Draining(over_s, connections)
+
+    async def _drain(self, over_s: float) -> None:
+        await self._hub.drain(over_s)
+        self._stop.set()
+
+    def on_terminate(self) -> None:
+        """SIGTERM: drains; a second one ends at once."""
+        if self._hub.draining:
+            self._stop.set()
+        else:
+            self.drain(self._settings.timing.drain)
+
+
+def resident_bytes() -> int:
+    """Memory of this process and its children, the gateways, as the kernel counts it."""
+    pid = os.getpid()
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    pids = [str(pid), *(children.read_text().split() if children.exists() else ())]
+    pages = 0
+    for one in pids:
+        try:
+            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+        except OSError:
+            continue  # has just ended
+    return pages * resource.getpagesize()
