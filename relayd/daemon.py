@@ -25,7 +25,8 @@ from relayd.hub.control.peers import socket_group
 from relayd.hub.control.server import ControlServer
 from relayd.hub.hub import Hub
 from relayd.listeners import address_of, bind_listeners
-from relayd.settings import Settings, default_control
+from relayd.places import default_control
+from relayd.settings import Settings
 from relayd.steering import Helm
 from relayd.supervisor import Supervisor
 
@@ -81,7 +82,10 @@ class Daemon:
         if self._gateway is not None:
             self._gateway.listen(self._listeners)
         if self._supervisor is not None:
-            await self._supervisor.ready()
+            ready, stopped = asyncio.ensure_future(self._supervisor.ready()), asyncio.ensure_future(self.stop.wait())
+            await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            stopped.cancel()
 
     async def close(self) -> None:
         """Ends in order: clients first, then rooms, then the bus."""

@@ -30,7 +30,7 @@ log = logging.getLogger("relayd.supervisor")
 
 QUICK_S = 5.0  # a worker that lives no longer died "at once"
 MAX_QUICK_DEATHS = 5  # in a row; then whoever supervises this process is asked to look
-BACKOFF_S, MAX_BACKOFF_S = 0.5, 10.0
+BACKOFF_S, MAX_BACKOFF_S = 0.25, 10.0
 SILENT_S = 10.0  # a worker that reports nothing for so long hangs; its clients are better off with another
 START_S = 30.0  # for a worker to be ready
 MAX_HOMELESS = 1024  # accepted, and waiting for a worker
@@ -118,7 +118,8 @@ class Supervisor:
         self._homeless: deque[sockets.socket] = deque()  # accepted, while no worker could take them
         self._quick_deaths = 0
         self._stopping = False
-        self._some_ready = asyncio.Event()
+        self._all_ready = asyncio.Event()
+        self._count = count
         self._keepers = [self._loop.create_task(self._keep()) for _ in range(count)]
         self._watch = self._loop.create_task(self._kill_silent())
 
@@ -138,8 +139,8 @@ class Supervisor:
         self._settings = settings
 
     async def ready(self) -> None:
-        """Until connections can be served: no client is accepted before."""
-        await self._some_ready.wait()
+        """Until connections can be served, by all: the first worker alone would get all early clients."""
+        await self._all_ready.wait()
         for listener in self._listeners:
             listener.setblocking(False)
         self._start_accepting()
@@ -200,8 +201,8 @@ class Supervisor:
             self._loop.remove_reader(worker.descriptor)  # its end is closed; the process will follow
             return
         worker.heard_at = time.monotonic()
-        if worker.ready and not self._some_ready.is_set():
-            self._some_ready.set()
+        if sum(one.ready for one in self._workers) == self._count:
+            self._all_ready.set()
         self._house()
 
     def _lose(self, worker: Worker) -> None:

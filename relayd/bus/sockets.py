@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,6 +12,8 @@ import msgspec
 import zmq
 
 from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, Event, Subscribed
+
+log = logging.getLogger("relayd.bus")
 
 TOPIC_BYTES = 16  # SUB matches by prefix, so all topics have one length
 
@@ -79,7 +82,10 @@ class _Pump:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._receive(parts)
+            try:
+                self._receive(parts)
+            except Exception:  # a fault of ours in one message must not leave the others lying
+                log.exception("a message of the bus was not handled")
         self.look()
 
     def close(self) -> None:

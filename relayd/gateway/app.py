@@ -158,6 +158,8 @@ class Gateway:
         self._departure.begin(0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._fanout.emptied.wait(), self._close_timeout_s)
+        for socket in list(self._fanout.sockets.values()):
+            socket.abort()
         await self._server.close_all_connections()
         self._departure.close()
         self._lag.close()

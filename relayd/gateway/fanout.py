@@ -56,9 +56,17 @@ class Channel:
 
     def write(self, data: bytes, *, droppable: bool = False) -> None:
         """Frames for everyone."""
-        for write in self.writers.values():
-            write(data)
-        for socket in list(self.slow):
+        self.write_but(None, data, droppable=droppable)
+
+    def write_but(self, speaker: RelaySocket | None, data: bytes, *, droppable: bool) -> None:
+        """Frames for everyone but one."""
+        # Copies: a write that fills a queue makes its socket slow, there and then, and it has the data already.
+        slow = [socket for socket in self.slow if socket is not speaker]
+        own = self.writers.get(speaker) if speaker is not None else None
+        for write in list(self.writers.values()):
+            if write is not own:
+                write(data)
+        for socket in slow:
             socket.offer(data, droppable=droppable)
 
 
@@ -178,15 +186,10 @@ class Fanout:
         channel = self.channels.get(topic)
         if channel is None:
             return
-        data, speaker = encode_frame(Opcode.TEXT, event.frame), self.sockets.get(event.number)
-        if speaker is None or speaker not in channel.writers or not speaker.is_of(event.gateway):
-            channel.write(data, droppable=True)
-            return
-        for socket, write in channel.writers.items():
-            if socket is not speaker:
-                write(data)
-        for socket in list(channel.slow):
-            socket.offer(data, droppable=True)
+        speaker = self.sockets.get(event.number)
+        if speaker is not None and not speaker.is_of(event.gateway):
+            speaker = None  # the same number, at another gateway
+        channel.write_but(speaker, encode_frame(Opcode.TEXT, event.frame), droppable=True)
 
     def _on_announced(self, topic: RoomId, event: Announced) -> None:
         channel = self.channels.get(topic)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from relayd import __version__
+from relayd.http.bodies import FORM, JSON
 from relayd.wire import rest
 
 _BODIES = (rest.CreateRoom, rest.EditRoom)
@@ -75,6 +76,7 @@ def openapi_json() -> bytes:
     # The settings of a room are merged into those it has, so they are written as an open dict in the Struct.
     for body in _BODIES:
         schemas[body.__name__]["properties"]["settings"] = {"$ref": "#/components/schemas/RoomSettings"}
+        schemas[f"{body.__name__}Form"] = _form_schema(schemas[body.__name__], schemas["RoomSettings"])
     schemas["Created"]["required"] += ["chat", "link"]
     schemas["RoomSettings"].pop("required", None)
     return msgspec.json.encode(
@@ -168,10 +170,23 @@ def _operation(
     if keyed:
         operation["security"] = _SECURITY
     if body is not None:
-        schema = _ref(body.__name__)
-        kinds = ("application/json", "application/x-www-form-urlencoded")
-        operation["requestBody"] = {"content": {kind: {"schema": schema} for kind in kinds}}
+        kinds = {JSON: body.__name__, FORM: f"{body.__name__}Form"}
+        operation["requestBody"] = {"content": {kind: {"schema": _ref(name)} for kind, name in kinds.items()}}
     return operation
+
+
+def _form_schema(body: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The same fields as a form has them: flat, those of `settings` with a dot, and nothing is null."""
+    fields = {name: _not_null(schema) for name, schema in body["properties"].items() if name != "settings"}
+    fields |= {f"settings.{name}": schema for name, schema in settings["properties"].items()}
+    return body | {"title": f"{body['title']}Form", "properties": fields}
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    kinds = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(kinds) == 1:
+        return kinds[0]
+    return schema
 
 
 def _problem(status: str) -> dict[str, Any]:

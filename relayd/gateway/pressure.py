@@ -12,7 +12,7 @@ class Pressure:
     """The readers that are behind.
 
     Attributes:
-        waiting_bytes: for all of them, when last looked at.
+        waiting_bytes: for all of them, at most: what they take is seen when they are looked at.
         closed: how many were cut off, for their own queue or for all together.
 
     Args:
@@ -32,6 +32,12 @@ class Pressure:
     def remove(self, socket: RelaySocket) -> None:
         """It has caught up, or is gone."""
         self._slow.pop(socket, None)
+
+    def grow(self, size: int) -> None:
+        """So many bytes more wait for one of them."""
+        self.waiting_bytes += size
+        if self.max_bytes and self.waiting_bytes > self.max_bytes:
+            self.relieve()
 
     def relieve(self) -> None:
         """Cuts off the longest queues while all together are too long."""

@@ -198,12 +198,17 @@ class RelaySocket(asyncio.Protocol):
             if self.waiting_bytes + len(data) > self._station.settings.limits.max_outbox:
                 self.cut_off()
                 return
+            self._station.pressure.grow(len(data))
         self.write(data)
 
     @property
     def waiting_bytes(self) -> int:
         """What the kernel has not taken yet."""
         return self._transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Drops the connection as it stands."""
+        self._transport.abort()
 
     def cut_off(self) -> None:
         """The client reads too slowly; it may come back and be told what it missed."""
