@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -95,6 +95,7 @@ class Relay:
         self.ws_base = base.replace("http://", "ws://")
         self._http = AsyncHTTPClient(force_instance=True)
         self._peers: list[Peer] = []
+        self.at_end: list[Callable[[], None]] = []
 
     async def request(self, method: str, path: str, key: str = "", body: Any = None, **kwargs: Any) -> HTTPResponse:
         headers = kwargs.pop("headers", {})
@@ -142,6 +143,8 @@ class Relay:
     async def close(self) -> None:
         for peer in self._peers:
             await peer.socket.close()
+        for call in self.at_end:
+            call()
         self._http.close()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from relayd.errors import ProtocolViolation
-from relayd.wire.rest import Expiration, Max, Name
+from relayd.wire.rest import Expiration, Max, Name, Setting
 
 MAX_PROFILE_BYTES = 1024
 MAX_SIGNAL_BYTES = 1024
@@ -18,7 +18,7 @@ MAX_DEPTH = 64  # of what is passed on unread: Python's own JSON readers give up
 
 MessageId = Annotated[str, Meta(min_length=1, max_length=64)]
 AnyUserId = Annotated[str, Meta(max_length=32)]  # a longer one is no user's
-Credential = Annotated[str, Meta(max_length=128)]
+Credential = str  # of any shape: one that is none fits no room, and is answered like one that does not fit
 
 
 class Frame(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
@@ -95,7 +95,7 @@ class Edit(Frame, tag="edit"):
     max: Max | UnsetType = UNSET
     expiration_date: Expiration | UnsetType = UNSET
     locked: bool | UnsetType = UNSET
-    settings: dict[str, Any] | UnsetType = UNSET
+    settings: dict[str, Setting] | UnsetType = UNSET
 
 
 class Close(Frame, tag="close"):

@@ -13,11 +13,17 @@ MAX_HOURS = 24.0
 USERS_LEAVE = "usersLeave"
 
 Name = Annotated[
-    str, Meta(description="1 to 64 letters, digits, space and -_. ; unique among living rooms, ignoring case")
+    str,
+    Meta(
+        description="1 to 64 letters, digits, space and -_. ; unique among living rooms, ignoring case",
+        extra_json_schema={"minLength": 1},  # said only: the rules of names say it better
+    ),
 ]
 Max = Annotated[int, Meta(ge=1, lt=2**31, description="Most users at once")]
 Hours = Annotated[float, Meta(gt=0, le=MAX_HOURS, description="Hours the room lives, counted from its creation")]
 Expiration = Hours | Literal["usersLeave"]
+# What a setting may be, whichever it is; the hub knows them. 2^53: past it JavaScript's numbers skip some.
+Setting = bool | Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | str | None
 
 
 class RoomSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +48,7 @@ class CreateRoom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name | None = None
     max: Max | None = None
     expiration_date: Expiration = "usersLeave"
-    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    settings: dict[str, Setting] = msgspec.field(default_factory=dict)
 
 
 class EditRoom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +58,7 @@ class EditRoom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max: Max | UnsetType = UNSET
     expiration_date: Expiration | UnsetType = UNSET
     locked: bool | UnsetType = UNSET
-    settings: dict[str, Any] | UnsetType = UNSET
+    settings: dict[str, Setting] | UnsetType = UNSET
 
 
 class Created(msgspec.Struct, frozen=True):

@@ -119,9 +119,9 @@ async def test_content_type_with_parameters(relay, content_type):
     assert response.code == 201
 
 
-@pytest.mark.parametrize("value", [1, 10_000])
+@pytest.mark.parametrize("value", [1, 10_000, 18.0])
 async def test_max_within_bounds(relay, value):
-    """1 and the server's limit are allowed."""
+    """1 and the server's limit are allowed; in JSON 18.0 is 18."""
     assert (await relay.details(await relay.create(max=value)))["max"] == value
 
 
@@ -187,6 +187,9 @@ async def test_numbers_that_a_form_may_hold(relay, field, text):
         ({"idle_timeout": -1}, "settings.idle_timeout"),
         ({"idle_timeout": 10**12}, "settings.idle_timeout"),
         ({"idle_timeout": None}, "settings.idle_timeout"),
+        ({"resume": 10**30}, "settings"),
+        ({"resume": -(2**64)}, "settings"),
+        ({"resume": [1]}, "settings"),
         ([], "settings"),
         ("files", "settings"),
     ],
