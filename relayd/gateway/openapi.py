@@ -184,9 +184,8 @@ def _form_schema(body: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     kinds = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
-    if len(kinds) == 1:
-        return kinds[0]
-    return schema
+    only: dict[str, Any] = kinds[0] if len(kinds) == 1 else schema
+    return only
 
 
 def _problem(status: str) -> dict[str, Any]:

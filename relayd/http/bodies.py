@@ -46,7 +46,19 @@ def _read_json(body: bytes) -> dict[str, Any]:
         raise Malformed(f"The body is not valid JSON: {reason}") from None
     if not isinstance(given, dict):
         raise Malformed("The body must be a JSON object")
-    return given
+    return _with_integers(given)
+
+
+def _with_integers(given: dict[str, Any]) -> dict[str, Any]:
+    """The same with 5 for 5.0: JSON has one kind of number, and an integer is any without a fraction (JSON Schema)."""
+    return {name: _integer(value) for name, value in given.items()}
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _with_integers(value)
+    # 2^53: past it a double is no longer the number that was written.
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _read_form(body: bytes) -> dict[str, Any]:

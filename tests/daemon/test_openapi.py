@@ -1,0 +1,149 @@
+"""The description of REST, held against the running server by schemathesis: what it says is what happens."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import threading
+import urllib.request
+
+import schemathesis
+import uvloop
+from conftest import problem
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+from schemathesis.generation import GenerationMode
+from websockets.sync.client import connect
+
+from relayd.daemon import running
+from relayd.settings import load
+
+# The description knows no server's limits, so this one has none.
+LIMITS = {"listen": ["127.0.0.1:0"], "rooms.max_file": 2**40} | {
+    f"limits.{name}": 0 for name in ("create_rate", "join_rate", "max_rooms", "max_places", "max_members")
+}
+
+
+@contextlib.contextmanager
+def daemon_in_a_thread():
+    """The address of a daemon that runs on a loop of its own."""
+    up, addresses = threading.Event(), []
+    loop = uvloop.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve():
+        async with running(load(None, {}, LIMITS)) as daemon:
+            addresses.extend(daemon.addresses)
+            up.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert up.wait(10)
+    try:
+        yield addresses[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+
+
+def create(base):
+    """A fresh room."""
+    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/room", method="POST"), timeout=5) as answer:
+        return json.load(answer)
+
+
+def someone_in(base, room):
+    """The id of a user who has just come."""
+    with connect(f"{base.replace('http', 'ws')}/{room['id']}", compression=None) as socket:
+        socket.send(json.dumps({"type": "join", "key": room["invite_key"]}))
+        return json.loads(socket.recv(5))["you"]["id"]
+
+
+def owner_of(base):
+    """Who is the owner of a room that was made for one case, with a user in it."""
+
+    class Owner:
+        def get(self, case, context):
+            return create(base)
+
+        def set(self, case, room, context):
+            if "room" in (case.path_parameters or {}):
+                case.path_parameters["room"] = room["id"]
+            if "user_id" in (case.path_parameters or {}):
+                case.path_parameters["user_id"] = someone_in(base, room)
+            case.headers["Authorization"] = f"Bearer {room['owner_key']}"
+
+    return Owner
+
+
+NUMBERS = itertools.count(1)
+
+
+def follow_the_rules_of_names(context, case, kwargs):
+    """Gives a body that is meant to be right what no JSON Schema can ask for: a name that is one, a time to come."""
+    if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE or not isinstance(case.body, dict):
+        return
+    if isinstance(case.body.get("name"), str):
+        case.body["name"] = f"name {next(NUMBERS)}"
+    if isinstance(case.body.get("expiration_date"), float):
+        case.body["expiration_date"] = max(case.body["expiration_date"], 0.01)
+
+
+def failures(schema):
+    """What schemathesis finds with all of its checks, each once."""
+    schema.config.generation.update(max_examples=20)
+    schemathesis.hook("before_call")(follow_the_rules_of_names)
+    found = set()
+    try:
+        for event in from_schema(schema).execute():
+            if isinstance(event, events.ScenarioFinished):
+                checks = [check for checks in event.recorder.checks.values() for check in checks]
+                failed = [check.failure_info.failure for check in checks if check.failure_info is not None]
+                told = {f"{failure.operation}: {failure.title}: {failure.message}" for failure in failed}
+                # The protocol wants it so: a key that does not fit gets what no room gets.
+                found |= {
+                    text for text in told if "(invalid credentials provided)" not in text or "got `404" not in text
+                }
+            elif isinstance(event, events.NonFatalError):
+                found.add(f"{event.label}: {event.value}")
+    finally:
+        schemathesis.hooks.unregister(follow_the_rules_of_names)
+    return found
+
+
+def description(base):
+    """The schema as it is served."""
+    return schemathesis.openapi.from_url(f"{base}/api/v1/openapi.json", config=SchemathesisConfig(seed=1))
+
+
+def test_without_keys():
+    """A stranger who tries everything finds only answers that are described."""
+    with daemon_in_a_thread() as base:
+        assert failures(description(base)) == set()
+
+
+def test_with_keys():
+    """An owner who tries everything, too."""
+    with daemon_in_a_thread() as base:
+        schema = description(base)
+        schema.auth(refresh_interval=None)(owner_of(base))
+        assert failures(schema) == set()
+
+
+async def test_served(relay):
+    """The description is OpenAPI 3.1 in JSON, and names every address of REST."""
+    response = await relay.request("GET", "/api/v1/openapi.json")
+    assert (response.code, response.headers["Content-Type"]) == (200, "application/json")
+    told = json.loads(response.body)
+    assert told["openapi"].startswith("3.1")
+    assert set(told["paths"]) == {
+        "/api/v1/room",
+        "/api/v1/openapi.json",
+        "/api/v1/{room}",
+        "/api/v1/{room}/users",
+        "/api/v1/{room}/users/{user_id}",
+        "/api/v1/{room}/invite",
+    }
+    problem(await relay.request("POST", "/api/v1/openapi.json", body=""), 405)
