@@ -125,6 +125,18 @@ class SealedRoom(RelayError):
     code, title, status, close = "sealed_room", "The room is sealed: only its members can speak in it", 409, 4000
 
 
+class NotSealed(RelayError):
+    code, title, status, close = "not_sealed", "In a sealed room everything is sealed", 422, 4000
+
+
+class StaleEpoch(RelayError):
+    code, title, status, close = "stale_epoch", "The room has gone on to another epoch", 409, 4000
+
+
+class CannotRekey(RelayError):
+    code, title, status, close = "cannot_rekey", "This room cannot be rekeyed", 409, 4000
+
+
 class NoSuchUser(RelayError):
     code, title, status, close = "no_such_user", "There is no such user in this room", 404, 4004
 

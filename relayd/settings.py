@@ -53,6 +53,8 @@ class Limits(Part, frozen=True):
             nothing else limited.
         create_rate, join_rate: rooms made and joins tried a minute from one address; a whole minute's worth may
             come at once.
+        proof_rate: wrong proofs (of a password or link secret) a minute from one address for one room; the more,
+            the later each is answered, and past it none is looked at.
         max_rooms: living rooms.
         max_places: sum of `max` over living rooms, so that nobody invited finds the server full.
         max_members: the highest `max` of one room.
@@ -68,6 +70,7 @@ class Limits(Part, frozen=True):
     message_rate: MessageRate | Rate = MessageRate()
     create_rate: Rate = 1_200
     join_rate: Rate = 12_000
+    proof_rate: Rate = 30
     max_rooms: Count = 50_000
     max_places: Count = 200_000
     max_members: Count = 10_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from relayd.rooms.seal import OPEN
 from relayd.settings import Settings
 from relayd.wire import commands, rest
 
@@ -34,12 +35,13 @@ class Join(_Item, tag=1):
 
 
 class Say(_Item, tag=2):
-    """A message: `body` is JSON text."""
+    """A message: `body` is JSON text, `epoch` that of its sealing."""
 
     number: int
     id: str
     body: bytes
     to: str | None
+    epoch: int = OPEN
 
 
 class Signal(_Item, tag=3):
@@ -49,6 +51,7 @@ class Signal(_Item, tag=3):
     kind: str
     data: bytes
     to: str | None
+    epoch: int = OPEN
 
 
 class SetProfile(_Item, tag=4):
@@ -57,13 +60,14 @@ class SetProfile(_Item, tag=4):
     number: int
     id: str | None
     profile: bytes
+    epoch: int = OPEN
 
 
 class OwnersWork(_Item, tag=5):
     """A command that only the owner may give."""
 
     number: int
-    command: commands.Kick | commands.Mute | commands.Unmute | commands.Edit | commands.Close
+    command: commands.Kick | commands.Mute | commands.Unmute | commands.Edit | commands.Close | commands.Rekey
 
 
 class Leave(_Item, tag=6):
@@ -164,16 +168,36 @@ class Ended(_Item, tag=6):
     reason: str
 
 
+class Rekeyed(_Item, tag=22):
+    """A sealed room has a new epoch, at that place of its order. Whoever is left without a box is closed before.
+
+    Attributes:
+        boxes: by user id; each hears the own one only.
+    """
+
+    seq: int
+    epoch: int
+    check: str
+    boxes: dict[str, str]
+
+
 # Down, on the topic of a gateway. -------------------------------------------------------------------------------
 
 
 class Attached(_Item, tag=7):
-    """A socket is in its room: its `joined` frame. What the room's topic brings from now on is for it, too."""
+    """A socket is in its room: its `joined` frame. What the room's topic brings from now on is for it, too.
+
+    Attributes:
+        sid: in a sealed room, that of the card it came with, or b""; None in an open one.
+        frame_bytes: of the longest rekey it may send; 0 if none.
+    """
 
     number: int
     user_id: str
     seq: int
     frames: list[bytes]
+    sid: bytes | None = None
+    frame_bytes: int = 0
 
 
 class Sent(_Item, tag=8):
@@ -185,12 +209,13 @@ class Sent(_Item, tag=8):
 
 
 class Dropped(_Item, tag=9):
-    """Sockets that are to be closed."""
+    """Sockets that are to be closed, after so many seconds."""
 
     numbers: list[int]
     code: int
     reason: str
     detail: str
+    after_s: float = 0.0
 
 
 # Down, on the topic that all gateways hear. ---------------------------------------------------------------------
@@ -218,6 +243,7 @@ Event = (
     | Signalled
     | Announced
     | PresenceTold
+    | Rekeyed
     | Ended
     | Attached
     | Sent

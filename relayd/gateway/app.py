@@ -29,6 +29,7 @@ from relayd.gateway.socket import Station
 from relayd.gateway.sockets import Lobby, Socket, unmask
 from relayd.gateway.wheel import Wheel
 from relayd.http.handler import MAX_DROPPED_BYTES
+from relayd.http.passwords import Passwords
 from relayd.lag import LoopLag
 from relayd.logs import change_level
 from relayd.settings import Settings
@@ -75,6 +76,7 @@ class Gateway:
         self._fanout.on(SendAway, lambda topic, event: self._departure.begin(event.over_s))
         self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
         self._peers = Peers(settings)
+        self._passwords = Passwords(random_bytes)
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._server = HTTPServer(
@@ -126,7 +128,7 @@ class Gateway:
         change_level(settings)
 
     def _application(self, lobby: Lobby) -> Application:
-        door = {"door": Door(self._calls, self._peers)}
+        door = {"door": Door(self._calls, self._peers, self._passwords)}
         page = resources.files("relayd.web").joinpath("index.html").read_bytes()
         routes = [(pattern, handler, door) for pattern, handler in rest.ROUTES]
         return Application(
@@ -160,6 +162,7 @@ class Gateway:
             await asyncio.wait_for(self._fanout.emptied.wait(), self._close_timeout_s)
         for socket in list(self._fanout.sockets.values()):
             socket.abort()
+        self._passwords.close()
         await self._server.close_all_connections()
         self._departure.close()
         self._lag.close()

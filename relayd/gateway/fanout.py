@@ -18,12 +18,14 @@ from relayd.bus.messages import (
     Ended,
     Event,
     PresenceTold,
+    Rekeyed,
     Said,
     Sent,
     Signalled,
     Subscribed,
 )
 from relayd.errors import Restarting
+from relayd.wire import events
 from relayd.wire.frames import Opcode, encode_frame
 from relayd.wire.ids import RoomId, room_id_text
 
@@ -91,6 +93,7 @@ class Fanout:
             Signalled: self._on_signalled,
             Announced: self._on_announced,
             PresenceTold: self._on_presence,
+            Rekeyed: self._on_rekeyed,
             Ended: self._on_ended,
             Attached: self._on_attached,
             Sent: self._on_sent,
@@ -165,7 +168,7 @@ class Fanout:
         if channel is None or channel.last_seq is None:
             return
         if event.first_seq != channel.last_seq + 1:
-            self._on_gap(channel, event)
+            self._on_gap(channel, event.first_seq)
             return
         channel.last_seq += len(event.frames)
         self.deliveries += len(event.frames) * len(channel.sockets)
@@ -174,11 +177,22 @@ class Fanout:
         else:
             channel.write(b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames]))
 
-    def _on_gap(self, channel: Channel, event: Said) -> None:
+    def _on_rekeyed(self, topic: RoomId, event: Rekeyed) -> None:
+        channel = self.channels.get(topic)
+        if channel is None or channel.last_seq is None:
+            return
+        if event.seq != channel.last_seq + 1:
+            self._on_gap(channel, event.seq)
+            return
+        channel.last_seq = event.seq
+        self.deliveries += len(channel.sockets)
+        for socket in list(channel.sockets):
+            frame = events.rekeyed(event.seq, event.epoch, event.check, event.boxes.get(socket.user_id))
+            socket.offer(encode_frame(Opcode.TEXT, frame))
+
+    def _on_gap(self, channel: Channel, seq: int) -> None:
         """The bus lost something: everyone comes back and is told what is missing, rather than miss it."""
-        log.warning(
-            "bus gap room=%s missing=%d", room_id_text(channel.room_id), event.first_seq - (channel.last_seq or 0) - 1
-        )
+        log.warning("bus gap room=%s missing=%d", room_id_text(channel.room_id), seq - (channel.last_seq or 0) - 1)
         for socket in list(channel.sockets):
             socket.close(Restarting.close, Restarting.code)
 
@@ -230,6 +244,8 @@ class Fanout:
         del channel.joining[socket]
         channel.sockets[socket] = None
         channel.writers[socket] = socket.write
+        if event.sid is not None:
+            socket.seal(event.sid, event.frame_bytes)
         socket.on_attached(event.user_id, b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames]))
 
     def _on_sent(self, topic: RoomId, event: Sent) -> None:
@@ -242,7 +258,9 @@ class Fanout:
     def _on_dropped(self, topic: RoomId, event: Dropped) -> None:
         for number in event.numbers:
             socket = self.sockets.get(number)
-            if socket is not None:
+            if socket is not None and event.after_s:
+                asyncio.get_running_loop().call_later(event.after_s, socket.close, event.code, event.reason)
+            elif socket is not None:
                 socket.close(event.code, event.reason)
 
 

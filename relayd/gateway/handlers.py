@@ -8,6 +8,7 @@ from relayd.errors import NoKey, NotFound
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.peer import Peers
 from relayd.http.handler import JsonHandler
+from relayd.http.passwords import Passwords
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,6 +30,7 @@ class Door(NamedTuple):
 
     calls: HubCalls
     peers: Peers
+    passwords: Passwords
 
 
 class Handler(JsonHandler):

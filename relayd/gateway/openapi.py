@@ -14,6 +14,7 @@ from relayd.wire import rest
 
 _BODIES = (rest.CreateRoom, rest.EditRoom)
 _ANSWERS = (rest.Created, rest.Details, rest.UserPage, rest.Invite)
+_GROUPS = ("settings", "access")  # objects, which a form has none of
 _SECURITY: list[dict[str, list[str]]] = [{"key": []}]
 
 _PROBLEM: dict[str, Any] = {
@@ -77,6 +78,10 @@ def openapi_json() -> bytes:
     for body in _BODIES:
         schemas[body.__name__]["properties"]["settings"] = {"$ref": "#/components/schemas/RoomSettings"}
         schemas[f"{body.__name__}Form"] = _form_schema(schemas[body.__name__], schemas["RoomSettings"])
+    schemas["CreateRoom"]["not"] = {
+        "required": ["password", "access"],
+        "properties": {"password": {"type": "string"}, "access": {"type": "object"}},
+    }
     schemas["Created"]["required"] += ["chat", "link"]
     schemas["RoomSettings"].pop("required", None)
     return msgspec.json.encode(
@@ -176,8 +181,11 @@ def _operation(
 
 
 def _form_schema(body: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The same fields as a form has them: flat, those of `settings` with a dot, and nothing is null."""
-    fields = {name: _not_null(schema) for name, schema in body["properties"].items() if name != "settings"}
+    """The same fields as a form has them: flat, those of `settings` with a dot, and nothing is null.
+
+    `access` is left out: clients that seal speak JSON.
+    """
+    fields = {name: _not_null(body["properties"][name]) for name in body["properties"] if name not in _GROUPS}
     fields |= {f"settings.{name}": schema for name, schema in settings["properties"].items()}
     return body | {"title": f"{body['title']}Form", "properties": fields}
 

@@ -10,7 +10,7 @@ from relayd.gateway.handlers import Handler
 from relayd.gateway.openapi import openapi_json
 from relayd.http.bodies import read_body
 from relayd.wire import rest
-from relayd.wire.links import links
+from relayd.wire.links import PASSWORD_MARK, links
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 
@@ -24,9 +24,11 @@ class Rooms(Handler):
         """Opens a room."""
         base = self.door.peers.base_url(self.request)
         body = read_body(rest.CreateRoom, self.request.headers.get("Content-Type", ""), self.body)
+        mark = "" if body.password is None else PASSWORD_MARK
+        body = await self.door.passwords.seal(body)
         answer = await self.door.calls.ask(CreateRoom(body, self.door.peers.address(self.request)))
         created = msgspec.json.decode(answer, type=rest.Created)
-        chat, link = links(base, created.id, created.invite_key)
+        chat, link = links(base, created.id, created.invite_key, mark)
         self.set_header("Location", f"/api/v1/{created.id}")
         self.write_json(msgspec.json.encode(msgspec.structs.replace(created, chat=chat, link=link)), 201)
 

@@ -18,12 +18,15 @@ from relayd.errors import (
     RateLimited,
     RelayError,
     SlowConsumer,
+    TooLarge,
 )
 from relayd.gateway.fanout import Fanout
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
+from relayd.gateway.sealed import Seal
 from relayd.gateway.wheel import Wheel
 from relayd.rooms.limits import Allowance, user_allowance
+from relayd.rooms.seal import OPEN, rekey_bytes
 from relayd.settings import Settings
 from relayd.wire import commands, events
 from relayd.wire.commands import MAX_PROFILE_BYTES, MAX_SIGNAL_BYTES, check_depth, check_object
@@ -83,6 +86,7 @@ class RelaySocket(asyncio.Protocol):
         "_held",
         "_joining",
         "_reader",
+        "_seal",
         "_spoke_at",
         "_state",
         "_station",
@@ -111,6 +115,7 @@ class RelaySocket(asyncio.Protocol):
         self._reader = FrameReader(station.settings.limits.max_message, station.unmask)
         self._transport: asyncio.Transport
         self._allowance: Allowance | None = None
+        self._seal: Seal | None = None  # None in an open room
         self._heard = True  # anything at all since the last ping
         self._spoke_at = station.wheel.now
         self._held: list[Message] | None = None  # read, but not to be acted on yet
@@ -236,6 +241,12 @@ class RelaySocket(asyncio.Protocol):
             )
         )
 
+    def seal(self, sid: bytes, frame_bytes: int) -> None:
+        """The room is sealed: `sid` is that of the card sent with the join, `frame_bytes` a rekey's at most."""
+        ordinary = self._reader.max_message_bytes
+        self._seal = Seal(sid, ordinary)
+        self._reader.max_message_bytes = max(ordinary, frame_bytes)
+
     def on_attached(self, user_id: str, data: bytes) -> None:
         """The hub has let this socket in: `data` are the frames it starts with."""
         self.user_id = user_id
@@ -315,7 +326,9 @@ class RelaySocket(asyncio.Protocol):
         command: commands.Command | None = None
         try:
             command = commands.decode(message.payload)
-            if self._state is State.OPEN:
+            if self._seal is not None and self._seal.is_too_long(message.payload, command):
+                self.close(TooLarge.close, "message too big")
+            elif self._state is State.OPEN:
                 self._join(command)
             else:
                 self._HANDLERS[type(command)](self, command)
@@ -402,7 +415,8 @@ class RelaySocket(asyncio.Protocol):
         body = bytes(command.body)
         check_depth(body)
         self._spend(len(body), signal=False)
-        self._say(Say(self.number, command.id, body, command.to))
+        epoch = OPEN if self._seal is None else self._seal.epoch_of(body)
+        self._say(Say(self.number, command.id, body, command.to, epoch))
 
     def _on_signal(self, command: commands.Signal) -> None:
         data = bytes(command.data) if isinstance(command.data, msgspec.Raw) else b"null"
@@ -410,15 +424,21 @@ class RelaySocket(asyncio.Protocol):
             raise ProtocolViolation(f"data has more than {MAX_SIGNAL_BYTES} bytes")
         check_depth(data)
         self._spend(len(data), signal=True)
-        self._say(Signal(self.number, command.kind, data, command.to))
+        epoch = OPEN if self._seal is None else self._seal.epoch_of_signal(command.kind, data)
+        self._say(Signal(self.number, command.kind, data, command.to, epoch))
 
     def _on_profile(self, command: commands.Profile) -> None:
         profile = bytes(command.profile)
         check_object(profile, MAX_PROFILE_BYTES, "profile")
         self._spend(len(profile), signal=True)
-        self._say(SetProfile(self.number, command.id, profile))
+        epoch = OPEN if self._seal is None else self._seal.epoch_of(profile, "profile")
+        self._say(SetProfile(self.number, command.id, profile, epoch))
 
     def _on_owners_work(self, command: Any) -> None:
+        self._say(OwnersWork(self.number, command))
+
+    def _on_rekey(self, command: commands.Rekey) -> None:
+        self._spend(rekey_bytes(len(command.boxes)), signal=False)
         self._say(OwnersWork(self.number, command))
 
     def _on_leave(self, command: commands.Leave) -> None:
@@ -437,6 +457,7 @@ class RelaySocket(asyncio.Protocol):
         commands.Unmute: _on_owners_work,
         commands.Edit: _on_owners_work,
         commands.Close: _on_owners_work,
+        commands.Rekey: _on_rekey,
         commands.Leave: _on_leave,
         commands.Ping: _on_ping,
     }

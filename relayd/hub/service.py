@@ -30,6 +30,7 @@ from relayd.rooms.expiry import lifetime
 from relayd.rooms.member import Connection, Member
 from relayd.rooms.ring import Rings
 from relayd.rooms.room import Graces, Room, RoomMeta, changed_meta
+from relayd.rooms.seal import Seal, kick_note
 from relayd.settings import Settings
 from relayd.wire import events, ids
 from relayd.wire.ids import RandomBytes, RoomId
@@ -137,6 +138,7 @@ class RoomService:
             locked=False,
             settings=self._room_settings(self._default_settings(), body.settings),
             epoch=self._random(8).hex(),
+            seal=_seal_of(body),
         )
         graces = Graces(self.settings.rooms.leave_grace, self.settings.rooms.join_grace)
         room = Room(meta, graces, limits.max_connections_per_user)
@@ -179,7 +181,7 @@ class RoomService:
         if body.settings is not msgspec.UNSET:
             changes["settings"] = self._room_settings(room.meta.settings, body.settings)
         self._reserve(changes.get("max_users", room.meta.max_users) - room.meta.max_users)
-        self._replace_meta(room, changed_meta(room.meta, **changes), now)
+        self.replace_meta(room, changed_meta(room.meta, **changes), now)
         details = room.details(now)
         self.announce(room, events.RoomEvent("updated", room=details))
         self.happened("room_edited", room)
@@ -188,7 +190,7 @@ class RoomService:
     def renew_invite(self, room: Room, now: float) -> Invite:
         """A fresh invite key; the old one lets nobody in any more."""
         key = ids.new_key(ids.INVITE, self._random)
-        self._replace_meta(room, changed_meta(room.meta, invite_digest=ids.digest_of(key)), now)
+        self.replace_meta(room, changed_meta(room.meta, invite_digest=ids.digest_of(key)), now)
         return Invite(key)
 
     def terminate(self, room: Room, reason: str) -> None:
@@ -207,7 +209,12 @@ class RoomService:
             for connection in member.connections:
                 self.forget(connection)
 
-    def _replace_meta(self, room: Room, meta: RoomMeta, now: float) -> None:
+    def replace_meta(self, room: Room, meta: RoomMeta, now: float) -> None:
+        """The room is another from now on.
+
+        Raises:
+            NameTaken: nothing is changed then.
+        """
         self._registry.change(meta, room.due_at())
         room.change(meta, now)
         if not room.ring.kept_s:
@@ -252,8 +259,11 @@ class RoomService:
         """A page of users."""
         return room.users(after)
 
-    def kick(self, room: Room, user_id: str, *, ban: bool, now: float) -> None:
+    def kick(self, room: Room, user_id: str, *, ban: bool, now: float) -> str:
         """Puts a user out.
+
+        Returns:
+            What whoever did it should know, or "".
 
         Raises:
             NoSuchUser, InvalidFields: nobody is put out.
@@ -262,6 +272,7 @@ class RoomService:
         self.happened("user_kicked", room, user=user_id, ban=ban)
         self.drop(connections, Kicked())
         self.presence_changed(room, now)
+        return kick_note(room.meta.seal)
 
     def mute(self, room: Room, user_id: str, *, muted: bool, now: float) -> None:
         """Takes or gives back a user's word.
@@ -366,3 +377,10 @@ class RoomService:
 
 def _wrong(field: str, reason: str) -> InvalidFields:
     return InvalidFields(f"{field}: {reason}", problems=(FieldProblem(field, reason),))
+
+
+def _seal_of(body: CreateRoom) -> Seal | None:
+    if body.password is not None:
+        # Can't happen: the doors put an access part in its place. Else the room would be open for all to read.
+        raise RelayError
+    return None if body.access is None else Seal(body.access)

@@ -35,9 +35,11 @@ from relayd.errors import (
     OwnerOnly,
     RateLimited,
     RelayError,
+    StaleEpoch,
     TooManyConnections,
 )
 from relayd.hub.outgoing import Outgoing
+from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
 from relayd.rooms.limits import PerAddress, room_allowance, user_allowance
 from relayd.rooms.member import Connection
@@ -65,6 +67,7 @@ class Talk:
         self._random = random_bytes
         self._address_salt = random_bytes(16)  # addresses are kept as digests, and no longer than the process
         self._joins = PerAddress(service.settings.limits.join_rate)
+        self._sealed = SealedRooms(service, outgoing)
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
             Say: self._say,
             Signal: self._signal,
@@ -80,11 +83,13 @@ class Talk:
             commands.Unmute: lambda room, c, now: service.mute(room, c.user, muted=False, now=now),
             commands.Edit: lambda room, c, now: service.edit(room, _edit_of(c), now),
             commands.Close: lambda room, c, now: service.terminate(room, "terminated"),
+            commands.Rekey: self._sealed.rekey,
         }
 
     def change(self, settings: Settings) -> None:
         """Other settings hold from now on."""
         self._joins.change(settings.limits.join_rate)
+        self._sealed.change(settings)
 
     def hear(self, batch: Batch, now: float) -> None:
         """Acts on everything a gateway's sockets said in one turn."""
@@ -117,10 +122,11 @@ class Talk:
             ticket = Ticket(
                 ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, address
             )
-            user_id, _ = room.identify(ticket, lambda: ids.new_user_id(self._random))
-            admission = room.admit(user_id, ticket, item.profile, gateway, item.number, now)
+            user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random))
+            entry = self._sealed.let_in(room, user_id, item, now, by_session=known)
+            admission = room.admit(user_id, ticket, entry.profile, gateway, item.number, now)
         except RelayError as error:
-            self._turn_away(gateway, item, error)
+            self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now))
             return
         self._service.connections[gateway, item.number] = admission.connection
         if admission.evicted is not None:
@@ -128,16 +134,17 @@ class Talk:
         key = item.session if admission.by_session else self._new_session(room, admission)
         self._service.rings.expire(room.ring, now)
         missed = room.missed(admission.member, item.since_epoch, item.since_seq)
-        joined = events.encode(self._joined(room, admission, key, missed, now))
-        attached = Attached(item.number, user_id, room.seq, [joined, *missed.frames])
+        joined = events.encode(self._joined(room, admission, key, missed, item, now))
+        frame_bytes = self._sealed.frame_bytes(room, is_owner=admission.member.is_owner)
+        attached = Attached(item.number, user_id, room.seq, [joined, *missed.frames], entry.sid, frame_bytes)
         self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
         self._service.presence_changed(room, now)
 
-    def _turn_away(self, gateway: bytes, item: Join, error: RelayError) -> None:
+    def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float) -> None:
         if error.retry_after_s is not None:
             frame = events.encode(error_event(error, None))
             self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, Sent([item.number], frame, droppable=False))
-        dropped = Dropped([item.number], error.close, error.code, error.detail)
+        dropped = Dropped([item.number], error.close, error.code, error.detail, after_s)
         self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, dropped)
 
     def _new_session(self, room: Room, admission: Admission) -> str:
@@ -145,16 +152,19 @@ class Talk:
         room.add_session(admission.member, ids.digest_of(key))
         return key
 
-    def _joined(self, room: Room, admission: Admission, session: str, missed: Missed, now: float) -> events.Joined:
+    def _joined(
+        self, room: Room, admission: Admission, session: str, missed: Missed, item: Join, now: float
+    ) -> events.Joined:
         member = admission.member
         return events.Joined(
             you=events.You(member.user_id, session, "owner" if member.is_owner else "member"),
-            room=room.details(now),
+            room=room.details(now, joined=True),
             users=[msgspec.Raw(entry) for entry in room.entries(MAX_USERS_LISTED)],
             epoch=room.meta.epoch,
             seq=room.seq,
             recovered=missed.recovered,
             missed=missed.lost,
+            rekey=self._sealed.unheard(room, member, item),
         )
 
     # Speaking. --------------------------------------------------------------------------------------------------
@@ -167,9 +177,10 @@ class Talk:
             self._check_rate(connection, size, now, signal=False)
             before = member.said(item.id, now)
             if before is not None:
-                place = {"after": before.seq} if before.direct else {"seq": before.seq}
-                self._reply(connection, events.Ok(id=item.id, **place))
+                seq, after = (None, before.seq) if before.direct else (before.seq, None)
+                self._reply(connection, events.Ok(item.id, seq, after))
                 return
+            _check_epoch(room, item)
             receiver = room.member(item.to) if item.to is not None else None
         except RelayError as error:
             self._refuse(connection, error, item.id)
@@ -191,6 +202,7 @@ class Talk:
         connection.active_at = now
         try:
             self._check_rate(connection, len(item.data), now, signal=True)
+            _check_epoch(room, item)
             receiver = room.member(item.to) if item.to is not None else None
         except RelayError as error:
             self._refuse(connection, error, None)
@@ -223,6 +235,7 @@ class Talk:
         connection.active_at = now
         try:
             self._check_rate(connection, len(item.profile), now, signal=True)
+            _check_epoch(connection.room, item)
         except RelayError as error:
             self._refuse(connection, error, item.id)
             return
@@ -240,12 +253,13 @@ class Talk:
             # The answer goes first where the work takes the connection away.
             if isinstance(command, commands.Close):
                 self._reply(connection, events.Ok(id=command.id))
-            self._owners_commands[type(command)](connection.room, command, now)
+            done = self._owners_commands[type(command)](connection.room, command, now)
         except RelayError as error:
             self._refuse(connection, error, command.id)
             return
         if not isinstance(command, commands.Close):
-            self._reply(connection, events.Ok(id=command.id))
+            detail = done if isinstance(done, str) and done else None
+            self._reply(connection, events.Ok(id=command.id, detail=detail))
 
     # Going out. -------------------------------------------------------------------------------------------------
 
@@ -272,6 +286,11 @@ class Talk:
 
     def _refuse(self, connection: Connection, error: RelayError, message_id: str | None) -> None:
         self._reply(connection, error_event(error, message_id))
+
+
+def _check_epoch(room: Room, item: Say | Signal | SetProfile) -> None:
+    if item.epoch != room.sealing_epoch:
+        raise StaleEpoch
 
 
 def error_event(error: RelayError, message_id: str | None) -> events.Error:

@@ -32,10 +32,13 @@ _COLUMNS: dict[str, type] = {
     "locked": int,  # 1: no newcomers
     "settings": str,  # RoomSettings as JSON
     "epoch": str,  # of the numbering
+    "seal": str,  # Seal as JSON; NULL for an open room
     "name_key": str,  # what makes two names the same
     "due_at": float,  # when something next happens to it by itself: a warning, a grace that is over, the end
 }
+_NULLABLE = {"seal"}
 _FIELDS = RoomMeta.__struct_fields__
+_PARTS = ("settings", "seal")  # Structs, kept as JSON
 _INSERT = f"INSERT INTO rooms VALUES ({', '.join('?' * len(_COLUMNS))})"
 _SELECT = f"SELECT {', '.join(_FIELDS)} FROM rooms"
 
@@ -47,7 +50,7 @@ class Registry:
         connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=64)
         database = Database(connection)
         table: Any = database["rooms"]
-        table.create(_COLUMNS, pk="room_id", not_null=set(_COLUMNS), strict=True)
+        table.create(_COLUMNS, pk="room_id", not_null=set(_COLUMNS) - _NULLABLE, strict=True)
         table.create_index(["name_key"], unique=True)
         table.create_index(["due_at"])
         self._execute = connection.execute
@@ -130,12 +133,9 @@ class Registry:
 
     def _select(self, clause: str, *values: Any) -> Iterator[RoomMeta]:
         for row in self._execute(f"{_SELECT} {clause}", values):
-            yield msgspec.convert(
-                dict(zip(_FIELDS, row, strict=True))
-                | {"settings": msgspec.json.decode(row[_FIELDS.index("settings")])},
-                RoomMeta,
-                strict=False,
-            )
+            fields = dict(zip(_FIELDS, row, strict=True))
+            parts = {name: msgspec.json.decode(fields[name]) for name in _PARTS if fields[name] is not None}
+            yield msgspec.convert(fields | parts, RoomMeta, strict=False)
 
 
 def _row(meta: RoomMeta) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from relayd.errors import NoSuchRoom, OwnerOnly
 from relayd.wire.ids import INVITE, OWNER, Credential, UserId
 
@@ -67,6 +69,10 @@ class Sessions:
     def user_of(self, digest: bytes) -> UserId | None:
         """The user of the session with that digest."""
         return self._inside.get(digest) or self._departed.get(digest)
+
+    def departed_users(self) -> Iterable[UserId]:
+        """Those who have left and are remembered."""
+        return self._departed.values()
 
     def add(self, digest: bytes, user_id: UserId) -> None:
         """The session is that of a user inside."""

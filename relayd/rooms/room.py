@@ -18,7 +18,8 @@ from relayd.rooms.expiry import Lifetime, next_warning
 from relayd.rooms.limits import Allowance
 from relayd.rooms.member import MAX_SESSIONS, Connection, Member, Said
 from relayd.rooms.presence import PresenceLog
-from relayd.rooms.ring import Ring
+from relayd.rooms.ring import Kept, Ring
+from relayd.rooms.seal import OPEN, Rekeying, Seal
 from relayd.wire.ids import Credential, RoomId, UserId, room_id_text
 from relayd.wire.rest import USERS_LEAVE, Details, RoomSettings, User, rfc3339
 
@@ -40,6 +41,7 @@ class RoomMeta(msgspec.Struct, frozen=True):
     locked: bool
     settings: RoomSettings
     epoch: str  # of the numbering: random, one for each life of the room
+    seal: Seal | None = None  # None: the room is open
 
     def __repr__(self) -> str:
         """Nothing of the keys, not even their digests."""
@@ -124,6 +126,7 @@ class Room:
         self.presence = PresenceLog()
         self.allowance: Allowance | None = None
         self.ring = Ring(meta.settings.resume)
+        self.rekeying: Rekeying | None = None  # the last one
         self._sessions = Sessions()
         self._bans = Bans()
         self._muted: set[UserId] = set()
@@ -140,6 +143,12 @@ class Room:
     def keys(self) -> Keys:
         """Its keys' digests, to hold one against."""
         return Keys(self._meta.invite_digest, self._meta.owner_digest)
+
+    @property
+    def sealing_epoch(self) -> int:
+        """That of the sealing, to which everything said here must belong; `OPEN` if nothing is sealed."""
+        seal = self._meta.seal
+        return OPEN if seal is None else seal.epoch
 
     @property
     def place_kept_s(self) -> float:
@@ -304,6 +313,14 @@ class Room:
             raise NoSuchUser
         return member
 
+    def has_box(self, user_id: UserId) -> bool:
+        """Whether the owner gave that user the keys of the present epoch."""
+        return self.rekeying is not None and user_id in self.rekeying.boxes
+
+    def known_users(self) -> set[UserId]:
+        """Those who are here, and those who can come back as who they were."""
+        return {*self.members, *self._sessions.departed_users()}
+
     def set_profile(self, member: Member, profile: bytes) -> None:
         """The user looks different from now on."""
         if member.profile != profile:
@@ -341,7 +358,12 @@ class Room:
         first = max(self.ring.first_seq(), member.joined_seq + 1)
         lost = max(0, first - 1 - seq)
         kept = self.ring.since(seq, member.joined_mark, member.user_id)
-        return Missed(lost == 0, lost, [entry.frame for entry in kept])
+        return Missed(lost == 0, lost, [self._frame(entry, member) for entry in kept])
+
+    def _frame(self, entry: Kept, member: Member) -> bytes:
+        if self.rekeying is not None and entry.seq == self.rekeying.seq and not entry.between:
+            return self.rekeying.frame(member.user_id)
+        return entry.frame
 
     # Time. ------------------------------------------------------------------------------------------------------
 
@@ -381,9 +403,10 @@ class Room:
 
     # What others see. -------------------------------------------------------------------------------------------
 
-    def details(self, now: float) -> Details:
-        """The room as REST and frames show it."""
+    def details(self, now: float, *, joined: bool = False) -> Details:
+        """The room as REST and frames show it; `joined` adds what shows a joiner that the relay knows the room."""
         meta = self._meta
+        access = None if meta.seal is None else meta.seal.public(joined=joined)
         ends = rfc3339(meta.ends_at)
         return Details(
             name=meta.name,
@@ -398,9 +421,9 @@ class Room:
             time_alive=round(max(0.0, now - meta.created_at), 3),
             expiration=USERS_LEAVE if meta.users_leave else ends,
             expiration_date=ends,
-            protected=False,
-            sealed=False,
-            access=None,
+            protected=access is not None and access.password,
+            sealed=access is not None,
+            access=access,
             locked=meta.locked,
             settings=meta.settings,
         )

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from relayd.errors import ProtocolViolation
 from relayd.wire.rest import Expiration, Max, Name, Setting
+from relayd.wire.sealed_shapes import RekeyPart
 
 MAX_PROFILE_BYTES = 1024
 MAX_SIGNAL_BYTES = 1024
@@ -104,6 +105,12 @@ class Close(Frame, tag="close"):
     id: MessageId
 
 
+class Rekey(RekeyPart, frozen=True, kw_only=True, tag_field="type", tag="rekey", forbid_unknown_fields=True):
+    """Owner: new keys for everyone but the user `kick`, who is put out."""
+
+    id: MessageId
+
+
 class Leave(Frame, tag="leave"):
     """Leave the room now, with all tabs, without grace."""
 
@@ -114,7 +121,7 @@ class Ping(Frame, tag="ping"):
     id: MessageId | None = None
 
 
-Command = Join | Message | Signal | Profile | Kick | Mute | Unmute | Edit | Close | Leave | Ping
+Command = Join | Message | Signal | Profile | Kick | Mute | Unmute | Edit | Close | Rekey | Leave | Ping
 
 _decode: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
 

@@ -28,6 +28,15 @@ class You(msgspec.Struct, frozen=True):
     role: str
 
 
+class Rekey(msgspec.Struct, frozen=True):
+    """How the present epoch of a sealed room began, for a user who has not heard it."""
+
+    seq: int
+    epoch: int
+    check: str
+    box: str
+
+
 class Joined(Event, tag="joined"):
     """The answer to a join: everything to start from."""
 
@@ -38,6 +47,7 @@ class Joined(Event, tag="joined"):
     seq: int
     recovered: bool
     missed: int
+    rekey: Rekey | UnsetType = UNSET
 
 
 class SignalEvent(Event, tag="signal"):
@@ -70,11 +80,12 @@ class RoomEvent(Event, tag="room", omit_defaults=True):
 
 
 class Ok(Event, tag="ok", omit_defaults=True):
-    """A command was done; or a message was said before, and this is where it stands."""
+    """A command was done, and what is to be known of it; or a message was said before, and this is where it stands."""
 
     id: str | None = None
     seq: int | None = None
     after: int | None = None
+    detail: str | None = None
 
 
 class Error(Event, tag="error", omit_defaults=True):
@@ -118,3 +129,9 @@ def direct_message(after: int, at_ms: int, sender: str, to: str, message_id: str
         _encode(message_id),
         body,
     )
+
+
+def rekeyed(seq: int, epoch: int, check: str, box: str | None) -> bytes:
+    """A new epoch of a sealed room, at its place in the order, as the user hears it whom the box is for."""
+    own = b',"box":"%b"' % box.encode() if box is not None else b""
+    return b'{"type":"room","event":"rekeyed","seq":%d,"epoch":%d,"check":"%b"%b}' % (seq, epoch, check.encode(), own)

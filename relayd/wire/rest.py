@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from relayd.wire.sealing import Access, PublicAccess
 
 MAX_HOURS = 24.0
 USERS_LEAVE = "usersLeave"
@@ -24,6 +26,14 @@ Hours = Annotated[float, Meta(gt=0, le=MAX_HOURS, description="Hours the room li
 Expiration = Hours | Literal["usersLeave"]
 # What a setting may be, whichever it is; the hub knows them. 2^53: past it JavaScript's numbers skip some.
 Setting = bool | Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | str | None
+Password = Annotated[
+    str,
+    Meta(
+        description="For scripts: 1 to 1,024 bytes of UTF-8 (NFC). The server derives `access` from it at once and "
+        "forgets it. Not together with `access`",
+        extra_json_schema={"minLength": 1, "maxLength": 1024},  # said only: what counts are bytes after NFC
+    ),
+]
 
 
 class RoomSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +58,13 @@ class CreateRoom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name | None = None
     max: Max | None = None
     expiration_date: Expiration = "usersLeave"
+    password: Password | None = None
+    access: Access | None = None
     settings: dict[str, Setting] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Without password and access."""
+        return f"CreateRoom(name={self.name!r})"
 
 
 class EditRoom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +112,7 @@ class Details(msgspec.Struct, frozen=True):
     expiration_date: str
     protected: bool
     sealed: bool
-    access: dict[str, Any] | None
+    access: PublicAccess | None
     locked: bool
     settings: RoomSettings
 

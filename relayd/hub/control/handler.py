@@ -11,6 +11,7 @@ import msgspec
 from relayd.errors import FieldProblem, InvalidFields, MethodNotAllowed, NotPermitted, RelayError
 from relayd.http.bodies import read_body
 from relayd.http.handler import JsonHandler
+from relayd.http.passwords import Passwords
 from relayd.hub.admin import Admin
 from relayd.hub.control.peers import Peer, Tier, Tiers, peer_of
 from relayd.hub.happenings import Happenings
@@ -57,6 +58,7 @@ class Desk(NamedTuple):
     admin: Admin
     happenings: Happenings
     tiers: Tiers
+    passwords: Passwords
     steering: Steering
 
 

@@ -13,7 +13,7 @@ from relayd.hub.control.handler import ControlHandler, Verb
 from relayd.hub.control.peers import Tier
 from relayd.wire import control, rest
 from relayd.wire.ids import room_id_text
-from relayd.wire.links import links
+from relayd.wire.links import PASSWORD_MARK, links
 
 ROWS_AT_ONCE = 200  # of a listing, in one turn of the loop: about a millisecond
 
@@ -55,11 +55,13 @@ class Rooms(ControlHandler):
             raise _wrong(name, "is not a whole number")
         return int(text)
 
-    def _create(self) -> None:
+    async def _create(self) -> None:
         body = self.take(rest.CreateRoom)
+        mark = "" if body.password is None else PASSWORD_MARK
+        body = await self.desk.passwords.seal(body)
         created = self.act(lambda now: self.desk.service.create(body, now))
         self.about = created.id
-        chat, link = links(self.desk.steering.base(), created.id, created.invite_key)
+        chat, link = links(self.desk.steering.base(), created.id, created.invite_key, mark)
         self.set_header("Location", f"/v1/rooms/{created.id}")
         self.write_struct(msgspec.structs.replace(created, chat=chat, link=link), 201)
 

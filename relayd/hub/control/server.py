@@ -11,6 +11,7 @@ from tornado.web import Application, RequestHandler
 
 from relayd.errors import NotFound
 from relayd.http.handler import JsonHandler
+from relayd.http.passwords import Passwords
 from relayd.hub.control import daemon, rooms
 from relayd.hub.control.handler import ControlHandler, Desk, Steering
 from relayd.hub.control.listener import ControlListener
@@ -57,7 +58,8 @@ class ControlServer:
         self._listener = listener
         self._happenings = hub.happenings
         self._tiers = Tiers(settings.control_groups)
-        desk = {"desk": Desk(hub.service, hub.admin, hub.happenings, self._tiers, steering)}
+        self._passwords = Passwords()
+        desk = {"desk": Desk(hub.service, hub.admin, hub.happenings, self._tiers, self._passwords, steering)}
         application = Application(
             [(pattern, handler, desk) for pattern, handler in ROUTES],
             default_handler_class=NothingHere,
@@ -80,6 +82,7 @@ class ControlServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_LINES_S):
                 await self._happenings.all_gone.wait()
+        self._passwords.close()
         await self._server.close_all_connections()
         self._listener.close()
 
