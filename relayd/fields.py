@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -55,7 +56,7 @@ def _check(
         try:
             values[field.name] = msgspec.convert(value, field.type, strict=strict)
         except msgspec.ValidationError as wrong:
-            problems.append(FieldProblem(prefix + name, _plain(str(wrong))))
+            problems.append(FieldProblem(prefix + name, _plain(str(wrong), field.type)))
     return None if len(problems) > before else kind(**values)
 
 
@@ -70,6 +71,18 @@ def _unknown(name: str, fields: Mapping[str, Any]) -> str:
     return f"is not a field here; did you mean {near[0]}?" if near else "is not a field here"
 
 
-def _plain(message: str) -> str:
-    """msgspec's sentence without the path, which the problem names itself."""
+def _plain(message: str, kind: Any) -> str:
+    """msgspec's sentence without the path, which the problem names itself, and without what was given."""
+    if message.startswith("Invalid enum value"):
+        return f"may be {' or '.join(_choices(kind))}"
     return message.partition(" - at `$")[0].lower().replace("`", "")
+
+
+def _choices(kind: Any) -> list[str]:
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    # Of a union all that it allows: text where a number or a word may stand.
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    return [choice for part in parts for choice in _choices(part)] or [f"a {kind.__name__}"]
