@@ -95,10 +95,10 @@ class Registry:
         before = self._places_of(meta.room_id)
         columns = ", ".join(f"{column} = ?" for column in list(_COLUMNS)[1:])
         try:
-            self._execute(f"UPDATE rooms SET {columns} WHERE room_id = ?", row)
+            changed = self._execute(f"UPDATE rooms SET {columns} WHERE room_id = ?", row).rowcount
         except sqlite3.IntegrityError:
             raise NameTaken from None
-        self.places += meta.max_users - before
+        self.places += changed * (meta.max_users - before)
 
     def remove(self, room_id: RoomId) -> None:
         """The room is no more."""
