@@ -20,6 +20,7 @@ from relayd.wire.frames import (
     Opcode,
     encode_close,
     encode_frame,
+    encode_masked,
     frame_header,
     parse_close,
 )
@@ -224,6 +225,7 @@ def test_what_is_taken_is_what_websockets_takes(header, payload):
     except StopIteration as done:
         theirs = done.value
     except ProtocolError:
+        one.receive_data(bytes(8))  # the rest of a header, which ours wants to see first
         assert one.failure is not None
         assert got == []
         return
@@ -240,6 +242,43 @@ def test_what_is_taken_is_what_websockets_takes(header, payload):
 def test_continuation_after_the_last_one():
     got, failure = read([whole(1, b"a", fin=False) + whole(0, b"b") + whole(0, b"c")])
     assert (got, failure) == ([Message(1, b"ab")], OUT_OF_PLACE)
+
+
+# The client's side. ---------------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from([1, 2, 8, 9, 10]), st.binary(max_size=125), st.binary(min_size=4, max_size=4))
+def test_masked_frames_are_those_of_a_client(opcode, payload, mask):
+    """Our own reader takes them, and so does another library's."""
+    data = encode_masked(opcode, payload, mask, unmask)
+    assert data[2:6] == mask
+    buffer = StreamReader()
+    buffer.feed_data(data)
+    with pytest.raises(StopIteration) as done:
+        next(Frame.parse(buffer.read_exact, mask=True, max_size=None))
+    assert (done.value.value.opcode, bytes(done.value.value.data)) == (opcode, payload)
+    if opcode != Opcode.TEXT:
+        assert read([data]) == ([Message(opcode, payload)], None)
+
+
+@pytest.mark.parametrize("size", [125, 126, 65_535, 65_536])
+def test_masked_frames_of_every_form_of_length(size):
+    assert read([encode_masked(Opcode.BINARY, bytes(size), MASK, unmask)]) == ([Message(2, bytes(size))], None)
+
+
+@given(st.lists(DATA | CONTROLS, max_size=5), st.lists(st.integers(0, 200_000), max_size=8))
+def test_client_reads_what_a_server_sends(messages, places):
+    data = b"".join(Frame(Op(opcode), payload).serialize(mask=False) for opcode, payload in messages)
+    one = FrameReader(LIMIT, None)
+    got = [message for chunk in cut(data, places) for message in one.receive_data(chunk)]
+    assert (got, one.failure) == (messages, None)
+
+
+def test_server_must_not_mask():
+    """Section 5.1: "A server MUST NOT mask any frames that it sends to the client." """
+    one = FrameReader(LIMIT, None)
+    assert one.receive_data(encode_frame(1, b"before") + whole(1, b"masked")) == [Message(1, b"before")]
+    assert one.failure == Failure(1002, "a server's frames must not be masked")
 
 
 # Limits. --------------------------------------------------------------------------------------------------------
