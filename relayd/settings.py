@@ -49,7 +49,7 @@ class Limits(Part, frozen=True):
     """Every limit; 0 means none.
 
     Attributes:
-        message_rate: a table (see `MessageRate`), or one number: messages and signals a second of one user, and
+        message_rate: instead of this table one number may stand: messages and signals a second of one user, with
             nothing else limited.
         create_rate, join_rate: rooms made and joins tried a minute from one address; a whole minute's worth may
             come at once.
@@ -240,12 +240,6 @@ def value_of(settings: msgspec.Struct, path: str) -> Any:
     for name in path.split("."):
         value = getattr(value, name)
     return value
-
-
-def default_control(environment: Mapping[str, str]) -> str:
-    """Where the control socket is unless it was set: the user's runtime directory, or the service's."""
-    runtime = environment.get("XDG_RUNTIME_DIR")
-    return f"{runtime}/relayd/control.sock" if runtime else "/run/relayd/control.sock"
 
 
 def parse_listen(text: str) -> tuple[str, int] | Path:

@@ -109,7 +109,7 @@ class Admin:
         if len(found) > 1:
             raise control.ambiguous(reference, [room_id_text(room_id) for room_id in found])
         if not found:
-            raise NoSuchRoom("There is no such room")
+            raise NoSuchRoom(f"There is no room {reference!r}")
         return self._service.rooms[found[0]]
 
     # Listing. ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,137 @@
+"""The daemon as a whole: status, reload, drain, stop."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from relayd.cli import ctl_output
+from relayd.cli.ctl_base import FAILED, Ending, Session, command, option
+from relayd.cli.ctl_client import BrokenOff, Refused, Unreachable, path
+from relayd.cli.ctl_output import duration, number, size
+
+_LOOK_S = 0.2  # how often it is looked whether the daemon has ended
+_SLACK_S = 30.0  # for it to end after the time it was given
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # older clicks' is not generic
+    """A time like 90, 90s, 2m or 1h."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In seconds."""
+        if isinstance(value, float):
+            return value
+        found = _DURATION.fullmatch(value)
+        if found is None:
+            self.fail(f"{value!r} is no time like 90s, 2m or 1h", param, ctx)
+        return float(found[1]) * _UNITS[found[2] or ""]
+
+
+@command("relayctl status")
+def status(session: Session) -> None:
+    """Show how relayd fares."""
+    session.show(session.control.get(path("status")), _show_status)
+
+
+def _show_status(found: Mapping[str, Any]) -> None:
+    ctl_output.print_record(
+        (
+            ("Version", found["version"]),
+            ("State", f"{found['state']}, pid {found['pid']}"),
+            ("Uptime", f"{duration(found['uptime'])}, since {found['started']}"),
+            ("Listening", ", ".join(found["addresses"])),
+            ("Rooms", f"{number(found['rooms'])} now, {number(found['rooms_created'])} created"),
+            ("Users", f"{number(found['users'])} of {number(found['places'])} places"),
+            ("Connections", number(found["connections"])),
+            ("Messages", f"{number(found['messages'])}, {size(found['bytes'])}"),
+            ("Deliveries", number(found["deliveries"])),
+            ("Memory", size(found["memory"])),
+            ("Workers", number(found["workers"])),
+        )
+    )
+
+
+@command("relayctl reload")
+def reload(session: Session) -> None:
+    """Read the settings anew, and say what has changed.
+
+    If any is wrong, all old ones stay. What needs a restart is named as such.
+    """
+    session.show(session.control.request("POST", path("reload")), _show_changes)
+
+
+def _show_changes(answer: Mapping[str, Any]) -> None:
+    changes = answer["changes"]
+    for change in changes:
+        note = "" if change["applied"] else " (needs a restart)"
+        click.echo(f"{change['setting']}: {_short(change['before'])} -> {_short(change['after'])}{note}")
+    if not changes:
+        click.echo("Reloaded; no setting has changed.")
+
+
+def _short(value: Any) -> str:
+    return ctl_output.clean(value if isinstance(value, str) else ctl_output.json_line(value))
+
+
+@command("relayctl drain -over 2m")
+@option("over", type=Seconds(), default=0.0, help="Send people away spread over so long: 90s, 2m, 1h.  [default: 0]")
+@option("wait/no-wait", default=True, help="Wait until relayd has ended.  [default: wait]")
+def drain(session: Session, over: float, *, wait: bool) -> None:
+    """Send everyone away little by little, then end relayd.
+
+    Nobody new gets in meanwhile; those who are sent away are told when to come back.
+    """
+    _end(session, "drain", {"over": over}, wait=wait)
+
+
+@command("relayctl stop")
+@option("wait/no-wait", default=True, help="Wait until relayd has ended.  [default: wait]")
+def stop(session: Session, *, wait: bool) -> None:
+    """End relayd now; people are told when to come back."""
+    _end(session, "stop", None, wait=wait)
+
+
+def _end(session: Session, verb: str, body: Any, *, wait: bool) -> None:
+    pid = session.control.get(path("status"))["pid"]
+    answer = session.control.request("POST", path(verb), body)
+    if wait:
+        _wait_for_end(session, pid, answer["over"])
+    done = "relayd has ended" if wait else f"relayd ends within {duration(answer['over'])}"
+    session.done({**answer, "ended": wait}, f"{done}; {number(answer['connections'])} connections were there.")
+
+
+def _wait_for_end(session: Session, pid: int, over_s: float) -> None:
+    tell = _progress()
+    deadline = time.monotonic() + over_s + _SLACK_S
+    while time.monotonic() < deadline:
+        try:
+            found = session.control.get(path("status"))
+        except (Unreachable, BrokenOff, Refused):
+            tell("")
+            return
+        if found["pid"] != pid:  # a supervisor has started the next one already
+            tell("")
+            return
+        tell(f"{number(found['connections'])} connections left")
+        time.sleep(_LOOK_S)
+    tell("")
+    raise Ending(FAILED, f"relayd has not ended within {duration(over_s + _SLACK_S)}; see its log")
+
+
+def _progress() -> Callable[[str], None]:
+    """Something to look at while it takes long: a line on a terminal that is written over."""
+    if not sys.stderr.isatty():
+        return lambda line: None
+    return lambda line: click.echo(f"\r\033[K{line}", nl=False, err=True)
+
+
+COMMANDS: dict[str, click.Command] = {"status": status, "reload": reload, "drain": drain, "stop": stop}
