@@ -24,6 +24,7 @@ class Observer:
     def hear(self, changes: Changes, looks: dict[str, int]) -> None:
         for user_id in changes.left:
             self.sees.pop(user_id, None)
+        assert set(changes.changed) <= set(self.sees), "only somebody known can have changed"
         for user_id in (*changes.joined, *changes.changed):
             self.sees[user_id] = looks[user_id]
 
@@ -32,6 +33,8 @@ class Observer:
 @example(set(), [("move", "a"), ("list", ""), ("move", "a")])  # came, was listed, went: no ghost stays
 @example({"a"}, [("move", "a"), ("list", ""), ("move", "a")])  # went, was not listed, came back: nobody is missing
 @example({"a"}, [("move", "a"), ("list", ""), ("move", "a"), ("list", ""), ("move", "a")])
+@example({"a"}, [("move", "a"), ("list", ""), *[("move", "a")] * 3])
+@example(set(), [("move", "a"), ("list", ""), *[("move", "a")] * 3])
 def test_everyone_ends_with_the_truth(present, acts):
     """Those who were here from the start, and those who were given a list at any moment."""
     looks = dict.fromkeys(sorted(present), 0)

@@ -334,6 +334,7 @@ class RoomMachine(RuleBasedStateMachine):
         for observer in self.observers:
             for user_id in changes.left:
                 observer.pop(user_id, None)
+            assert set(changes.changed) <= set(observer)
             for user_id in (*changes.joined, *changes.changed):
                 observer[user_id] = view[user_id]
             assert observer == view
