@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -60,8 +61,27 @@ def test_every_type(given_, meant):
     assert decode(frame(**given_)) == meant
 
 
+def test_rekey():
+    """Its parts are those of sealing's own tests; here it is one command among the others, with an `id`."""
+    vectors = json.loads(Path(__file__).parents[1].joinpath("vectors", "sealing-vectors.json").read_text("utf-8"))
+    part = {
+        "epoch": 1,
+        "verifier": vectors["rooms"][3]["verifier"],
+        "check": vectors["rooms"][3]["check"],
+        "boxes": {"u_0123456789abcdef": vectors["rekey"]["box"]},
+        "kick": "u_fedcba9876543210",
+    }
+    rekey = decode(frame(type="rekey", id="r1", **part))
+    assert isinstance(rekey, commands.Rekey)
+    assert (rekey.id, rekey.kick, list(rekey.boxes)) == ("r1", part["kick"], list(part["boxes"]))
+    for without in part:
+        if without != "kick":
+            with pytest.raises(ProtocolViolation, match=without):
+                decode(frame(type="rekey", id="r1", **{name: part[name] for name in part if name != without}))
+
+
 def test_every_type_has_an_example():
-    raw = {commands.Message, commands.Signal, commands.Profile}
+    raw = {commands.Message, commands.Signal, commands.Profile, commands.Rekey}
     assert {type(meant) for _, meant in EXAMPLES} | raw >= set(commands.Command.__args__)
 
 

@@ -27,8 +27,8 @@ FIELDS = {"name": "n", "max": 3, "expiration_date": 1.5, "settings": {"resume": 
 
 
 def test_create_takes_nothing_or_all():
-    assert check(CreateRoom, {}) == CreateRoom(None, None, "usersLeave", {})
-    assert check(CreateRoom, FIELDS) == CreateRoom("n", 3, 1.5, {"resume": 3})
+    assert check(CreateRoom, {}) == CreateRoom(name=None, max=None, expiration_date="usersLeave", settings={})
+    assert check(CreateRoom, FIELDS) == CreateRoom(name="n", max=3, expiration_date=1.5, settings={"resume": 3})
 
 
 def test_edit_tells_left_out_from_given():
