@@ -78,7 +78,7 @@ def owner_of(base):
     return Owner
 
 
-NUMBERS = itertools.count(1)
+NUMBERS, PASSWORDS = itertools.count(1), itertools.count(1)
 
 
 def follow_the_rules_of_names(context, case, kwargs):
@@ -87,13 +87,15 @@ def follow_the_rules_of_names(context, case, kwargs):
         return
     if isinstance(case.body.get("name"), str):
         case.body["name"] = f"name {next(NUMBERS)}"
+    if "password" in case.body and next(PASSWORDS) > 2:
+        del case.body["password"]  # each costs what makes guessing dear
     if isinstance(case.body.get("expiration_date"), float):
         case.body["expiration_date"] = max(case.body["expiration_date"], 0.01)
 
 
 def failures(schema):
     """What schemathesis finds with all of its checks, each once."""
-    schema.config.generation.update(max_examples=20)
+    schema.config.generation.update(max_examples=15)
     schemathesis.hook("before_call")(follow_the_rules_of_names)
     found = set()
     try:
@@ -121,7 +123,10 @@ def description(base):
 def test_without_keys():
     """A stranger who tries everything finds only answers that are described."""
     with daemon_in_a_thread() as base:
-        assert failures(description(base)) == set()
+        schema = description(base)
+        # The owner tries these as well; of a stranger they would learn 401 a few hundred times.
+        schema.config.phases.coverage.enabled = False
+        assert failures(schema) == set()
 
 
 def test_with_keys():
