@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 import zmq
 
+from relayd import collector
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
 from relayd.clock import SteadyClock
 from relayd.errors import SettingsError
@@ -147,6 +148,7 @@ async def serve(settings: Settings, load: Load | None = None, on_listening: OnLi
         on_listening: called with the addresses once clients can come.
     """
     raise_descriptor_limit()
+    collector.calm()
     async with running(settings, _SIGNALS, load) as daemon:
         if not daemon.stop.is_set():
             for address in daemon.addresses:

@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 import zmq
 
+from relayd import collector
 from relayd.bus.sockets import Endpoints
 from relayd.gateway.app import Gateway
 from relayd.logs import set_up_logging
@@ -73,6 +74,7 @@ def main() -> None:
     with sockets.socket(fileno=int(sys.argv[1])) as channel:
         orders = msgspec.msgpack.decode(channel.recv(_MAX_ORDERS_BYTES), type=Orders)
         set_up_logging(orders.settings)
+        collector.calm()
         uvloop.run(serve(channel, orders))
 
 

@@ -357,12 +357,10 @@ class RelaySocket(asyncio.Protocol):
         now = self._station.wheel.now
         if self._allowance is None:
             self._allowance = user_allowance(self._station.settings.limits.rate, now)
-        one = self._allowance
-        wait_s = one.signal_wait_s(size, now) if signal else one.message_wait_s(size, now)
-        if wait_s > 0:
+        wait_s = (self._allowance.take_signal if signal else self._allowance.take_message)(size, now)
+        if wait_s:
             self._strike(now, wait_s)
             raise RateLimited(retry_after_s=wait_s)
-        (one.spend_signal if signal else one.spend_message)(size, now)
 
     def _strike(self, now: float, wait_s: float) -> None:
         self._strikes = self._strikes + 1 if now - self._struck_at < FORGIVEN_S else 1

@@ -219,17 +219,18 @@ class Talk:
         room, member = connection.room, connection.member
         if member.muted:
             raise Muted
-        rate = self._service.settings.limits.rate
-        if member.allowance is None:
-            member.allowance = user_allowance(rate, now)
-        if room.allowance is None:
-            room.allowance = room_allowance(rate, now)
-        both = (member.allowance, room.allowance)
-        wait_s = max(one.signal_wait_s(size, now) if signal else one.message_wait_s(size, now) for one in both)
-        if wait_s > 0:
+        own, shared = member.allowance, room.allowance
+        if own is None:
+            own = member.allowance = user_allowance(self._service.settings.limits.rate, now)
+        if shared is None:
+            shared = room.allowance = room_allowance(self._service.settings.limits.rate, now)
+        # What the room then refuses stays booked for the user: that was an attempt, too.
+        if signal:
+            wait_s = own.take_signal(size, now) or shared.take_signal(size, now)
+        else:
+            wait_s = own.take_message(size, now) or shared.take_message(size, now)
+        if wait_s:
             raise RateLimited(retry_after_s=wait_s)
-        for one in both:
-            (one.spend_signal if signal else one.spend_message)(size, now)
 
     def _set_profile(self, connection: Connection, item: SetProfile, now: float) -> None:
         connection.active_at = now

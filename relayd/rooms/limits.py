@@ -1,4 +1,9 @@
-"""Rate limits: token buckets, and what one speaker or one room may spend of each kind."""
+"""Rate limits: what one speaker, one room or one address may do, as a pace that a burst may run ahead of.
+
+Source: the generic cell rate algorithm in its virtual scheduling form (ITU-T I.371, annex A). It is the token
+bucket of RFC 2697 turned round: instead of tokens it keeps the time at which the bucket would be full again, so
+that one number says everything and a limit that is never near costs a comparison.
+"""
 
 from __future__ import annotations
 
@@ -8,81 +13,55 @@ from collections.abc import Hashable
 from relayd.errors import RateLimited
 from relayd.settings import MessageRate
 
-BURST_S = 5.0  # a bucket holds what its rate gives in that time: a pasted paragraph or two is no flood
-
-
-class TokenBucket:
-    """One rate, with a burst on top of it.
-
-    Args:
-        rate: tokens a second.
-        burst: tokens it holds when full, as it is at first.
-        now: seconds on the caller's clock, which never goes back.
-
-    Source: token bucket as in RFC 2697, one rate only.
-    """
-
-    __slots__ = ("_at", "_tokens", "burst", "rate")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self.rate = rate
-        self.burst = burst
-        self._tokens = burst
-        self._at = now
-
-    def wait_s(self, cost: float, now: float) -> float:
-        """Seconds until `cost` tokens are there; 0.0 if they are. A cost above the burst needs a full bucket."""
-        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
-        self._at = now
-        return max(0.0, (min(cost, self.burst) - self._tokens) / self.rate)
-
-    def take(self, cost: float, now: float) -> bool:
-        """Spend `cost` tokens if the bucket holds them.
-
-        Args:
-            cost: tokens; 1.0 is one ordinary message.
-            now: seconds on the caller's clock; never goes back.
-
-        Returns:
-            False if the sender must wait; nothing is spent then.
-        """
-        if self.wait_s(cost, now) > 0:
-            return False
-        self._tokens -= cost
-        return True
+BURST_S = 5.0  # what that time brings may come at once: a pasted paragraph or two is no flood
+_EXACT_S = 1e-9  # closer than that is equal: sums of floats
 
 
 class Allowance:
     """What one speaker (a user, a connection or a room) may say: messages, signals and bytes a second.
 
+    What is larger than a whole burst may pass when nothing else is owed, else it never could; it is owed then.
+
     Args:
         messages, signals, payload_bytes: what a second brings of each; 0 means no limit.
+        now: seconds on the caller's clock, which never goes back.
     """
 
-    __slots__ = ("_bytes", "_messages", "_signals")
+    __slots__ = ("_byte_s", "_bytes_at", "_message_s", "_messages_at", "_signal_s", "_signals_at")
 
     def __init__(self, messages: float, signals: float, payload_bytes: float, now: float) -> None:
-        self._messages = _bucket(messages, now)
-        self._signals = _bucket(signals, now)
-        self._bytes = _bucket(payload_bytes, now)
+        self._message_s, self._signal_s, self._byte_s = (
+            1 / rate if rate else 0.0 for rate in (messages, signals, payload_bytes)
+        )
+        # When all that was said of each kind will have been paid for.
+        self._messages_at = self._signals_at = self._bytes_at = now
 
-    def message_wait_s(self, size: int, now: float) -> float:
-        """Seconds until a message of `size` bytes may be said."""
-        return max(_wait(self._messages, 1.0, now), _wait(self._bytes, size, now))
+    def take_message(self, size: int, now: float) -> float:
+        """Books a message of `size` bytes, unless it must wait.
 
-    def signal_wait_s(self, size: int, now: float) -> float:
-        """Seconds until a signal of `size` bytes may be given."""
-        return max(_wait(self._signals, 1.0, now), _wait(self._bytes, size, now))
+        Returns:
+            0.0, or the seconds to wait; nothing is booked then.
+        """
+        bytes_s = size * self._byte_s
+        if self._messages_at <= now >= self._bytes_at:  # nothing is owed, as nearly always
+            self._messages_at, self._bytes_at = now + self._message_s, now + bytes_s
+            return 0.0
+        wait_s = max(_wait_s(self._messages_at, self._message_s, now), _wait_s(self._bytes_at, bytes_s, now))
+        if wait_s > _EXACT_S:
+            return wait_s
+        self._messages_at = max(self._messages_at, now) + self._message_s
+        self._bytes_at = max(self._bytes_at, now) + bytes_s
+        return 0.0
 
-    def spend_message(self, size: int, now: float) -> None:
-        """Books a message for which there was no wait."""
-        _spend(self._messages, 1.0, now)
-        _spend(self._bytes, size, now)
-
-    def spend_signal(self, size: int, now: float) -> None:
-        """Books a signal for which there was no wait."""
-        _spend(self._signals, 1.0, now)
-        _spend(self._bytes, size, now)
+    def take_signal(self, size: int, now: float) -> float:
+        """Books a signal of `size` bytes, unless it must wait; as `take_message`."""
+        bytes_s = size * self._byte_s
+        wait_s = max(_wait_s(self._signals_at, self._signal_s, now), _wait_s(self._bytes_at, bytes_s, now))
+        if wait_s > _EXACT_S:
+            return wait_s
+        self._signals_at = max(self._signals_at, now) + self._signal_s
+        self._bytes_at = max(self._bytes_at, now) + bytes_s
+        return 0.0
 
 
 def user_allowance(rate: MessageRate, now: float) -> Allowance:
@@ -95,17 +74,8 @@ def room_allowance(rate: MessageRate, now: float) -> Allowance:
     return Allowance(rate.room_messages, rate.room_signals, rate.room_bytes, now)
 
 
-def _bucket(rate: float, now: float) -> TokenBucket | None:
-    return TokenBucket(rate, max(1.0, rate * BURST_S), now) if rate else None
-
-
-def _wait(bucket: TokenBucket | None, cost: float, now: float) -> float:
-    return bucket.wait_s(cost, now) if bucket is not None else 0.0
-
-
-def _spend(bucket: TokenBucket | None, cost: float, now: float) -> None:
-    if bucket is not None:
-        bucket.take(cost, now)
+def _wait_s(paid_at: float, cost_s: float, now: float, burst_s: float = BURST_S) -> float:
+    return paid_at - now - (burst_s - cost_s if cost_s < burst_s else 0.0)
 
 
 class PerAddress:
@@ -119,13 +89,13 @@ class PerAddress:
     def __init__(self, per_minute: float, most: int = 10_000) -> None:
         self.per_minute = per_minute
         self._most = most
-        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._paid_at: OrderedDict[Hashable, float] = OrderedDict()
 
     def change(self, per_minute: float) -> None:
         """Another rate holds from now on, and everyone starts with a full minute's worth."""
         if per_minute != self.per_minute:
             self.per_minute = per_minute
-            self._buckets.clear()
+            self._paid_at.clear()
 
     def spend(self, address: Hashable, now: float) -> None:
         """Books one.
@@ -135,11 +105,12 @@ class PerAddress:
         """
         if not self.per_minute:
             return
-        bucket = self._buckets.pop(address, None) or TokenBucket(self.per_minute / 60, self.per_minute, now)
-        self._buckets[address] = bucket
-        if len(self._buckets) > self._most:
-            self._buckets.popitem(last=False)
-        wait_s = bucket.wait_s(1.0, now)
-        if wait_s > 0:
+        cost_s = 60 / self.per_minute
+        paid_at = self._paid_at.pop(address, now)
+        wait_s = _wait_s(paid_at, cost_s, now, burst_s=60)
+        spent = wait_s <= _EXACT_S
+        self._paid_at[address] = max(paid_at, now) + cost_s if spent else paid_at
+        if len(self._paid_at) > self._most:
+            self._paid_at.popitem(last=False)
+        if not spent:
             raise RateLimited("Your address does that too often", retry_after_s=wait_s)
-        bucket.take(1.0, now)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from relayd.rooms.limits import Allowance
 from relayd.wire.ids import UserId
@@ -16,7 +18,7 @@ REMEMBERED_MESSAGES = 256
 MAX_SESSIONS = 16  # of one user: the owner gets a fresh one with each join by key
 
 
-class Said(NamedTuple):
+class Said(msgspec.Struct, frozen=True, gc=False):
     """Where a message stands: its `seq`, or for a direct one the seq it came after."""
 
     seq: int
@@ -82,15 +84,14 @@ class Member:
 
     def remember(self, message_id: str, said: Said) -> None:
         """Keeps the id of a message, and forgets those past number or age."""
-        if self._said is None:
-            self._said = {}
-        self._said.pop(message_id, None)
-        self._said[message_id] = said
-        while True:
-            oldest = next(iter(self._said))
-            if len(self._said) <= REMEMBERED_MESSAGES and said.at - self._said[oldest].at <= REMEMBERED_S:
-                return
-            del self._said[oldest]
+        known = self._said
+        if known is None:
+            known = self._said = {}
+        elif message_id in known:
+            del known[message_id]  # so that the new one is the youngest
+        known[message_id] = said
+        while len(known) > REMEMBERED_MESSAGES or said.at - known[next(iter(known))].at > REMEMBERED_S:
+            del known[next(iter(known))]
 
     def longest_idle(self) -> Connection:
         """The connection that has been silent for longest."""

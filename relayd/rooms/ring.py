@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from relayd.wire.ids import UserId
 
@@ -13,7 +14,7 @@ MAX_MESSAGES = 4_096
 MAX_BYTES = 256 * 1024
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """One message.
 
     Attributes:
@@ -54,10 +55,11 @@ class Ring:
             self.last_seq = seq
         if not self.kept_s:
             return
-        self._entries.append(Kept(self.mark, seq, now, between, frame))
+        entries = self._entries
+        entries.append(Kept(self.mark, seq, now, between, frame))
         self.size += len(frame)
-        self.expire(now)
-        while self.size > MAX_BYTES or len(self._entries) > MAX_MESSAGES:
+        too_old = now - self.kept_s
+        while entries and (entries[0].at <= too_old or self.size > MAX_BYTES or len(entries) > MAX_MESSAGES):
             self._drop_oldest()
 
     def expire(self, now: float) -> float | None:

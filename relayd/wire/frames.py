@@ -10,6 +10,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 Unmask = Callable[[bytes, bytes], bytes]  # (4 bytes of mask, data) -> data; masking is the same
 
 
@@ -31,7 +33,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One whole message or control frame."""
 
     opcode: int

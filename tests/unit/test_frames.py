@@ -268,7 +268,7 @@ def test_masked_frames_of_every_form_of_length(size):
 
 @given(st.lists(DATA | CONTROLS, max_size=5), st.lists(st.integers(0, 200_000), max_size=8))
 def test_client_reads_what_a_server_sends(messages, places):
-    data = b"".join(Frame(Op(opcode), payload).serialize(mask=False) for opcode, payload in messages)
+    data = b"".join(Frame(Op(one.opcode), one.payload).serialize(mask=False) for one in messages)
     one = FrameReader(LIMIT, None)
     got = [message for chunk in cut(data, places) for message in one.receive_data(chunk)]
     assert (got, one.failure) == (messages, None)

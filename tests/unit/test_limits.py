@@ -17,9 +17,9 @@ STEPS = st.lists(st.tuples(st.floats(0, 10), st.integers(0, 2000)), max_size=60)
 def test_never_more_than_rate_and_burst(messages, size_rate, steps):
     """In any stretch of time: what was said is at most the burst and what the rate brought."""
     one, now, said = Allowance(messages, 0, size_rate, 0.0), 0.0, []
-    for pause, size in steps:
+    for pause, wanted in steps:
         now += pause
-        size = min(size, size_rate * BURST_S)
+        size = min(wanted, size_rate * BURST_S)
         if one.take_message(size, now) == 0:
             said.append((now, size))
     for first in range(len(said)):
