@@ -28,10 +28,6 @@ class NotConnected(ClientError):
     """There is no connection at the moment, and this is not worth waiting for one."""
 
 
-class SettledElsewhere(ClientError):
-    """Another of the owner's clients made a new epoch at the same time: look who is there, and try again."""
-
-
 # Where a close frame carries no reason that is known (a proxy may drop it), its code says as much.
 _REASONS = {
     4000: "protocol_error",

@@ -1,0 +1,151 @@
+"""What a room tells its member: one class a kind of event, to be told apart by `isinstance` or `match`.
+
+Texts come from other people and, where a class says so, from the server: they hold whatever those like, control
+characters included.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from relayd.client.shapes import RoomDetails
+from relayd.client.users import User
+from relayd.wire.sealing_text import Redacted
+
+
+class Message(Redacted, msgspec.Struct, frozen=True, kw_only=True):
+    """Something was said.
+
+    Attributes:
+        user: who said it, as known now.
+        id: the message's, drawn by its author.
+        body: what it says, any JSON; docs/client.md lists the kinds.
+        t_ms: when, in ms since 1970 UTC: by the author's clock in a sealed room, else by the server's.
+        to: the user id a direct one is for, None for one to all.
+        seq: its place in the room's order; None for a direct one.
+        mine: said by this user, here or in another tab.
+        by: the author's card key in a sealed room (replies and the like name it with `id`), else b"".
+        epoch: in which it was sealed; 0 in an open room.
+        replayed: sealed long before this client joined: somebody plays back what was said to others.
+    """
+
+    user: User
+    id: str
+    body: Any
+    t_ms: int
+    to: str | None = None
+    seq: int | None = None
+    mine: bool = False
+    by: bytes = b""
+    epoch: int = 0
+    replayed: bool = False
+
+    @property
+    def text(self) -> str:
+        """What a text message says; "" for any other kind."""
+        body = self.body
+        if isinstance(body, dict) and body.get("kind", "text") == "text":
+            text = body.get("text")
+            return text if isinstance(text, str) else ""
+        return body if isinstance(body, str) else ""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Something came from that user that could not be opened or believed; nothing of it is shown."""
+
+    user: User
+    reason: str
+
+
+class Signal(Redacted, msgspec.Struct, frozen=True):
+    """Something of the moment: `typing` with true or false as data, or what clients agree on."""
+
+    user: User
+    kind: str
+    data: Any
+
+
+class UserJoined(msgspec.Struct, frozen=True):
+    """Somebody came."""
+
+    user: User
+
+
+class UserLeft(msgspec.Struct, frozen=True):
+    """Somebody is gone, with their place."""
+
+    user: User
+
+
+class UserChanged(msgspec.Struct, frozen=True):
+    """Somebody has another nick or key, lost the connection or came back, was muted or not any more."""
+
+    before: User
+    user: User
+
+
+class RoomUpdated(msgspec.Struct, frozen=True):
+    """The owner has edited the room."""
+
+    room: RoomDetails
+
+
+class RoomExpiring(msgspec.Struct, frozen=True):
+    """The room ends in so many seconds."""
+
+    seconds: int
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What the server's admin has to say: it is from the server, and sealed by nobody."""
+
+    text: str
+
+
+class Rekeyed(Redacted, msgspec.Struct, frozen=True):
+    """The room has new keys, since somebody was thrown out: `link` invites from now on, the old one is dead."""
+
+    epoch: int
+    link: str
+
+
+class RekeyRefused(msgspec.Struct, frozen=True):
+    """The server told of new keys that the room's owner did not make for this user: they are not used."""
+
+    reason: str
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """The connection is lost; the client tries again by itself in so many seconds."""
+
+    reason: str
+    retry_in_s: float
+
+
+class Reconnected(msgspec.Struct, frozen=True):
+    """The client is back. What was said meanwhile follows; `missed` messages are lost for good.
+
+    `recovered` is False also where the number cannot be known: the server was started anew.
+    """
+
+    recovered: bool
+    missed: int
+
+
+Event: TypeAlias = (
+    Message
+    | Unreadable
+    | Signal
+    | UserJoined
+    | UserLeft
+    | UserChanged
+    | RoomUpdated
+    | RoomExpiring
+    | Announcement
+    | Rekeyed
+    | RekeyRefused
+    | Disconnected
+    | Reconnected
+)

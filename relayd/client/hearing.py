@@ -1,0 +1,174 @@
+"""From a server's frames to what a member is told: who is here, and what is said, opened and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from relayd.client.events import (
+    Announcement,
+    Event,
+    RoomExpiring,
+    RoomUpdated,
+    Signal,
+    Unreadable,
+    UserChanged,
+    UserJoined,
+    UserLeft,
+)
+from relayd.client.sealing_errors import Dropped, NotOpened, UnknownSender
+from relayd.client.shapes import (
+    AnyFrame,
+    JoinedFrame,
+    MessageFrame,
+    PresenceFrame,
+    RoomDetails,
+    RoomFrame,
+    SignalFrame,
+    UserShape,
+)
+from relayd.client.users import Change, Roster, User
+from relayd.client.voice import Voice
+
+# Presence is told up to 250 ms late, so a newcomer's first words may come before their card.
+HOLD_S: Final = 1.5
+
+
+class Hearing:
+    """What one member hears of a room.
+
+    Messages wait, all of them and in order, while the card of the first one's sender is on its way; a sender
+    whose card did not come in time is not waited for again before it has.
+
+    Args:
+        voice: opens what is said.
+        emit: takes every event, in order.
+    """
+
+    def __init__(self, voice: Voice, emit: Callable[[Event], None]) -> None:
+        self.roster = Roster()
+        self.details: RoomDetails
+        self._voice = voice
+        self._emit = emit
+        self._held: deque[tuple[MessageFrame, int]] = deque()  # with the place of each
+        self._cardless: set[str] = set()  # user ids that are not waited for
+        self._timer: asyncio.TimerHandle | None = None
+
+    def on_joined(self, joined: JoinedFrame) -> None:
+        """Takes the list of users and the room as they are now."""
+        first = not self.roster.all()
+        self.details = joined.room
+        users = [self._user(shape, joined.seq) for shape in joined.users]
+        change = self.roster.replace(users, joined.room.users)
+        if not first:
+            self._tell(change)
+        self._retry()
+
+    def on_page(self, users: list[UserShape], place: int) -> None:
+        """Takes users that were here all along, but did not fit into the list."""
+        self.roster.add_page([self._user(shape, place) for shape in users])
+        self._retry()
+
+    def on_frame(self, frame: AnyFrame, place: int) -> None:
+        """Takes any frame; those that tell a member nothing are left to others.
+
+        Args:
+            frame: as it came.
+            place: the last `seq` heard, this one's included.
+        """
+        handler = self._HANDLERS.get(type(frame))
+        if handler is not None:
+            handler(self, frame, place)
+
+    def close(self) -> None:
+        """It is over: what is held is told as not opened."""
+        self._cardless.update(frame.from_ for frame, _ in self._held)
+        self._retry()
+
+    # Frames. ----------------------------------------------------------------------------------------------------
+
+    def _on_message(self, frame: MessageFrame, place: int) -> None:
+        at = frame.seq if frame.seq is not None else frame.after
+        self._held.append((frame, place if at is None else at))
+        if len(self._held) == 1:
+            self._retry()
+
+    def _on_signal(self, frame: SignalFrame, place: int) -> None:
+        try:
+            kind, data = self._voice.read_signal(frame, place)
+        except (NotOpened, Dropped):
+            return  # of the moment: not worth a line
+        self._emit(Signal(self.roster.known(frame.from_), kind, data))
+
+    def _on_presence(self, frame: PresenceFrame, place: int) -> None:
+        joined = [self._user(shape, place) for shape in frame.joined]
+        changed = [self._user(shape, place) for shape in frame.changed]
+        self._tell(self.roster.update(joined, frame.left, changed, frame.users))
+        self._retry()
+
+    def _on_room(self, frame: RoomFrame, place: int) -> None:
+        if frame.event == "updated" and frame.room is not None:
+            self.details = frame.room
+            self._emit(RoomUpdated(frame.room))
+        elif frame.event == "expiring" and frame.in_ is not None:
+            self._emit(RoomExpiring(frame.in_))
+        elif frame.event == "announcement":
+            self._emit(Announcement(frame.text))
+
+    _HANDLERS: ClassVar[dict[type, Callable[..., None]]] = {
+        MessageFrame: _on_message,
+        SignalFrame: _on_signal,
+        PresenceFrame: _on_presence,
+        RoomFrame: _on_room,
+    }
+
+    # Inside. ----------------------------------------------------------------------------------------------------
+
+    def _user(self, shape: UserShape, place: int) -> User:
+        user = self._voice.read_user(shape, place)
+        if user.key:
+            self._cardless.discard(user.id)
+        return user
+
+    def _tell(self, change: Change) -> None:
+        events: list[Any] = [UserJoined(user) for user in change.joined]
+        events += [UserLeft(user) for user in change.left]
+        events += [UserChanged(before, user) for before, user in change.changed]
+        for event in events:
+            self._emit(event)
+
+    def _retry(self) -> None:
+        """Tells what is held, up to the first message that has to wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._held:
+            event = self._open(*self._held[0])
+            if event is _WAIT:
+                self._timer = asyncio.get_running_loop().call_later(HOLD_S, self._give_up)
+                return
+            self._held.popleft()
+            if event is not None:
+                self._emit(event)
+
+    def _give_up(self) -> None:
+        self._cardless.add(self._held[0][0].from_)
+        self._timer = None
+        self._retry()
+
+    def _open(self, frame: MessageFrame, place: int) -> Any:
+        """An event, None for what is not to be told, or `_WAIT`."""
+        user = self.roster.known(frame.from_)
+        try:
+            return self._voice.read_message(frame, place, user)
+        except UnknownSender as wrong:
+            return Unreadable(user, str(wrong)) if frame.from_ in self._cardless else _WAIT
+        except NotOpened as wrong:
+            return Unreadable(user, str(wrong))
+        except Dropped:
+            return None
+
+
+_WAIT: Final = object()

@@ -1,0 +1,343 @@
+"""The inside of a `Room`: what happens by itself while one is a member, over lost connections and rekeys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from relayd.client.errors import ClientError, NotConnected, Unconfirmed, Unreachable
+from relayd.client.events import Disconnected, Event, Reconnected, Rekeyed, RekeyRefused
+from relayd.client.hearing import Hearing
+from relayd.client.outbox import Outbox, Pending, Receipt, new_id
+from relayd.client.rest import Rest
+from relayd.client.seal.link import ShareLink
+from relayd.client.sealed_voice import SealedVoice
+from relayd.client.sealing_errors import RekeyError
+from relayd.client.shapes import AnyFrame, ErrorFrame, JoinedFrame, MessageFrame, OkFrame, RoomFrame
+from relayd.client.stream import Back, Lost, Stream
+from relayd.client.voice import Voice
+from relayd.errors import RelayError, TooLarge, by_code
+from relayd.wire.sealing_text import Redacted, SealingError
+
+MOST_EVENTS: Final = 1024  # told and not taken; past it the server is not read from
+STALE_TIMEOUT_S: Final = 10.0  # a new epoch's keys come with the refusal of the old one's
+
+_STALE: Final = "somebody else has made new keys for the room just now: look who is there, and try again"
+_CARD: Final = "card"  # the id of `profile` frames
+_PAGE: Final = 200  # users in a `joined` frame, and on a page
+
+
+class Membership(Redacted):
+    """One user in one room.
+
+    Args:
+        share: the link that was followed.
+        rest: of the same server.
+        voice: how things are said here.
+        key: invite or owner key.
+        nick: the name to be shown.
+        events: whether events are collected.
+        options: for the stream.
+    """
+
+    def __init__(
+        self, share: ShareLink, rest: Rest, voice: Voice, key: str, nick: str, *, events: bool, **options: Any
+    ) -> None:
+        self.share = share
+        self.voice = voice
+        self.nick = nick
+        self.me = ""  # the user id
+        self.stream = Stream(rest.place, share.room_id, key, self, **options)
+        self.hearing = Hearing(voice, self._emit)
+        self.error: Exception | None = None
+        self.over = False
+        self._rest = rest
+        self._key = key
+        self._outbox = Outbox()
+        self._answers: dict[str, asyncio.Future[OkFrame]] = {}  # owner's work on its way, by frame id
+        self._events: deque[Event] | None = deque() if events else None
+        self._moved = asyncio.Event()  # there is an event to take, or it is over
+        self._taken = asyncio.Event()  # there is room for more, or somebody waits for an answer
+        self._rekeyed = asyncio.Event()
+        self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._caught_up = False  # what is said now goes out at once
+        self._back: Back  # how the present connection began
+        self._recovered = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Joins. Raises what `Stream.run` does if that fails."""
+        self._do(self._run())
+        await self._joined
+
+    async def stop(self) -> None:
+        """Leaves."""
+        self.end(None)
+        await self.stream.leave()
+        for task in list(self._tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        try:
+            await self.stream.run(self._join_fields)
+        except (RelayError, ClientError, SealingError) as error:
+            self.end(error)
+        except Exception:
+            self.end(ClientError("this client has failed"))
+            raise
+
+    def _do(self, job: Any) -> None:
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _join_fields(self) -> dict[str, Any]:
+        fields = {"proof": self.voice.proof(), "profile": self.voice.join_profile(self.nick)}
+        return {name: value for name, value in fields.items() if value}
+
+    def end(self, error: Exception | None) -> None:
+        """It is over, with an error or because this user has left."""
+        if self.over:
+            return
+        self.hearing.close()
+        self.over, self.error, self._caught_up = True, error, False
+        told = error or Unreachable("the room was left")
+        self._outbox.fail_all(told)
+        self._fail_answers(told)
+        if not self._joined.done():
+            self._joined.set_exception(told)
+        self._moved.set()
+        self._taken.set()
+
+    def check(self) -> None:
+        """Raises what ended it, if it is over."""
+        if self.over:
+            raise self.error or Unreachable("the room was left")
+
+    # Events. ----------------------------------------------------------------------------------------------------
+
+    def _emit(self, event: Event) -> None:
+        if self._events is not None and not self.over:
+            self._events.append(event)
+            self._moved.set()
+
+    async def next_event(self) -> Event | None:
+        """The next one; None when the room was left. Raises what ended it."""
+        if self._events is None:
+            raise RuntimeError("this room was joined with events=False")
+        while not self._events:
+            if self.error is not None:
+                raise self.error
+            if self.over:
+                return None
+            self._moved.clear()
+            await self._moved.wait()
+        self._taken.set()
+        return self._events.popleft()
+
+    async def room_for_more(self) -> None:
+        """The stream's question. Whoever waits for an answer must hear, however much was told meanwhile."""
+        while self._events is not None and len(self._events) >= MOST_EVENTS:
+            if self._outbox or self._answers or self.over:
+                return
+            self._taken.clear()
+            await self._taken.wait()
+
+    # Speaking. --------------------------------------------------------------------------------------------------
+
+    async def say(self, body: Any, to: str | None) -> Receipt:
+        """Says it exactly once: `Room.say`."""
+        self.check()
+        pending = self._outbox.add(body, to, int(time.time() * 1000))
+        try:
+            self._transmit(pending)
+            self._taken.set()
+            return await pending.done
+        finally:
+            self._outbox.drop(pending)
+
+    def send_profile(self) -> None:
+        """Shows the present nick, if there is a connection; if not, that is done on joining."""
+        with contextlib.suppress(NotConnected):
+            self.stream.send({"type": "profile", "id": _CARD, "profile": self.voice.profile(self.nick)})
+
+    async def command(self, frame: dict[str, Any]) -> OkFrame:
+        """Sends the owner's work and waits for the answer.
+
+        Raises:
+            RelayError: refused.
+            NotConnected: there is no connection at the moment.
+            Unconfirmed: the connection was lost before the answer came.
+        """
+        self.check()
+        frame = {"id": new_id(), **frame}
+        answer: asyncio.Future[OkFrame] = asyncio.get_running_loop().create_future()
+        self._answers[frame["id"]] = answer
+        try:
+            self.stream.send(frame)
+            self._taken.set()
+            return await answer
+        finally:
+            del self._answers[frame["id"]]
+
+    async def wait_for_epoch(self, epoch: int) -> None:
+        """Returns when that epoch has begun for this client."""
+        while self.voice.epoch < epoch:
+            self.check()
+            self._rekeyed.clear()
+            await self._rekeyed.wait()
+
+    def _transmit(self, pending: Pending) -> None:
+        """Writes a message if there is a connection; else it is written when there is one again."""
+        if not self._caught_up or pending.done.done():
+            return
+        said = pending.said
+        try:
+            frame = {"type": "message", "id": said.id, "body": self.voice.message(said)}
+            self.stream.send(frame if said.to is None else {**frame, "to": said.to})
+        except NotConnected:
+            return
+        except (SealingError, RelayError, TypeError, ValueError) as error:
+            self._outbox.fail(pending, error)
+            return
+        pending.epoch = self.voice.epoch
+        pending.sent_at = pending.sent_at or asyncio.get_running_loop().time()
+
+    def _transmit_all(self) -> None:
+        for pending in self._outbox.all():
+            self._transmit(pending)
+
+    def _fail_answers(self, error: Exception) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+
+    # The stream's calls. ----------------------------------------------------------------------------------------
+
+    def on_joined(self, joined: JoinedFrame, back: Back) -> None:
+        """In (again): nothing is said before the server has shown that it knows the room."""
+        self.voice.welcome(joined, int(time.time() * 1000))
+        self.me = joined.you.id
+        self._back, self._recovered = back, joined.recovered
+        self.hearing.on_joined(joined)
+        if self.voice.join_profile(self.nick) is None:
+            self.send_profile()
+        if not back.first:
+            self._emit(Reconnected(joined.recovered, joined.missed))
+        if joined.room.users > len(joined.users):
+            self._do(self._fetch_users(joined.users[-1].id if joined.users else ""))
+
+    def on_caught_up(self) -> None:
+        """What was missed has come; what is still on its way goes again."""
+        place_kept_s = self.hearing.details.settings.get("resume", 0)
+        self._outbox.settle(
+            self._back,
+            recovered=self._recovered,
+            place_kept_s=place_kept_s if isinstance(place_kept_s, int | float) else 0.0,
+            now=asyncio.get_running_loop().time(),
+        )
+        self._caught_up = True
+        self._transmit_all()
+        if not self._joined.done():
+            self._joined.set_result(None)
+
+    def on_lost(self, lost: Lost, retry_in_s: float) -> None:
+        """Gone for a moment."""
+        self._caught_up = False
+        self._fail_answers(Unconfirmed("the connection was lost before the answer came"))
+        if lost.code == TooLarge.close:
+            # One of these was the cause, and sending it again would be the next.
+            for pending in self._outbox.all():
+                if pending.sent_at is not None:
+                    self._outbox.fail(pending, TooLarge())
+        self._emit(Disconnected(lost.reason, retry_in_s))
+
+    def on_frame(self, frame: AnyFrame) -> None:
+        """Anything the server says."""
+        handler = self._HANDLERS.get(type(frame))
+        if handler is not None:
+            handler(self, frame)
+        self.hearing.on_frame(frame, self.stream.seq)
+
+    def _on_message(self, frame: MessageFrame) -> None:
+        if frame.from_ == self.me:
+            self._outbox.said(frame.id, frame.seq)
+
+    def _on_ok(self, frame: OkFrame) -> None:
+        answer = self._answers.get(frame.id or "")
+        if answer is not None and not answer.done():
+            answer.set_result(frame)
+        self._outbox.said(frame.id, frame.seq)
+
+    def _on_error(self, frame: ErrorFrame) -> None:
+        retry_s = None if frame.retry_after_ms is None else max(0.0, frame.retry_after_ms / 1000)
+        error = by_code(frame.code, retry_after_s=retry_s)
+        answer, pending = self._answers.get(frame.id or ""), self._outbox.get(frame.id)
+        loop = asyncio.get_running_loop()
+        if answer is not None and not answer.done():
+            answer.set_exception(error if frame.code != "stale_epoch" else RekeyError(_STALE))
+        elif frame.id == _CARD and frame.code != "stale_epoch":
+            loop.call_later(retry_s or 1.0, self.send_profile)
+        elif pending is not None and frame.code == "stale_epoch":
+            self._send_in_new_epoch(pending)
+        elif pending is not None and retry_s is not None:
+            loop.call_later(retry_s, self._transmit, pending)
+        elif pending is not None:
+            self._outbox.fail(pending, error)
+
+    def _send_in_new_epoch(self, pending: Pending) -> None:
+        if pending.epoch < self.voice.epoch:
+            self._transmit(pending)
+            return
+        late = RekeyError("the room has new keys, and this client was given none")
+        asyncio.get_running_loop().call_later(STALE_TIMEOUT_S, self._fail_if_stale, pending, pending.epoch, late)
+
+    def _fail_if_stale(self, pending: Pending, epoch: int, error: Exception) -> None:
+        if self.voice.epoch == epoch:
+            self._outbox.fail(pending, error)
+
+    def _on_room(self, frame: RoomFrame) -> None:
+        if frame.event != "rekeyed":
+            return
+        try:
+            if not self.voice.take_rekey(frame):
+                return
+        except SealingError as wrong:
+            self._emit(RekeyRefused(str(wrong)))
+            return
+        self._rekeyed.set()
+        self.send_profile()
+        for pending in self._outbox.all():
+            if pending.epoch < self.voice.epoch:
+                self._transmit(pending)
+        self._emit(Rekeyed(self.voice.epoch, self.link))
+
+    _HANDLERS: ClassVar[dict[type, Callable[..., None]]] = {
+        MessageFrame: _on_message,
+        OkFrame: _on_ok,
+        ErrorFrame: _on_error,
+        RoomFrame: _on_room,
+    }
+
+    # Inside. ----------------------------------------------------------------------------------------------------
+
+    @property
+    def link(self) -> str:
+        """The present link: a secret."""
+        link = self.voice.link if isinstance(self.voice, SealedVoice) else self.share.link
+        return ShareLink(self.share.server, self.share.room_id, link).url
+
+    async def _fetch_users(self, after: str) -> None:
+        """The users that did not fit into the list; without them they show as strangers, no worse."""
+        with contextlib.suppress(RelayError, ClientError):
+            while page := await self._rest.users(self.share.room_id, self._key, after):
+                self.hearing.on_page(page, self.stream.seq)
+                if len(page) < _PAGE or page[-1].id == after:
+                    return
+                after = page[-1].id

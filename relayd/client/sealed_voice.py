@@ -1,0 +1,223 @@
+"""A sealed room's voice: everything said is sealed before it is sent, and nothing is shown that was not."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import msgspec
+
+from relayd.client.events import Message
+from relayd.client.sealing import (
+    Card,
+    Heard,
+    Link,
+    NewEpoch,
+    Opener,
+    OwnerKey,
+    Rekeyed,
+    RoomKeys,
+    Sealer,
+    UserKey,
+    code_words,
+    make_rekey,
+    person_code,
+    room_code,
+    take_rekey,
+)
+from relayd.client.sealing_errors import Downgrade, Dropped, NotConfirmed, NotOpened, RekeyError
+from relayd.client.shapes import JoinedFrame, MessageFrame, RoomFrame, SignalFrame, UserShape, read_access
+from relayd.client.users import User
+from relayd.client.voice import Outgoing
+from relayd.wire.ids import RandomBytes
+from relayd.wire.sealed_shapes import SIGNAL_KIND
+from relayd.wire.sealing_text import Redacted, SealingError
+
+
+class SealedVoice(Redacted):
+    """The keys of one room and what is done with them.
+
+    Args:
+        link: what the person followed; `link` is the present one, after rekeys too.
+        keys: from `unlock`.
+        owner: the owner's signing pair, if this is the owner and the room has one.
+        random_bytes: where this user's pair and the sids come from.
+    """
+
+    def __init__(self, link: Link, keys: RoomKeys, owner: OwnerKey | None, random_bytes: RandomBytes) -> None:
+        self.link = link
+        self._keys = keys
+        self._owner = owner
+        self._random = random_bytes
+        self._user = UserKey.generate(random_bytes)
+        self._opener: Opener | None = None  # None until the first join
+        self._sealer: Sealer | None = None  # of the present socket
+        self._me = ""
+        self._cards: dict[str, Card] = {}  # user id -> the last card that could be believed
+
+    # Joining. ---------------------------------------------------------------------------------------------------
+
+    def join_profile(self, nick: str) -> Any:
+        """None: a card is sealed after the server has answered the check."""
+        return None
+
+    def proof(self) -> str:
+        """A_e of the present epoch."""
+        return self._keys.proof_text
+
+    def welcome(self, joined: JoinedFrame, now_ms: int) -> None:
+        """Checks that the server knows the room, and draws a new sid for the new socket."""
+        self._sealer = None
+        access = read_access(joined.room)
+        if access is None:
+            raise Downgrade("the link is of a sealed room, but the server shows an open one")
+        if joined.rekey is not None:
+            self._advance(joined.rekey)
+        self._keys.confirm(access)
+        if self._opener is None:
+            self._me = joined.you.id
+            self._opener = Opener(self._keys, self._user, self._me, now_ms)
+        self._sealer = Sealer(self._keys, self._user, self._random)
+        self._opener.add_sealer(self._sealer)
+
+    # Speaking. --------------------------------------------------------------------------------------------------
+
+    def profile(self, nick: str) -> Any:
+        """A fresh card."""
+        return msgspec.to_builtins(self._speaking.card(nick))
+
+    def message(self, said: Outgoing) -> Any:
+        """Sealed anew every time, under the same id."""
+        if said.to is None:
+            sealed = self._speaking.message(said.id, said.body, said.t_ms)
+        else:
+            sealed = self._speaking.direct(self._key_of(said.to), said.id, said.body, said.t_ms)
+        return msgspec.to_builtins(sealed)
+
+    def signal(self, kind: str, data: Any) -> tuple[str, Any]:
+        """Its kind is sealed too."""
+        return SIGNAL_KIND, msgspec.to_builtins(self._speaking.signal(kind, data))
+
+    # Hearing. ---------------------------------------------------------------------------------------------------
+
+    def read_user(self, shape: UserShape, place: int) -> User:
+        """What the card says; the last good one where the present one cannot be believed."""
+        # No card yet, one of an older epoch, or a forgery: none of them changes what is known.
+        with contextlib.suppress(NotOpened, Dropped):
+            self._cards[shape.id] = self._hearing.card(shape.id, shape.profile, place)
+        card = self._cards.get(shape.id)
+        return User(
+            id=shape.id,
+            nick=card.nick if card else "",
+            role=shape.role,
+            away=shape.away,
+            muted=shape.muted,
+            key=card.hpke if card else b"",
+        )
+
+    def read_message(self, frame: MessageFrame, place: int, user: User) -> Message:
+        """Opened, or an error."""
+        heard = Heard(sender=frame.from_, id=frame.id, body=frame.body, place=place, to=frame.to)
+        said = self._hearing.message(heard)
+        return Message(
+            user=user,
+            id=said.id,
+            body=said.body,
+            t_ms=said.t_ms,
+            to=said.to,
+            seq=frame.seq,
+            mine=frame.from_ == self._me,
+            by=said.by,
+            epoch=said.epoch,
+            replayed=said.replayed,
+        )
+
+    def read_signal(self, frame: SignalFrame, place: int) -> tuple[str, Any]:
+        """Opened, or an error; a plain one is none."""
+        if frame.kind != SIGNAL_KIND:
+            raise NotOpened("it is not sealed")
+        signal = self._hearing.signal(frame.from_, frame.data, place)
+        return signal.kind, signal.data
+
+    # Rekeying. --------------------------------------------------------------------------------------------------
+
+    def take_rekey(self, frame: RoomFrame) -> bool:
+        """Takes a `rekeyed` event."""
+        return self._advance({"epoch": frame.epoch, "check": frame.check, "box": frame.box, "seq": frame.seq})
+
+    def _advance(self, told: Any) -> bool:
+        try:
+            event = msgspec.convert(told, Rekeyed)
+        except msgspec.ValidationError:
+            raise RekeyError("the new epoch's key is not sealed to this user") from None
+        if event.epoch <= self._keys.epoch:
+            return False  # heard before: by the join, and again in its place among what was missed
+        secret = take_rekey(self._keys, self._user, event)
+        self.link = Link(invite_key=self.link.invite_key, password=self._keys.password, secret=secret)
+        return True
+
+    @property
+    def epoch(self) -> int:
+        """The present one."""
+        return self._keys.epoch
+
+    @property
+    def can_rekey(self) -> bool:
+        """Whether this client holds the pair that signs new epochs."""
+        return self._owner is not None and self._keys.owner == self._owner.public
+
+    def make_rekey(self, keep: set[str], kick: str | None, without: tuple[bytes, ...] = ()) -> NewEpoch:
+        """A new epoch for the users in `keep`.
+
+        Args:
+            keep: user ids of all in the room, those away for a moment included.
+            kick: the user thrown out with it; None if that is done already.
+            without: card keys that get no box, whoever shows them.
+
+        Raises:
+            RekeyError: this client does not hold the owner's pair.
+        """
+        if self._owner is None:
+            raise RekeyError("only the client that made the room can rekey it")
+        cards = self._hearing.card_keys()
+        kept = {user: key for user, key in cards.items() if user in keep and key not in without}
+        kicked = None if kick is None else (kick, without)
+        return make_rekey(self._keys, self._owner, kept, kick=kicked, random_bytes=self._random)
+
+    def keys_of(self, user_id: str) -> tuple[bytes, ...]:
+        """Every card key that was ever seen of that user."""
+        return self._hearing.keys_of(user_id)
+
+    # Safety codes; both take 0.2 to 0.4 s of one core. -----------------------------------------------------------
+
+    def room_code(self) -> str:
+        """The room's safety code, in words."""
+        return code_words(room_code(self._keys.current))
+
+    def person_code(self, user_id: str) -> str:
+        """A person's safety code, in words.
+
+        Raises:
+            SealingError: no card of that user has come.
+        """
+        return code_words(person_code(self._key_of(user_id), self._keys.salt))
+
+    # Inside. ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _speaking(self) -> Sealer:
+        if self._sealer is None:
+            raise NotConfirmed("the server has not shown yet that it knows this room")
+        return self._sealer
+
+    @property
+    def _hearing(self) -> Opener:
+        if self._opener is None:
+            raise NotConfirmed("the server has not shown yet that it knows this room")
+        return self._opener
+
+    def _key_of(self, user_id: str) -> bytes:
+        keys = self._hearing.keys_of(user_id)
+        if not keys:
+            raise SealingError("nothing can be sealed to this user: their card has not come")
+        return keys[-1]

@@ -1,0 +1,310 @@
+"""One user's place in a room, kept over lost connections: connect, join, listen, and come back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from relayd.client.backoff import Backoff
+from relayd.client.errors import BadServer, ClientError, NotConnected, Unreachable, final_error
+from relayd.client.http import Place
+from relayd.client.shapes import AnyFrame, ErrorFrame, JoinedFrame, MessageFrame, PongFrame, RoomFrame, read_frame
+from relayd.client.socket import ClientSocket, Closed, open_socket
+from relayd.errors import RelayError, TooLarge
+from relayd.wire.frames import Opcode
+
+MAX_FRAME_BYTES: Final = 65_536  # `max_message` of a server as it comes
+JOIN_TIMEOUT_S: Final = 15.0
+FIRST_PATIENCE_S: Final = 30.0  # so long a first join is tried again where the server asks for it
+LONGEST_AWAY_S: Final = 24 * 3600.0  # no room lives longer
+
+_REPLAYED: Final = "replayed"  # of the ping whose pong comes behind everything that was missed
+_DIRECTS_REMEMBERED: Final = 4096  # as many as a room's ring holds at most
+
+_encode = msgspec.json.encode
+
+
+class Lost(NamedTuple):
+    """Why there is no connection, and when the server wants to see this client again."""
+
+    reason: str
+    retry_s: float | None = None
+    code: int = 1006
+
+
+class Back(NamedTuple):
+    """How a join relates to the connection before.
+
+    Attributes:
+        first: there was none.
+        same_epoch: the room's order goes on as it was.
+        gap_s: seconds since the server was last heard from before.
+    """
+
+    first: bool
+    same_epoch: bool
+    gap_s: float
+
+
+class Listener(Protocol):
+    """Who hears the stream. Its methods must not block; `room_for_more` may wait."""
+
+    def on_joined(self, joined: JoinedFrame, back: Back) -> None:
+        """In (again). An error raised here ends the stream."""
+
+    def on_caught_up(self) -> None:
+        """All that was missed and can be had has come: from here on it is news."""
+
+    def on_frame(self, frame: AnyFrame) -> None:
+        """Anything else; messages to all that were heard before are left out."""
+
+    def on_lost(self, lost: Lost, retry_in_s: float) -> None:
+        """The connection is lost; the stream tries again in so many seconds."""
+
+    async def room_for_more(self) -> None:
+        """Returns when the next frame may come."""
+
+
+class Stream:
+    """Keeps one user in one room.
+
+    Args:
+        place: the server.
+        room_id: in its text form.
+        key: an invite or owner key. It is used for the first join only, then the session is: with the key too, a
+            person thrown out while away would silently come back as somebody else.
+        listener: who hears it.
+        tls: how certificates are checked; by default as the system does.
+        backoff: how long to wait between attempts.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        room_id: str,
+        key: str,
+        listener: Listener,
+        *,
+        tls: ssl.SSLContext | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._place = place
+        self._target = f"/{room_id}"
+        self._key = key
+        self._session = ""
+        self._user_id = ""
+        self._listener = listener
+        self._tls = tls
+        self._backoff = backoff or Backoff()
+        self._loop = asyncio.get_running_loop()
+        self._socket: ClientSocket | None = None  # joined, and nothing else
+        self._epoch = ""
+        self._seq: int | None = None  # the last one heard; None before the first join
+        self._heard_at = 0.0  # when the server was last heard from on a joined connection
+        self._retry_at: float | None = None  # when the server wants to see this client again, if it said so
+        self._leaving = False
+        self._caught_up_at = 0  # the room's last place when this client came back
+        self._directs: dict[tuple[str, str], None] = {}  # (from, id) of direct messages since the last place
+
+    def __repr__(self) -> str:
+        return "<Stream>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether a frame sent now has a way to go."""
+        return self._socket is not None
+
+    @property
+    def seq(self) -> int:
+        """The last place in the room's order that was heard."""
+        return self._seq or 0
+
+    @property
+    def epoch(self) -> str:
+        """Of the room's order: another one begins with another life of the server."""
+        return self._epoch
+
+    def send(self, frame: dict[str, Any]) -> None:
+        """Writes a frame.
+
+        Raises:
+            TooLarge: past what a server takes by default; it would end the connection.
+            NotConnected: there is no connection at the moment.
+        """
+        payload = _encode(frame)
+        if len(payload) > MAX_FRAME_BYTES:
+            raise TooLarge(f"That is too large: a message has at most {MAX_FRAME_BYTES // 1024} KiB, sealing included")
+        if self._socket is None:
+            raise NotConnected("there is no connection at the moment")
+        self._socket.send(Opcode.TEXT, payload)
+
+    async def drained(self) -> None:
+        """Waits until the network has taken most of what was sent."""
+        if self._socket is not None:
+            await self._socket.drained()
+
+    async def run(self, join: Callable[[], dict[str, Any]]) -> None:
+        """Stays in the room until that is over.
+
+        Args:
+            join: gives the fields of the join frame besides key, session and `since`; asked anew each time.
+
+        Raises:
+            RelayError: the server's last word: kicked, room closed, ...
+            ClientError: the server is out of reach, or is none.
+            SealingError: it offers something else than the link promised.
+        """
+        lost_at = self._loop.time()
+        while True:
+            began = self._loop.time()
+            lost = await self._attempt(join)
+            if self._leaving:
+                return
+            lived_s = self._loop.time() - began if self._socket is not None else 0.0
+            if self._socket is not None:
+                lost_at, self._socket = self._loop.time(), None
+            delay_s = self._backoff.next_s(lost.retry_s, lived_s)
+            patience_s = FIRST_PATIENCE_S if self._seq is None else LONGEST_AWAY_S
+            if self._loop.time() + delay_s - lost_at > patience_s:
+                raise Unreachable(f"{self._place.authority} has not let this client in: {lost.reason}")
+            self._listener.on_lost(lost, delay_s)
+            await asyncio.sleep(delay_s)
+
+    async def leave(self) -> None:
+        """Says goodbye if there is a connection, and closes it; `run` returns."""
+        self._leaving = True
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            if socket.closed is None:
+                socket.send(Opcode.TEXT, b'{"type":"leave"}')
+            await socket.close()
+
+    # One connection. --------------------------------------------------------------------------------------------
+
+    async def _attempt(self, join: Callable[[], dict[str, Any]]) -> Lost:
+        """Connects, joins and listens; returns when it may be tried again, raises when not."""
+        try:
+            socket = await open_socket(self._place, self._target, self._tls)
+        except ClientError as wrong:
+            if self._seq is None:
+                raise
+            return Lost(str(wrong))
+        except RelayError as refused:
+            if refused.retry_after_s is None and (self._seq is None or refused.status < 500):
+                raise
+            return Lost(refused.title, refused.retry_after_s)
+        try:
+            lost = await self._join(socket, join())
+            return lost if lost is not None else await self._listen(socket)
+        except NotConnected:
+            return self._why(socket)
+        finally:
+            socket.abort()
+
+    async def _join(self, socket: ClientSocket, join: dict[str, Any]) -> Lost | None:
+        right = {"session": self._session} if self._session else {"key": self._key}
+        if self._seq is not None:
+            right["since"] = {"epoch": self._epoch, "seq": self._seq}  # type: ignore[assignment]
+        socket.send(Opcode.TEXT, _encode({"type": "join", **right, **join}))
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT_S):
+                while not isinstance(frame := await self._next(socket), JoinedFrame):
+                    if frame is None:
+                        return self._why(socket)
+        except TimeoutError:
+            return Lost("the server does not answer")
+        self._take_joined(socket, frame)
+        return None
+
+    def _take_joined(self, socket: ClientSocket, joined: JoinedFrame) -> None:
+        if self._user_id and joined.you.id != self._user_id:
+            raise BadServer("the server has taken this user for somebody else")
+        back = Back(
+            first=self._seq is None,
+            same_epoch=joined.epoch == self._epoch,
+            gap_s=self._loop.time() - self._heard_at,
+        )
+        self._user_id, self._session = joined.you.id, joined.you.session
+        # In another life of the server places begin anew; in the same one, what was missed comes first.
+        if self._seq is None or not back.same_epoch or joined.seq < self._seq:
+            self._seq = joined.seq
+        self._epoch, self._caught_up_at = joined.epoch, joined.seq
+        self._heard_at, self._socket, self._retry_at = socket.heard_at, socket, None
+        self._listener.on_joined(joined, back)
+        if back.first:
+            self._listener.on_caught_up()
+        else:
+            self.send({"type": "ping", "id": _REPLAYED})
+
+    async def _listen(self, socket: ClientSocket) -> Lost:
+        while (frame := await self._next(socket)) is not None:
+            self._heard_at = socket.heard_at
+            if isinstance(frame, PongFrame) and frame.id == _REPLAYED:
+                self._seq = max(self.seq, self._caught_up_at)  # what did not come by now never will
+                self._listener.on_caught_up()
+            elif self._is_new(frame):
+                self._listener.on_frame(frame)
+                await self._listener.room_for_more()
+        return self._why(socket)
+
+    def _is_new(self, frame: AnyFrame) -> bool:
+        """Whether this was not heard before; takes note of its place."""
+        if isinstance(frame, RoomFrame) and frame.retry_in_ms is not None:
+            self._retry_at = self._loop.time() + frame.retry_in_ms / 1000
+        if not isinstance(frame, MessageFrame):
+            return True
+        if frame.seq is None:
+            return self._is_new_direct(frame)
+        if frame.seq <= self.seq:
+            return False
+        self._seq = frame.seq
+        self._directs.clear()
+        return True
+
+    def _is_new_direct(self, frame: MessageFrame) -> bool:
+        # Those with `after` >= `since.seq` come again: so only what came since the last place must be known.
+        key = (frame.from_, frame.id)
+        if key in self._directs:
+            return False
+        self._directs[key] = None
+        if len(self._directs) > _DIRECTS_REMEMBERED:
+            del self._directs[next(iter(self._directs))]
+        return True
+
+    async def _next(self, socket: ClientSocket) -> AnyFrame | None:
+        """The next frame that can be read; None at the end."""
+        while (message := await socket.receive()) is not None:
+            frame = read_frame(message.payload) if message.opcode == Opcode.TEXT else None
+            if isinstance(frame, ErrorFrame) and frame.retry_after_ms is not None:
+                self._retry_at = self._loop.time() + frame.retry_after_ms / 1000
+            if frame is not None:
+                return frame
+        return None
+
+    def _why(self, socket: ClientSocket) -> Lost:
+        """Why the connection ended, if there is a way back.
+
+        Raises:
+            RelayError: there is none.
+        """
+        code, reason = socket.closed or Closed(1006, "")
+        error = final_error(code, reason)
+        if error is not None:
+            raise error
+        retry_s = None if self._retry_at is None else self._retry_at - self._loop.time()
+        # An old wish (a rate limit, minutes ago) has nothing to do with this.
+        return Lost(_LOST.get(code, "the connection was lost"), retry_s if retry_s and retry_s > 0 else None, code)
+
+
+_LOST: Final = {
+    1009: "a message was too big for the server",
+    1012: "the server is restarting",
+    1013: "the server has too much to do",
+    4500: "the server is restarting",
+    4508: "this client reads too slowly",
+    4529: "this client says too much at once",
+}
