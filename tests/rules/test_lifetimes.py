@@ -203,6 +203,13 @@ def test_other_edits_do_not_warn_twice():
     assert [due.warning_s for _, due in lived(house.room)] == [60, None]
 
 
+def test_edit_swallows_no_warning_that_is_due():
+    """The hub hears of the edit in the turn in which it would have warned."""
+    house = House(1)
+    house.room.change(changed_meta(house.room.meta, locked=True), BORN + HOUR - 300)
+    assert house.room.advance(BORN + HOUR - 300).warning_s == 300
+
+
 def test_timed_room_becomes_one_that_ends_empty():
     """Its people left long ago: it waits a grace from now on."""
     house = House(5)
