@@ -261,6 +261,7 @@ class RelaySocket(asyncio.Protocol):
             return
         self._part()
         self._state = State.CLOSING
+        self._held = None  # nothing of it is acted on any more; the peer's close frame must not wait behind it
         self._station.pressure.remove(self)
         self.write(encode_close(code, reason))
         if self._reader.failure is not None:
