@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
 
-from relayd.client.seal.bodies import BodyType
 from relayd.client.sealing import (
     Heard,
     NewEpoch,
@@ -20,7 +18,6 @@ from relayd.client.sealing import (
     UserKey,
     make_rekey,
     new_room,
-    parse_fragment,
     take_rekey,
     unlock,
 )
@@ -135,14 +132,3 @@ class Person:
         peer = await self.relay.connect(self.room.id, **fields.pop("socket", {}))
         await peer.send("join", **fields)
         return await peer.closed(10)
-
-
-def link_of(created: dict[str, Any]) -> Any:
-    return parse_fragment(created["link"].partition("#")[2])
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value)
-
-
-__all__ = ["BodyType", "Person", "SealedRoom", "link_of", "make_room", "plain"]

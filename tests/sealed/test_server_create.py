@@ -7,13 +7,14 @@ import json
 import time
 import unicodedata
 
+import msgspec
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from relayd.client.sealing import RoomKeys, unlock
+from relayd.client.sealing import RoomKeys, parse_fragment, unlock
 from relayd.wire.sealing import PublicAccess, derive_access
 from relayd.wire.sealing_text import encode_base64url
-from tests.conftest import problem
+from tests.conftest import problem, relay_with
 from tests.sealed.sealed_people import Person, make_room, plain
 
 ACCESS = {
@@ -32,11 +33,7 @@ def without(name: str) -> dict:
 
 async def unlocked(relay, created: dict, password: str) -> RoomKeys:
     """The keys of somebody who has the link of a room made with a plain password."""
-    from relayd.client.sealing import parse_fragment
-
     details = await relay.details(created)
-    import msgspec
-
     return unlock(
         parse_fragment(created["link"].partition("#")[2]), msgspec.convert(details["access"], PublicAccess), password
     )
@@ -78,8 +75,6 @@ async def test_a_plain_password_seals_the_room(relay):
     peer = await relay.connect(room["id"])
     await peer.send("join", key=room["invite_key"], proof=keys.proof_text)
     joined = await peer.recv()
-    import msgspec
-
     keys.confirm(msgspec.convert(joined["room"]["access"], PublicAccess))
     wrong = await unlocked(relay, room, "correct horse ")
     other = await relay.connect(room["id"])
@@ -219,3 +214,30 @@ def test_derived_access_is_random():
     """Two rooms with one password have nothing in common."""
     one, other = derive_access("same"), derive_access("same")
     assert {one.salt, one.verifier, one.check}.isdisjoint({other.salt, other.verifier, other.check})
+
+
+async def test_admins_make_sealed_rooms(tmp_path):
+    """The control API takes a password and an access part as REST does."""
+    path = str(tmp_path / "control.sock")
+    async with relay_with(control=path) as relay:
+        made = await control(path, {"password": "open sesame"})
+        assert made["link"].endswith(".1p")
+        keys = await unlocked(relay, made, "open sesame")
+        peer = await relay.connect(made["id"])
+        await peer.send("join", key=made["invite_key"], proof=keys.proof_text)
+        await peer.until("joined")
+        assert (await relay.details(await control(path, {"access": ACCESS})))["sealed"] is True
+        refused = await control(path, {"password": ""})
+        assert [wrong["field"] for wrong in refused["errors"]] == ["password"]
+
+
+async def control(path: str, body: dict) -> dict:
+    """Asks the control API for a room."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    text = json.dumps(body)
+    head = "POST /v1/rooms HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return json.loads(answer.partition(b"\r\n\r\n")[2])

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from relayd.bus.messages import CreateRoom as Call
 from relayd.client.sealing import Sealer, new_room
+from relayd.rooms.seal import Rekeying, Seal
+from relayd.wire.ids import UserId
+from relayd.wire.rest import CreateRoom
 from relayd.wire.sealing_text import encode_base64url
 from tests.conftest import relay_with
 from tests.sealed.sealed_people import Person, make_room, plain
@@ -106,11 +110,6 @@ async def test_a_locked_room_stays_locked(relay):
 
 def test_nothing_is_shown_of_it():
     """Neither a seal nor what carries it has a repr that says anything."""
-    from relayd.bus.messages import CreateRoom as Call
-    from relayd.rooms.seal import Rekeying, Seal
-    from relayd.wire.ids import UserId
-    from relayd.wire.rest import CreateRoom
-
     access = new_room().access
     call = Call(CreateRoom(name="n", password="canary", access=access), "192.0.2.1")
     shown = f"{Seal(access)!r} {Rekeying(1, 1, 'canary', {UserId('u'): 'canary'})!r} {call!r} {Seal(access).public()!r}"

@@ -8,8 +8,6 @@ from relayd.client.sealing import Sealer
 from tests.conftest import relay_with
 from tests.sealed.sealed_people import Person, make_room, plain
 
-KEEP = object()
-
 
 def shapes(sealed: dict) -> list:
     """Everything but a sealed body, from far off to nearly."""
