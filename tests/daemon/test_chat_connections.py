@@ -135,8 +135,9 @@ async def test_slow_reader_is_cut_off():
     """Who stops reading is closed with 4508; the others miss nothing, and the user's place is kept."""
     async with relay_with(limits__message_rate=0) as relay:
         room = await relay.create()
-        ann, bob = await relay.join(room, "ann"), await relay.join(room, "bob")
+        ann = await relay.join(room, "ann")
         slow = await join_raw(relay, room, receive_bytes=4096)
+        bob = await relay.join(room, "bob")  # after the slow one, so that being written to after it matters
         for number in range(2000):
             await ann.say(str(number), "x" * 60_000)
             for peer in (ann, bob):

@@ -39,6 +39,7 @@ INVALID = [
     '{"type":"message","id":"1","body":1}}',
     '{"type":"message","id":"1","body":1,}',
     '{"type":"message","id":"\\ud800","body":1}',
+    '{"type":"message","id":"1","body":' + "[" * 300 + "]" * 300 + "}",
     '{"type":"message","id":"1","body":' + "[" * 30_000 + "]" * 30_000 + "}",
     '{"type":"message","id":"1","body":' + '{"a":' * 10_000,
     '{"type":"kick","id":"1"}',

@@ -86,7 +86,7 @@ def follow_the_rules_of_names(context, case, kwargs):
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE or not isinstance(case.body, dict):
         return
     if isinstance(case.body.get("name"), str):
-        case.body["name"] = f"name {next(NUMBERS)}"
+        case.body["name"] = f"name {next(NUMBERS) // 2}"  # every other is taken
     if "password" in case.body and next(PASSWORDS) > 2:
         del case.body["password"]  # each costs what makes guessing dear
     if isinstance(case.body.get("expiration_date"), float):
