@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from enum import IntEnum
 from random import Random
-from typing import Any, ClassVar, cast
+from typing import cast
 
 import msgspec
 
-from relayd.bus.messages import Gone, Item, Leave, OwnersWork, Say, SetProfile, Signal, Silent
+from relayd.bus.messages import Gone, Item, Silent
 from relayd.bus.messages import Join as JoinItem
 from relayd.errors import (
     JoinTimeout,
@@ -21,15 +21,15 @@ from relayd.errors import (
     TooLarge,
 )
 from relayd.gateway.fanout import Fanout
+from relayd.gateway.items import Spoken, spoken
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.sealed import Seal
 from relayd.gateway.wheel import Wheel
 from relayd.rooms.limits import Allowance, user_allowance
-from relayd.rooms.seal import OPEN, rekey_bytes
 from relayd.settings import Settings
 from relayd.wire import commands, events
-from relayd.wire.commands import MAX_PROFILE_BYTES, MAX_SIGNAL_BYTES, check_depth, check_object
+from relayd.wire.commands import MAX_PROFILE_BYTES, check_object
 from relayd.wire.frames import FrameReader, Message, Opcode, Unmask, encode_close, encode_frame, parse_close
 from relayd.wire.ids import RoomId
 
@@ -39,9 +39,6 @@ RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reade
 PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
 FORGIVEN_S = 10.0
-
-_Handler = Callable[["RelaySocket", Any], None]
-
 
 class State(IntEnum):
     """What is expected of the client next."""
@@ -331,10 +328,14 @@ class RelaySocket(asyncio.Protocol):
                 self.close(TooLarge.close, "message too big")
             elif self._state is State.OPEN:
                 self._join(command)
+            elif isinstance(command, commands.Ping):
+                self._reply(events.Pong(command.id))
             else:
-                self._HANDLERS[type(command)](self, command)
+                self._speak(spoken(self.number, command, self._seal))
         except RelayError as error:
             self._refuse(error, getattr(command, "id", None))
+            if isinstance(error, ProtocolViolation):
+                self._book_mistake(len(message.payload))
 
     def _join(self, command: commands.Command) -> None:
         if not isinstance(command, commands.Join):
@@ -349,19 +350,33 @@ class RelaySocket(asyncio.Protocol):
     def _say(self, item: Item) -> None:
         self._station.publisher.add(item)
 
-    def _spend(self, size: int, *, signal: bool) -> None:
-        """Books a message or a signal of this connection; the hub does the same for user and room.
+    def _speak(self, spoken: Spoken) -> None:
+        """Passes on what was said, if this connection may say so much; the hub asks the same of user and room.
 
         Raises:
             RateLimited: with the time to wait. The client is not read from for a while.
         """
-        now = self._station.wheel.now
-        if self._allowance is None:
-            self._allowance = user_allowance(self._station.settings.limits.rate, now)
-        wait_s = (self._allowance.take_signal if signal else self._allowance.take_message)(size, now)
+        now, wait_s = self._station.wheel.now, 0.0
+        if spoken.message_bytes is not None:
+            wait_s = self._own_allowance().take_message(spoken.message_bytes, now)
+        elif spoken.signal_bytes is not None:
+            wait_s = self._own_allowance().take_signal(spoken.signal_bytes, now)
         if wait_s:
             self._strike(now, wait_s)
             raise RateLimited(retry_after_s=wait_s)
+        self._say(spoken.item)
+
+    def _book_mistake(self, size: int) -> None:
+        """A frame that says nothing costs what a message does: the answer to it is one."""
+        now = self._station.wheel.now
+        wait_s = self._own_allowance().take_message(size, now)
+        if wait_s and self._state is State.JOINED:
+            self._strike(now, wait_s)
+
+    def _own_allowance(self) -> Allowance:
+        if self._allowance is None:
+            self._allowance = user_allowance(self._station.settings.limits.rate, self._station.wheel.now)
+        return self._allowance
 
     def _strike(self, now: float, wait_s: float) -> None:
         self._strikes = self._strikes + 1 if now - self._struck_at < FORGIVEN_S else 1
@@ -404,59 +419,3 @@ class RelaySocket(asyncio.Protocol):
         if self._state in (State.JOINING, State.JOINED):
             self._station.fanout.exit(self)
             self._say(Gone(self.number))
-
-    # Commands. --------------------------------------------------------------------------------------------------
-
-    def _on_join(self, command: commands.Join) -> None:
-        raise ProtocolViolation("this connection has joined already")
-
-    def _on_message(self, command: commands.Message) -> None:
-        body = bytes(command.body)
-        check_depth(body)
-        self._spend(len(body), signal=False)
-        epoch = OPEN if self._seal is None else self._seal.epoch_of(body)
-        self._say(Say(self.number, command.id, body, command.to, epoch))
-
-    def _on_signal(self, command: commands.Signal) -> None:
-        data = bytes(command.data) if isinstance(command.data, msgspec.Raw) else b"null"
-        if len(data) > MAX_SIGNAL_BYTES:
-            raise ProtocolViolation(f"data has more than {MAX_SIGNAL_BYTES} bytes")
-        check_depth(data)
-        self._spend(len(data), signal=True)
-        epoch = OPEN if self._seal is None else self._seal.epoch_of_signal(command.kind, data)
-        self._say(Signal(self.number, command.kind, data, command.to, epoch))
-
-    def _on_profile(self, command: commands.Profile) -> None:
-        profile = bytes(command.profile)
-        check_object(profile, MAX_PROFILE_BYTES, "profile")
-        self._spend(len(profile), signal=True)
-        epoch = OPEN if self._seal is None else self._seal.epoch_of(profile, "profile")
-        self._say(SetProfile(self.number, command.id, profile, epoch))
-
-    def _on_owners_work(self, command: Any) -> None:
-        self._say(OwnersWork(self.number, command))
-
-    def _on_rekey(self, command: commands.Rekey) -> None:
-        self._spend(rekey_bytes(len(command.boxes)), signal=False)
-        self._say(OwnersWork(self.number, command))
-
-    def _on_leave(self, command: commands.Leave) -> None:
-        self._say(Leave(self.number))
-
-    def _on_ping(self, command: commands.Ping) -> None:
-        self._reply(events.Pong(command.id))
-
-    _HANDLERS: ClassVar[dict[type, _Handler]] = {
-        commands.Join: _on_join,
-        commands.Message: _on_message,
-        commands.Signal: _on_signal,
-        commands.Profile: _on_profile,
-        commands.Kick: _on_owners_work,
-        commands.Mute: _on_owners_work,
-        commands.Unmute: _on_owners_work,
-        commands.Edit: _on_owners_work,
-        commands.Close: _on_owners_work,
-        commands.Rekey: _on_rekey,
-        commands.Leave: _on_leave,
-        commands.Ping: _on_ping,
-    }

@@ -259,3 +259,19 @@ async def test_people_on_bad_lines():
             said = await talking
             await everyone_heard(people, said)
             assert sum(person.resumes for person in people) >= 10
+
+
+async def test_who_only_makes_mistakes_is_sent_away():
+    """Frames that say nothing are answered, at the price of a message each; past the rate they end in 4529."""
+    async with relay_with(limits__message_rate=5) as relay:
+        room = await relay.create()
+        ann = await relay.join(room, "ann")
+
+        async def flood() -> None:
+            for _ in range(100_000):
+                await ann.send("nonsense")
+
+        flooding = asyncio.create_task(flood())
+        assert (await ann.until("error"))["code"] == "protocol_error"
+        assert await ann.closed(timeout=30) == (4529, "rate_limited")
+        flooding.cancel()
