@@ -7,6 +7,7 @@ import json
 import threading
 import urllib.request
 
+import pytest
 import schemathesis
 import uvloop
 from conftest import problem
@@ -129,6 +130,7 @@ def test_without_keys():
         assert failures(schema) == set()
 
 
+@pytest.mark.slow
 def test_with_keys():
     """An owner who tries everything, too."""
     with daemon_in_a_thread() as base:
