@@ -22,7 +22,7 @@ from relayd.fields import check, struct_in
 
 Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(ge=0)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,16 +179,6 @@ class Settings(Part, frozen=True):
     timing: Timing = Timing()
     control_groups: ControlGroups = ControlGroups()
 
-    def __post_init__(self) -> None:
-        """Checks what a type cannot say.
-
-        Raises:
-            ValueError: naming the key and what is wrong with it.
-        """
-        for problem in _problems(self):
-            raise ValueError(problem)
-
-
 PREFIX = "RELAYD_"
 FIXED = ("listen", "control", "workers")  # settings that hold until the daemon ends
 
@@ -217,13 +207,15 @@ def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, A
             check(Settings, tree, strict=strict)
         except InvalidFields as wrong:
             problems += [f"{where}: {problem.field}: {problem.detail}" for problem in wrong.problems]
-        except ValueError as wrong:
-            problems.append(f"{where}: {wrong}")
-        else:
-            _merge(merged, tree)
+        _merge(merged, tree)
     if problems:
         raise SettingsError(problems)
-    return check(Settings, merged, strict=False)
+    settings = check(Settings, merged, strict=False)
+    # What a type cannot say is asked of the whole: layers may agree, or contradict each other, only together.
+    wrong = [f"{_place_of(key, layers)}: {key}: {reason}" for key, reason in _contradictions(settings)]
+    if wrong:
+        raise SettingsError(wrong)
+    return settings
 
 
 def changes(before: Settings, after: Settings) -> list[tuple[str, Any, Any]]:
@@ -261,24 +253,39 @@ def parse_listen(text: str) -> tuple[str, int] | Path:
     return bare, int(port)
 
 
-def _problems(settings: Settings) -> Iterator[str]:
+def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     for text in settings.listen:
         try:
             parse_listen(text)
         except ValueError as wrong:
-            yield f"listen: {wrong}"
+            yield "listen", str(wrong)
     if not settings.listen:
-        yield "listen: is empty; nobody could connect"
-    url = urlsplit(settings.public_url)
-    if settings.public_url and not (url.scheme in ("http", "https") and url.hostname and url.path in ("", "/")):
-        yield "public_url: is not like https://chat.example.org (no path)"
+        yield "listen", "is empty; nobody could connect"
+    if settings.public_url and not _is_origin(settings.public_url):
+        yield "public_url", "is not like https://chat.example.org (no path)"
     for text in settings.trusted_proxies:
         try:
             _ = text == "unix:" or ipaddress.ip_network(text)
         except ValueError:
-            yield f'trusted_proxies: {text!r} is neither an address, a network like 10.0.0.0/8 nor "unix:"'
+            yield "trusted_proxies", f'{text!r} is neither an address, a network like 10.0.0.0/8 nor "unix:"'
     if settings.limits.max_members and settings.rooms.max > settings.limits.max_members:
-        yield "rooms.max: is higher than limits.max_members"
+        yield "rooms.max", "is higher than limits.max_members"
+
+
+def _is_origin(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path in ("", "/")
+
+
+def _place_of(key: str, layers: list[tuple[str, Mapping[str, Any], bool]]) -> str:
+    """Where the setting was given last."""
+    # The one contradiction between two settings lies in either of their tables.
+    tables = {"rooms", "limits"} if key == "rooms.max" else {key}
+    places = [where for where, values, _ in layers if any(name.partition(".")[0] in tables for name in values)]
+    return places[-1] if places else "defaults"
 
 
 def _read_file(file: str | None, problems: list[str]) -> tuple[dict[str, Any], bool]:
@@ -328,6 +335,8 @@ def _tree(values: Mapping[str, Any]) -> dict[str, Any]:
             level = level.setdefault(parent, {})
             if not isinstance(level, dict):
                 raise SettingsError([f"environment: {path}: {parent} is already set as a whole"])
+        if last in level:
+            raise SettingsError([f"environment: {path}: is set as a whole, and parts of it, too"])
         level[last] = value
     return tree
 

@@ -167,6 +167,7 @@ class Gateway:
         self._departure.close()
         self._lag.close()
         self._wheel.close()
+        self._publisher.close()
         self._bus.close()
 
 

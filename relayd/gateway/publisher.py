@@ -23,6 +23,11 @@ class Publisher:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._items: list[Item] = []
+        self._closed = False
+
+    def close(self) -> None:
+        """Sends nothing any more."""
+        self._closed = True
 
     def add(self, item: Item) -> None:
         """Something happened on a socket; it leaves with this turn of the loop, in order."""
@@ -32,6 +37,8 @@ class Publisher:
 
     def _flush(self) -> None:
         items, self._items = self._items, []
+        if self._closed:
+            return
         if not self._tell(Batch(self._topic, items)):
             # What comes in meanwhile queues behind it, without a flush of its own.
             self._items = items

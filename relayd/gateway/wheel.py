@@ -50,11 +50,11 @@ class Wheel:
 
     def _turn(self) -> None:
         self.now = self._loop.time()
-        target = int((self.now - self._started_at) / TICK_S)
-        while self.tick < target:
-            self.tick += 1
-            for entry in self._slots.pop(self.tick, ()):
-                if entry.due_tick == self.tick:
+        last, self.tick = self.tick, int((self.now - self._started_at) / TICK_S)
+        # After a standstill there are many to catch up with; what they set anew counts from now.
+        for tick in range(last + 1, self.tick + 1):
+            for entry in self._slots.pop(tick, ()):
+                if entry.due_tick == tick:
                     entry.due_tick = 0
                     entry.on_due()
         next_at = self._started_at + (self.tick + 1) * TICK_S

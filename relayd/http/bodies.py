@@ -83,6 +83,6 @@ def _scalar(text: str) -> Any:
     """A value of `settings`, whose types only the hub knows: true, false, a number or text."""
     try:
         value = msgspec.json.decode(text.encode())
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
     return text if isinstance(value, dict | list) else value

@@ -97,7 +97,6 @@ async def test_blocked_loop_is_caught_up_with(wheel):
     assert [len(entry.woken) for entry in entries] == [1] * 5
 
 
-@pytest.mark.xfail(strict=True, reason="set counts from the tick that is caught up with, not from now")
 async def test_what_is_set_while_catching_up_waits_its_whole_time(wheel):
     """Else a stall of a minute sends each socket two pings at once, and cuts off all that did not answer between."""
     entry = Entry(wheel, again=0.2)
