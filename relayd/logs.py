@@ -21,3 +21,6 @@ def set_up_logging(settings: Settings) -> None:
 def change_level(settings: Settings) -> None:
     """Sets the least level that is logged from now on."""
     logging.getLogger("relayd").setLevel(settings.log_level.upper())
+    # Tornado's lines about requests it cannot read name the peer's address, and are of a peer's mistake anyway.
+    tornado_level = settings.log_level.upper() if settings.log_addresses else logging.ERROR
+    logging.getLogger("tornado").setLevel(tornado_level)

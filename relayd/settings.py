@@ -179,6 +179,7 @@ class Settings(Part, frozen=True):
     timing: Timing = Timing()
     control_groups: ControlGroups = ControlGroups()
 
+
 PREFIX = "RELAYD_"
 FIXED = ("listen", "control", "workers")  # settings that hold until the daemon ends
 
@@ -196,7 +197,7 @@ def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, A
     """
     problems: list[str] = []
     merged: dict[str, Any] = {}
-    layers = [
+    layers: list[tuple[str, Mapping[str, Any], bool]] = [
         (file or "", *_read_file(file, problems)),
         ("environment", *_read_environment(environment, problems)),
         ("command line", dict(flags), False),
@@ -212,9 +213,9 @@ def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, A
         raise SettingsError(problems)
     settings = check(Settings, merged, strict=False)
     # What a type cannot say is asked of the whole: layers may agree, or contradict each other, only together.
-    wrong = [f"{_place_of(key, layers)}: {key}: {reason}" for key, reason in _contradictions(settings)]
-    if wrong:
-        raise SettingsError(wrong)
+    problems += [f"{_place_of(key, layers)}: {key}: {reason}" for key, reason in _contradictions(settings)]
+    if problems:
+        raise SettingsError(problems)
     return settings
 
 

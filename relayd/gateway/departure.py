@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from random import Random
 
 from relayd.errors import Restarting
 from relayd.gateway.fanout import Fanout
-from relayd.gateway.socket import RelaySocket
+from relayd.gateway.hearer import Hearer
 from relayd.wire import events
 from relayd.wire.frames import Opcode, encode_frame
 
@@ -35,6 +34,7 @@ class Departure:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._ends_at = 0.0
+        self._owed = 0.0  # farewells that are due
         self._timer: asyncio.TimerHandle | None = None
         self._sent_away: set[int] = set()  # numbers; they stay with the fan-out until their socket is closed
 
@@ -54,13 +54,16 @@ class Departure:
         """Sends away as many as it takes to be done in time, drawn from all rooms."""
         left_s = self._ends_at - self._loop.time()
         staying = [socket for number, socket in self._fanout.sockets.items() if number not in self._sent_away]
-        share = 1.0 if left_s <= 0 else min(1.0, _TURN_S / left_s)
-        for socket in self._random.sample(staying, math.ceil(len(staying) * share)):
+        # What a turn is too short for is carried over: a few people over an hour are one now and then.
+        self._owed = len(staying) if left_s <= _TURN_S else self._owed + len(staying) * _TURN_S / left_s
+        going = min(len(staying), int(self._owed))
+        self._owed -= going
+        for socket in self._random.sample(staying, going):
             self._send_away(socket, left_s)
         # It goes on when all are gone: who has just connected does not know yet.
         self._timer = self._loop.call_later(_TURN_S, self._turn)
 
-    def _send_away(self, socket: RelaySocket, left_s: float) -> None:
+    def _send_away(self, socket: Hearer, left_s: float) -> None:
         wait_s = max(0.0, left_s) + _RESTART_S + self._random.uniform(0, _SPREAD_S)
         event = events.RoomEvent("restarting", retry_in_ms=int(wait_s * 1000))
         socket.offer(encode_frame(Opcode.TEXT, events.encode(event)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relayd.bus.messages import (
     Announced,
@@ -25,12 +25,10 @@ from relayd.bus.messages import (
     Subscribed,
 )
 from relayd.errors import Restarting
+from relayd.gateway.hearer import Hearer
 from relayd.wire import events
 from relayd.wire.frames import Opcode, encode_frame
 from relayd.wire.ids import RoomId, room_id_text
-
-if TYPE_CHECKING:
-    from relayd.gateway.socket import RelaySocket
 
 log = logging.getLogger("relayd.gateway")
 
@@ -45,10 +43,10 @@ class Channel:
     def __init__(self, room_id: RoomId) -> None:
         self.room_id = room_id
         self.subscribed = False
-        self.joining: dict[RelaySocket, None] = {}  # waiting for the topic, or for the hub's word
-        self.sockets: dict[RelaySocket, None] = {}  # those in the room
-        self.writers: dict[RelaySocket, Write] = {}  # of those that keep up: written to without a look
-        self.slow: dict[RelaySocket, None] = {}  # the others
+        self.joining: dict[Hearer, None] = {}  # waiting for the topic, or for the hub's word
+        self.sockets: dict[Hearer, None] = {}  # those in the room
+        self.writers: dict[Hearer, Write] = {}  # of those that keep up: written to without a look
+        self.slow: dict[Hearer, None] = {}  # the others
         self.last_seq: int | None = None  # of the last message heard, once there is somebody to hear
 
     @property
@@ -60,7 +58,7 @@ class Channel:
         """Frames for everyone."""
         self.write_but(None, data, droppable=droppable)
 
-    def write_but(self, speaker: RelaySocket | None, data: bytes, *, droppable: bool) -> None:
+    def write_but(self, speaker: Hearer | None, data: bytes, *, droppable: bool) -> None:
         """Frames for everyone but one."""
         # Copies: a write that fills a queue makes its socket slow, there and then, and it has the data already.
         slow = [socket for socket in self.slow if socket is not speaker]
@@ -83,7 +81,7 @@ class Fanout:
         self._subscribe = subscribe
         self._unsubscribe = unsubscribe
         self.channels: dict[RoomId, Channel] = {}
-        self.sockets: dict[int, RelaySocket] = {}  # all of this gateway, by number
+        self.sockets: dict[int, Hearer] = {}  # all of this gateway, by number
         self.deliveries = 0  # messages, each counted once for everyone who hears it
         self.emptied = asyncio.Event()  # set while there are none
         self.emptied.set()
@@ -108,18 +106,18 @@ class Fanout:
         """What the bus brings."""
         self._handlers[type(event)](RoomId(topic), event)
 
-    def add(self, socket: RelaySocket) -> None:
+    def add(self, socket: Hearer) -> None:
         """The gateway has one more socket."""
         self.sockets[socket.number] = socket
         self.emptied.clear()
 
-    def remove(self, socket: RelaySocket) -> None:
+    def remove(self, socket: Hearer) -> None:
         """The socket is gone."""
         self.sockets.pop(socket.number, None)
         if not self.sockets:
             self.emptied.set()
 
-    def enter(self, socket: RelaySocket) -> None:
+    def enter(self, socket: Hearer) -> None:
         """The socket wants into its room: `socket.on_subscribed` is called when the topic is heard."""
         channel = self.channels.get(socket.room_id)
         if channel is None:
@@ -129,7 +127,7 @@ class Fanout:
         if channel.subscribed:
             socket.on_subscribed()
 
-    def exit(self, socket: RelaySocket) -> None:
+    def exit(self, socket: Hearer) -> None:
         """The socket is in no room any more, and hears nothing from now on."""
         channel = self.channels.get(socket.room_id)
         if channel is None:
@@ -140,13 +138,13 @@ class Fanout:
             del self.channels[socket.room_id]
             self._unsubscribe(socket.room_id)
 
-    def slow_down(self, socket: RelaySocket) -> None:
+    def slow_down(self, socket: Hearer) -> None:
         """The socket does not keep up: from now on it is looked at before each write."""
         channel = self.channels.get(socket.room_id)
         if channel is not None and channel.writers.pop(socket, None) is not None:
             channel.slow[socket] = None
 
-    def speed_up(self, socket: RelaySocket) -> None:
+    def speed_up(self, socket: Hearer) -> None:
         """The socket has caught up."""
         channel = self.channels.get(socket.room_id)
         if channel is not None and socket in channel.slow:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from relayd.gateway.socket import RelaySocket
+from relayd.gateway.hearer import Hearer
 
 
 class Pressure:
@@ -23,13 +20,13 @@ class Pressure:
         self.waiting_bytes = 0
         self.closed = 0
         self.max_bytes = max_bytes
-        self._slow: dict[RelaySocket, None] = {}
+        self._slow: dict[Hearer, None] = {}
 
-    def add(self, socket: RelaySocket) -> None:
+    def add(self, socket: Hearer) -> None:
         """The socket is behind."""
         self._slow[socket] = None
 
-    def remove(self, socket: RelaySocket) -> None:
+    def remove(self, socket: Hearer) -> None:
         """It has caught up, or is gone."""
         self._slow.pop(socket, None)
 

@@ -40,6 +40,7 @@ PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
 FORGIVEN_S = 10.0
 
+
 class State(IntEnum):
     """What is expected of the client next."""
 
@@ -121,6 +122,11 @@ class RelaySocket(asyncio.Protocol):
         self._struck_at = 0.0
         # What waited for the reader when it fell behind, and what came since; None while it keeps up.
         self._behind: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a connection."""
+        return self._state is not State.CLOSED
 
     def is_of(self, topic: bytes) -> bool:
         """Whether it belongs to the gateway of that topic."""
@@ -391,11 +397,11 @@ class RelaySocket(asyncio.Protocol):
     def _release(self) -> None:
         """Acts on what was held back, and reads on."""
         held, self._held = self._held, None
-        if self._state >= State.CLOSING:
+        if self._state is State.CLOSED:
             return
         self._transport.resume_reading()
         if held:
-            self._act(held)
+            self._act(held)  # while closing: its close frame may be among it
         if self._held is None and self._reader.failure is not None:
             self.close(self._reader.failure.code, self._reader.failure.reason)
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketProtocol13
 
@@ -58,20 +58,27 @@ class Lobby:
 
     async def take(self, stream: IOStream, room_id: RoomId, address: str) -> None:
         """Gives the socket of a stream that has answered its handshake to a `RelaySocket`."""
-        loop = asyncio.get_running_loop()
-        early = _unread(stream)
-        socket = stream.socket.dup()
-        stream.close()
-        if socket.family != sockets.AF_UNIX:
-            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-        relay_socket = RelaySocket(self._station, next(self._numbers), room_id, address, early)
-        if self._station.settings.limits.max_connections_per_address:
-            self._by_address[address] += 1
-            relay_socket.on_lost = lambda: self._by_address.subtract((address,))
+        socket: sockets.socket | None = None
         try:
-            await loop.connect_accepted_socket(lambda: relay_socket, socket)
-        except OSError:
-            socket.close()  # gone while it was handed over
+            early = _unread(stream)
+            socket = stream.socket.dup()
+            stream.close()  # before anything is awaited: it would read what is not for it
+            if socket.family != sockets.AF_UNIX:
+                socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+            relay_socket = RelaySocket(self._station, next(self._numbers), room_id, address, early)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: relay_socket, socket)
+        except (OSError, StreamClosedError):  # gone while it was handed over
+            if socket is not None:
+                socket.close()
+            return
+        if self._station.settings.limits.max_connections_per_address and relay_socket.is_open:
+            self._by_address[address] += 1
+            relay_socket.on_lost = lambda: self._count_down(address)
+
+    def _count_down(self, address: str) -> None:
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
 
 
 def _unread(stream: IOStream) -> bytes:

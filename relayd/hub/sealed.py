@@ -12,7 +12,8 @@ from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
 from relayd.rooms.guessing import Guessing
 from relayd.rooms.member import Member
-from relayd.rooms.room import Room, changed_meta
+from relayd.rooms.meta import changed_meta
+from relayd.rooms.room import Room
 from relayd.rooms.seal import Rekeying, check_rekey, read_card, rekey_bytes
 from relayd.settings import Settings
 from relayd.wire import commands, events

@@ -28,8 +28,9 @@ from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.registry.registry import Registry
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.member import Connection, Member
+from relayd.rooms.meta import RoomMeta, changed_meta
 from relayd.rooms.ring import Rings
-from relayd.rooms.room import Graces, Room, RoomMeta, changed_meta
+from relayd.rooms.room import Graces, Room
 from relayd.rooms.seal import Seal, kick_note
 from relayd.settings import Settings
 from relayd.wire import events, ids

@@ -14,7 +14,7 @@ import msgspec
 from sqlite_utils import Database
 
 from relayd.errors import NameTaken
-from relayd.rooms.room import RoomMeta
+from relayd.rooms.meta import RoomMeta
 from relayd.wire.ids import RoomId
 from relayd.wire.names import name_key
 

@@ -8,49 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
 from relayd.rooms.access import Bans, Keys, Sessions
-from relayd.rooms.expiry import Lifetime, next_warning
+from relayd.rooms.expiry import next_warning
 from relayd.rooms.limits import Allowance
 from relayd.rooms.member import MAX_SESSIONS, Connection, Member, Said
+from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
-from relayd.rooms.seal import OPEN, Rekeying, Seal
-from relayd.wire.ids import Credential, RoomId, UserId, room_id_text
-from relayd.wire.rest import USERS_LEAVE, Details, RoomSettings, User, rfc3339
+from relayd.rooms.seal import OPEN, Rekeying
+from relayd.wire.ids import Credential, UserId, room_id_text
+from relayd.wire.rest import USERS_LEAVE, Details, User, rfc3339
 
 MIN_PLACE_KEPT_S = 10.0  # so that a reload of the page is no leaving, even where nothing is kept to resume
-
-
-class RoomMeta(msgspec.Struct, frozen=True):
-    """What is known of a room apart from who is in it and what was said: what the registry keeps."""
-
-    room_id: RoomId
-    name: str
-    owner_id: UserId
-    owner_digest: bytes
-    invite_digest: bytes
-    max_users: int
-    users_leave: bool
-    created_at: float
-    ends_at: float
-    locked: bool
-    settings: RoomSettings
-    epoch: str  # of the numbering: random, one for each life of the room
-    seal: Seal | None = None  # None: the room is open
-
-    def __repr__(self) -> str:
-        """Nothing of the keys, not even their digests."""
-        return f"RoomMeta({room_id_text(self.room_id)})"
-
-    @property
-    def lifetime(self) -> Lifetime:
-        """When it ends."""
-        return Lifetime(self.created_at, self.ends_at, self.users_leave)
 
 
 class Graces(NamedTuple):
@@ -456,8 +430,3 @@ class Room:
         ids = list(self.members)
         start = ids.index(UserId(after)) + 1 if after in self.members else 0
         return [self.user(self.members[user_id]) for user_id in ids[start : start + most]]
-
-
-def changed_meta(meta: RoomMeta, **changes: Any) -> RoomMeta:
-    """The same room with some of it changed."""
-    return msgspec.structs.replace(meta, **changes)

@@ -61,7 +61,6 @@ class FrameReader:
 
     __slots__ = (
         "_fragments",
-        "_fragments_bytes",
         "_fragments_opcode",
         "_mask_bit",
         "_mask_bytes",
@@ -80,8 +79,8 @@ class FrameReader:
         # None while empty: an idle connection, of which there are thousands, holds no buffer.
         self._pending: bytearray | None = None  # bytes of an unfinished frame
         self._needed = 0  # bytes that must be pending before another look can find a whole frame
-        self._fragments: list[bytes] | None = None  # payloads of an unfinished message
-        self._fragments_bytes = 0
+        # One buffer: of many small pieces each would cost twenty times its size.
+        self._fragments: bytearray | None = None  # of an unfinished message
         self._fragments_opcode = 0
 
     def receive_data(self, data: bytes) -> list[Message]:
@@ -153,18 +152,15 @@ class FrameReader:
             return Failure(1002, "control frame too long") if length > _MAX_CONTROL_BYTES else None
         if (opcode == Opcode.CONTINUATION) != (self._fragments is not None):
             return Failure(1002, "continuation out of place")
-        return _TOO_BIG if length + self._fragments_bytes > self.max_message_bytes else None
+        return _TOO_BIG if length + len(self._fragments or b"") > self.max_message_bytes else None
 
     def _add_fragment(self, first: int, payload: bytes) -> Message | None:
         if self._fragments is None:
-            self._fragments, self._fragments_opcode = [], first & 0x0F
-        # Empty fragments are legal and would cost memory without ever reaching the size limit.
-        if payload:
-            self._fragments.append(payload)
-            self._fragments_bytes += len(payload)
+            self._fragments, self._fragments_opcode = bytearray(), first & 0x0F
+        self._fragments += payload
         if not first & 0x80:
             return None
-        whole, self._fragments, self._fragments_bytes = b"".join(self._fragments), None, 0
+        whole, self._fragments = bytes(self._fragments), None
         if self._fragments_opcode == Opcode.TEXT and not _is_utf8(whole):
             self.failure = Failure(1007, "text must be UTF-8")
             return None

@@ -6,7 +6,8 @@ import itertools
 from typing import Any
 
 from relayd.rooms.expiry import lifetime
-from relayd.rooms.room import Admission, Graces, Room, RoomMeta, Ticket
+from relayd.rooms.meta import RoomMeta
+from relayd.rooms.room import Admission, Graces, Room, Ticket
 from relayd.wire import ids
 from relayd.wire.rest import RoomSettings
 

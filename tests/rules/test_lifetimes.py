@@ -9,7 +9,8 @@ from rules.people import BORN, GRACES, House
 
 from relayd.errors import InvalidFields
 from relayd.rooms.expiry import Lifetime, lifetime, next_warning
-from relayd.rooms.room import Due, Room, changed_meta
+from relayd.rooms.meta import changed_meta
+from relayd.rooms.room import Due, Room
 
 HOUR, DAY = 3600.0, 86_400.0
 NOTHING = Due([], None, "")

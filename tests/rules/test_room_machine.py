@@ -16,7 +16,7 @@ from rules.people import BORN, GRACES, House, make_session
 
 from relayd.errors import InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
 from relayd.rooms.expiry import lifetime
-from relayd.rooms.room import changed_meta
+from relayd.rooms.meta import changed_meta
 from relayd.wire.rest import RoomSettings
 
 ADDRESSES = st.sampled_from([b"a", b"b", b"c"])

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from relayd.errors import NameTaken
 from relayd.registry.registry import Registry
-from relayd.rooms.room import RoomMeta
+from relayd.rooms.meta import RoomMeta
 from relayd.wire.names import name_key
 from relayd.wire.rest import RoomSettings
 
