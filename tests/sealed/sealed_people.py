@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -132,3 +133,23 @@ class Person:
         peer = await self.relay.connect(self.room.id, **fields.pop("socket", {}))
         await peer.send("join", **fields)
         return await peer.closed(10)
+
+
+async def people(relay, *nicks: str, **fields) -> tuple[SealedRoom, list[Person]]:
+    """A room with its owner (the first) and others."""
+    room = await make_room(relay, **fields)
+    inside = [await Person(relay, room, nick).join(owner=not index) for index, nick in enumerate(nicks)]
+    return room, inside
+
+
+async def send(owner: Person, rekey, id_: str = "rekey") -> None:
+    await owner.peer.socket.send(json.dumps(rekey.frame(id_)))
+
+
+async def kicked_out(owner: Person, *stay: Person, kick: Person):
+    """The rekey that throws `kick` out; done when the owner has gone on."""
+    rekey = owner.rekey(*stay, kick=kick)
+    await send(owner, rekey)
+    await owner.go_on()
+    await owner.peer.until("ok", id="rekey")
+    return rekey

@@ -10,34 +10,13 @@ import msgspec
 import pytest
 import websockets
 
-from relayd.client.sealing import parse_fragment, unlock
+from relayd.client.sealing import new_room, parse_fragment, unlock
 from relayd.client.sealing_errors import RekeyError
-from relayd.rooms.seal import rekey_bytes
 from relayd.wire.sealing import PublicAccess
 from relayd.wire.sealing_text import encode_base64url
 from tests.conftest import Relay, relay_with
 from tests.faults.world import relayd
-from tests.sealed.sealed_people import Person, SealedRoom, make_room, plain
-
-
-async def people(relay, *nicks: str, **fields) -> tuple[SealedRoom, list[Person]]:
-    """A room with its owner (the first) and others."""
-    room = await make_room(relay, **fields)
-    inside = [await Person(relay, room, nick).join(owner=not index) for index, nick in enumerate(nicks)]
-    return room, inside
-
-
-async def send(owner: Person, rekey, id_: str = "rekey") -> None:
-    await owner.peer.socket.send(json.dumps(rekey.frame(id_)))
-
-
-async def kicked_out(owner: Person, *stay: Person, kick: Person):
-    """The rekey that throws `kick` out; done when the owner has gone on."""
-    rekey = owner.rekey(*stay, kick=kick)
-    await send(owner, rekey)
-    await owner.go_on()
-    await owner.peer.until("ok", id="rekey")
-    return rekey
+from tests.sealed.sealed_people import Person, kicked_out, make_room, people, plain, send
 
 
 async def test_those_who_stay_read_on(relay):
@@ -112,76 +91,6 @@ async def test_old_bodies_are_stale(relay):
     assert (await ann.peer.until("error", id="3"))["code"] == "stale_epoch"
     await ann.peer.say("1", old)
     assert (await ann.peer.until("ok", id="1"))["seq"] == first["seq"]
-
-
-async def test_away_for_a_moment(relay):
-    """Who lost the connection comes back without proof, is given the box, and resumes at the right places."""
-    room, (owner, ann, eve) = await people(relay, "owner", "ann", "eve")
-    first = await owner.said("1", "one")
-    await ann.peer.until("message", id="1")
-    await ann.peer.socket.close()
-    await owner.said("2", "two")
-    rekey = await kicked_out(owner, ann, kick=eve)
-    await owner.said("3", "three")
-    await ann.join(since={"epoch": ann.peer.joined["epoch"], "seq": first["seq"]}, card=False)
-    joined = ann.peer.joined
-    seq = first["seq"] + 2
-    check = rekey.part.check
-    assert joined["rekey"] == {"seq": seq, "epoch": 1, "check": check, "box": rekey.part.boxes[ann.id]}
-    assert (joined["recovered"], joined["missed"]) == (True, 0)
-    missed = [await ann.peer.recv() for _ in range(3)]
-    assert [frame["seq"] for frame in missed] == [seq - 1, seq, seq + 1]
-    assert missed[1] == {"type": "room", "event": "rekeyed", **joined["rekey"]}
-    assert [frame["body"]["e"] for frame in (missed[0], missed[2])] == [0, 1]
-    assert [ann.open(frame, card_of=owner) for frame in (missed[0],)] == ["two"]
-    assert ann.open(missed[2]) == "three"
-    assert rekey.part.boxes[owner.id] not in json.dumps([joined, missed])
-    assert (await relay.details(room.created))["users"] == 2
-
-
-async def test_a_box_waits_until_it_was_heard(relay):
-    """A box that got lost with its connection is given again; not to those whose `since` shows that they have it."""
-    _, (owner, ann, eve) = await people(relay, "owner", "ann", "eve")
-    await ann.peer.socket.close()
-    await kicked_out(owner, ann, kick=eve)
-    for _ in range(2):
-        tab = await relay.connect(ann.room.id)
-        await tab.send("join", session=ann.session)
-        assert (await tab.recv())["rekey"]["epoch"] == 1
-        await tab.socket.close()
-    tab = await relay.connect(ann.room.id)
-    seq = owner.peer.joined["seq"] + 1
-    await tab.send("join", session=ann.session, since={"epoch": ann.peer.joined["epoch"], "seq": seq})
-    assert "rekey" not in await tab.recv()
-    tab = await relay.connect(ann.room.id)
-    await tab.send("join", session=ann.session, since={"epoch": "another", "seq": seq})
-    assert "rekey" in await tab.recv()
-
-
-async def test_two_rekeys_while_away(relay):
-    """The last box is given; the event of the first keeps its place without one."""
-    _, (owner, ann, eve, bob) = await people(relay, "owner", "ann", "eve", "bob")
-    await ann.peer.socket.close()
-    await kicked_out(owner, ann, bob, kick=eve)
-    await kicked_out(owner, ann, kick=bob)
-    await ann.join(since={"epoch": ann.peer.joined["epoch"], "seq": 0}, card=False)
-    assert ann.peer.joined["rekey"]["epoch"] == 2
-    events = [await ann.peer.recv() for _ in range(2)]
-    assert [(event["seq"], event["epoch"], "box" in event) for event in events] == [(1, 1, False), (2, 2, True)]
-
-
-async def test_gone_but_given_a_box(relay):
-    """Who has left and is given a box comes back by session without the new proof; without a box, not."""
-    async with relay_with() as relay:
-        _, (owner, ann, bob, eve) = await people(relay, "owner", "ann", "bob", "eve")
-        for person in (ann, bob):
-            await person.peer.send("leave")
-            await person.peer.closed()
-        await kicked_out(owner, ann, kick=eve)
-        await ann.join()
-        assert ann.keys.epoch == 1
-        await ann.said("back")
-        assert await bob.refused(session=bob.session, proof=bob.keys.proof_text) == (4003, "forbidden")
 
 
 async def test_a_user_without_a_box_goes(relay):
@@ -390,11 +299,14 @@ async def test_over_two_gateways():
         await relay.close()
 
 
-def test_boxes_for_everyone_fit_into_the_frame():
-    """The bound on a rekey's frame is that of the longest there can be."""
-    for users in (1, 300):
-        box, check = encode_base64url(bytes(128)), encode_base64url(bytes(16))
-        boxes = {f"u_{number:016x}": box for number in range(users)}
-        frame = {"type": "rekey", "id": "\\u0000" * 64, "epoch": 2**32 - 1, "verifier": "0" * 64, "check": check}
-        frame |= {"kick": "u_0123456789abcdef", "boxes": boxes}
-        assert len(json.dumps(frame)) <= rekey_bytes(users)
+async def test_no_longer_frames_without_an_owner_pair(relay):
+    """Where nobody can rekey, the owner's frames are as long as everyone's."""
+    made = new_room()
+    access = {name: value for name, value in plain(made.access).items() if name != "owner"}
+    room = await relay.create(access=access)
+    owner = await relay.connect(room["id"])
+    await owner.send("join", key=room["owner_key"], proof=made.keys.proof_text)
+    await owner.until("joined")
+    with contextlib.suppress(websockets.ConnectionClosed):
+        await owner.send("rekey", id="x" * 70_000)
+    assert (await owner.closed())[0] == 1009
