@@ -52,7 +52,7 @@ def _explain(name: str, commands: dict[str, click.Command]) -> None:
     if not found:
         usage(f"there is no command {name!r}; relayctl help lists them")
     for one in found:
-        context = click.Context(commands[one], info_name=f"relayctl {one}", max_content_width=100)
+        context = click.Context(commands[one], info_name=f"relayctl {one}", **commands[one].context_settings)
         click.echo(commands[one].get_help(context))
 
 

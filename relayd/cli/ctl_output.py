@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _KIB = 1024
+_LEAST_WIDE = 12  # columns a name keeps, however narrow the terminal
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -128,17 +129,29 @@ def _print_rich(heads: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for head in heads:
-        table.add_column(
-            head.title,
-            justify="right" if head.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if head.wide else len(head.title),
-            ratio=None,
-        )
-    for row in rows:
+        table.add_column(head.title, justify="right" if head.right else "left", no_wrap=True)
+    for row in fitted(heads, rows, columns()):
         table.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(table)
+
+
+def fitted(heads: Sequence[Column], rows: Sequence[Sequence[str]], most: int) -> list[list[str]]:
+    """The rows with their wide column cut, so that the table has `most` columns of a terminal if it can."""
+    taken = 0
+    for index, head in enumerate(heads):
+        if not head.wide:
+            taken += max(width(head.title), *(width(row[index]) for row in rows)) + 2
+    left = max(_LEAST_WIDE, most - taken - 2)
+    return [[cut(cell, left) if head.wide else cell for cell, head in zip(row, heads, strict=True)] for row in rows]
+
+
+def cut(text: str, most: int) -> str:
+    """The text in at most so many columns, with a mark where something is left out."""
+    if width(text) <= most:
+        return text
+    while width(text) > most - 1:
+        text = text[:-1]
+    return text + "~"
 
 
 def print_record(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -35,7 +35,12 @@ class Expiration(click.ParamType):  # type: ignore[type-arg]  # older clicks' is
 
 name_option = option("name", help="Name: letters, digits, space and -_. ; unique.")
 max_option = option("max", type=int, metavar="N", help="Most users at once.")
-expiration_option = option("expiration", type=Expiration(), help="Hours the room lives from its creation, at most 24.")
+expiration_option = option(
+    "expiration",
+    type=Expiration(),
+    metavar="HOURS|usersLeave",
+    help="Hours the room lives from its creation, at most 24.",
+)
 set_option = option(
     "set", "settings", multiple=True, metavar="KEY=VALUE", help="Desired behaviour: files, max_file, resume, ..."
 )
@@ -180,7 +185,12 @@ def _plain(value: Any) -> str:
 
 
 @command("relayctl list rooms -sort users -match tea", name="rooms")
-@option("sort", type=click.Choice(SORT_FIELDS), help="Field to sort by; counts go from high to low.")
+@option(
+    "sort",
+    type=click.Choice(SORT_FIELDS),
+    metavar="FIELD",
+    help=f"Sort by a field, counts from high to low: {', '.join(SORT_FIELDS)}.",
+)
 @option("reverse", is_flag=True, help="The other way round.")
 @option("match", metavar="TEXT", help="Only rooms with that in their name.")
 @option("min-users", type=click.IntRange(0), metavar="N", help="Only rooms with at least so many users.")

@@ -28,7 +28,8 @@ SORT_KEYS = {
     "a": "time_alive",
     "n": "name",
 }
-KEYS_LINE = "q quit  sort: r rate  m messages  u users  c connections  v volume  a age  n name"
+KEYS_LINE = "q quit, sort by: r rate  m messages  u users  c conns  v volume  a age  n name"
+_NAME_COLUMNS = 20  # so that all fits into 80
 _HEAD_LINES = 5  # above the rooms: three of the server, the headings, and at the bottom the keys
 _ALTERNATE, _BACK = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"  # screen and cursor; xterm's, and all since
 
@@ -90,9 +91,8 @@ class View:
 
 
 def _cells(room: Mapping[str, Any]) -> list[str]:
-    name = ctl_output.clean(room["name"])
     return [
-        name if width(name) <= 20 else name[:19] + "~",
+        ctl_output.cut(ctl_output.clean(room["name"]), _NAME_COLUMNS),
         room["id"][:SHORT_ID],
         f"{room['users']}/{room['max']}",
         number(room["connections"]),
@@ -104,7 +104,13 @@ def _cells(room: Mapping[str, Any]) -> list[str]:
 
 
 @command("relayctl top -sort users")
-@option("sort", type=click.Choice(tuple(SORT_KEYS.values())), default="message_rate", help="Field to sort by at first.")
+@option(
+    "sort",
+    type=click.Choice(tuple(SORT_KEYS.values())),
+    default="message_rate",
+    metavar="FIELD",
+    help=f"Sort by a field at first: {', '.join(SORT_KEYS.values())}.  [default: message_rate]",
+)
 @option("interval", type=click.FloatRange(0.2, 3600), default=2.0, metavar="SECONDS", help="Between two looks.")
 @option("count", "-n", type=click.IntRange(1), metavar="N", help="Look so often, then end. Default in a pipe: 1.")
 @option("limit", type=click.IntRange(1), default=20, metavar="N", help="Rooms shown where there is no terminal.")

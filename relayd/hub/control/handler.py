@@ -91,7 +91,10 @@ class ControlHandler(JsonHandler):
         if verb is None:
             raise MethodNotAllowed
         # Typed as what it might be over HTTP/2; HTTPServer gives HTTP1Connection, which has a stream.
-        self._peer = peer_of(cast(Any, self.request.connection).stream.socket)
+        socket = cast(Any, self.request.connection).stream.socket
+        if socket is None:
+            raise NotPermitted("The connection is gone, so nobody can say any more who asks")
+        self._peer = peer_of(socket)
         if self.desk.tiers.of(self._peer) < verb.tier:
             groups = self.desk.tiers.groups_for(verb.tier)
             raise NotPermitted(f"That takes root, the daemon's own user, or a member of one of the groups: {groups}")
