@@ -11,30 +11,67 @@ docs/client.md has the whole of it, with examples that run. Of the rest of relay
 
 from __future__ import annotations
 
-from relayd.client.backoff import Backoff
-from relayd.client.errors import BadServer, ClientError, NotConnected, Unconfirmed, Unreachable
-from relayd.client.events import (
-    Announcement,
-    Disconnected,
-    Event,
-    Message,
-    Reconnected,
-    Rekeyed,
-    RekeyRefused,
-    RoomExpiring,
-    RoomUpdated,
-    Signal,
-    Unreadable,
-    UserChanged,
-    UserJoined,
-    UserLeft,
-)
-from relayd.client.joining import Made, Owner, create, join
-from relayd.client.outbox import Receipt
-from relayd.client.rest import Rest
-from relayd.client.room import Room
-from relayd.client.shapes import RoomDetails
-from relayd.client.users import User
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relayd.client.backoff import Backoff
+    from relayd.client.errors import BadServer, ClientError, NotConnected, Unconfirmed, Unreachable
+    from relayd.client.events import (
+        Announcement,
+        Disconnected,
+        Event,
+        Message,
+        Reconnected,
+        Rekeyed,
+        RekeyRefused,
+        RoomExpiring,
+        RoomUpdated,
+        Signal,
+        Unreadable,
+        UserChanged,
+        UserJoined,
+        UserLeft,
+    )
+    from relayd.client.joining import Made, Owner, create, join
+    from relayd.client.outbox import Receipt
+    from relayd.client.rest import Rest
+    from relayd.client.room import Room
+    from relayd.client.shapes import RoomDetails
+    from relayd.client.users import User
+
+# Imported when asked for: `relayctl` needs one module of this package, and asyncio alone would double its start.
+_MODULES = {
+    "Announcement": "events",
+    "Backoff": "backoff",
+    "BadServer": "errors",
+    "ClientError": "errors",
+    "Disconnected": "events",
+    "Event": "events",
+    "Made": "joining",
+    "Message": "events",
+    "NotConnected": "errors",
+    "Owner": "joining",
+    "Receipt": "outbox",
+    "Reconnected": "events",
+    "RekeyRefused": "events",
+    "Rekeyed": "events",
+    "Rest": "rest",
+    "Room": "room",
+    "RoomDetails": "shapes",
+    "RoomExpiring": "events",
+    "RoomUpdated": "events",
+    "Signal": "events",
+    "Unconfirmed": "errors",
+    "Unreachable": "errors",
+    "Unreadable": "events",
+    "User": "users",
+    "UserChanged": "events",
+    "UserJoined": "events",
+    "UserLeft": "events",
+    "create": "joining",
+    "join": "joining",
+}
 
 __all__ = [
     "Announcement",
@@ -67,3 +104,9 @@ __all__ = [
     "create",
     "join",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
