@@ -39,8 +39,8 @@ HOLD_S: Final = 1.5
 class Hearing:
     """What one member hears of a room.
 
-    Messages wait, all of them and in order, while the card of the first one's sender is on its way; a sender
-    whose card did not come in time is not waited for again before it has.
+    Messages wait, all of them and in order, while name and card of the first one's sender are on their way; a sender
+    who was not shown in time is not waited for again before that.
 
     Args:
         voice: opens what is said.
@@ -53,14 +53,17 @@ class Hearing:
         self._voice = voice
         self._emit = emit
         self._held: deque[tuple[MessageFrame, int]] = deque()  # with the place of each
-        self._cardless: set[str] = set()  # user ids that are not waited for
+        self._unshown: set[str] = set()  # user ids that are not waited for
         self._timer: asyncio.TimerHandle | None = None
 
-    def on_joined(self, joined: JoinedFrame) -> None:
-        """Takes the list of users and the room as they are now."""
+    def on_joined(self, joined: JoinedFrame, profile: object) -> None:
+        """Takes the list of users and the room as they are now; `profile` is this user's."""
         first = not self.roster.all()
         self.details = joined.room
-        users = [self._user(shape, joined.seq) for shape in joined.users]
+        shapes = joined.users
+        if all(shape.id != joined.you.id for shape in shapes):  # the list is cut short in a large room
+            shapes = [*shapes, UserShape(joined.you.id, joined.you.role, profile)]
+        users = [self._user(shape, joined.seq) for shape in shapes]
         change = self.roster.replace(users, joined.room.users)
         if not first:
             self._tell(change)
@@ -84,7 +87,7 @@ class Hearing:
 
     def close(self) -> None:
         """It is over: what is held is told as not opened."""
-        self._cardless.update(frame.from_ for frame, _ in self._held)
+        self._unshown.update(frame.from_ for frame, _ in self._held)
         self._retry()
 
     # Frames. ----------------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ class Hearing:
     def _user(self, shape: UserShape, place: int) -> User:
         user = self._voice.read_user(shape, place)
         if user.key:
-            self._cardless.discard(user.id)
+            self._unshown.discard(user.id)
         return user
 
     def _tell(self, change: Change) -> None:
@@ -154,17 +157,19 @@ class Hearing:
                 self._emit(event)
 
     def _give_up(self) -> None:
-        self._cardless.add(self._held[0][0].from_)
+        self._unshown.add(self._held[0][0].from_)
         self._timer = None
         self._retry()
 
     def _open(self, frame: MessageFrame, place: int) -> Any:
         """An event, None for what is not to be told, or `_WAIT`."""
-        user = self.roster.known(frame.from_)
+        user, may_wait = self.roster.known(frame.from_), frame.from_ not in self._unshown
+        if may_wait and not self.roster.has_seen(frame.from_):
+            return _WAIT
         try:
             return self._voice.read_message(frame, place, user)
         except UnknownSender as wrong:
-            return Unreadable(user, str(wrong)) if frame.from_ in self._cardless else _WAIT
+            return _WAIT if may_wait else Unreadable(user, str(wrong))
         except NotOpened as wrong:
             return Unreadable(user, str(wrong))
         except Dropped:

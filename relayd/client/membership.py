@@ -24,6 +24,8 @@ from relayd.errors import RelayError, TooLarge, by_code
 from relayd.wire.sealing_text import Redacted, SealingError
 
 MOST_EVENTS: Final = 1024  # told and not taken; past it the server is not read from
+# Presence is told up to 250 ms late, and not at all of those who have gone by then: their words would be nobody's.
+LINGER_S: Final = 0.6
 STALE_TIMEOUT_S: Final = 10.0  # a new epoch's keys come with the refusal of the old one's
 
 _STALE: Final = "somebody else has made new keys for the room just now: look who is there, and try again"
@@ -67,6 +69,8 @@ class Membership(Redacted):
         self._caught_up = False  # what is said now goes out at once
         self._back: Back  # how the present connection began
         self._recovered = False
+        self._shown_at = 0.0  # when name or card were last sent
+        self._said = False  # anything at all
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -75,7 +79,9 @@ class Membership(Redacted):
         await self._joined
 
     async def stop(self) -> None:
-        """Leaves."""
+        """Leaves; but not before the others could be told who it was that said something."""
+        if self._said and not self.over:
+            await asyncio.sleep(self._shown_at + LINGER_S - asyncio.get_running_loop().time())
         self.end(None)
         await self.stream.leave()
         for task in list(self._tasks):
@@ -155,6 +161,7 @@ class Membership(Redacted):
         """Says it exactly once: `Room.say`."""
         self.check()
         pending = self._outbox.add(body, to, int(time.time() * 1000))
+        self._said = True
         try:
             self._transmit(pending)
             self._taken.set()
@@ -164,6 +171,7 @@ class Membership(Redacted):
 
     def send_profile(self) -> None:
         """Shows the present nick, if there is a connection; if not, that is done on joining."""
+        self._shown_at = asyncio.get_running_loop().time()
         with contextlib.suppress(NotConnected):
             self.stream.send({"type": "profile", "id": _CARD, "profile": self.voice.profile(self.nick)})
 
@@ -225,9 +233,10 @@ class Membership(Redacted):
         self.voice.welcome(joined, int(time.time() * 1000))
         self.me = joined.you.id
         self._back, self._recovered = back, joined.recovered
-        self.hearing.on_joined(joined)
+        self._shown_at = asyncio.get_running_loop().time()
         if self.voice.join_profile(self.nick) is None:
             self.send_profile()
+        self.hearing.on_joined(joined, self.voice.join_profile(self.nick))
         if not back.first:
             self._emit(Reconnected(joined.recovered, joined.missed))
         if joined.room.users > len(joined.users):

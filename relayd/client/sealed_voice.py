@@ -53,6 +53,7 @@ class SealedVoice(Redacted):
         self._opener: Opener | None = None  # None until the first join
         self._sealer: Sealer | None = None  # of the present socket
         self._me = ""
+        self._own: Card | None = None  # as this client last showed itself
         self._cards: dict[str, Card] = {}  # user id -> the last card that could be believed
 
     # Joining. ---------------------------------------------------------------------------------------------------
@@ -84,6 +85,7 @@ class SealedVoice(Redacted):
 
     def profile(self, nick: str) -> Any:
         """A fresh card."""
+        self._own = Card(nick, self._user.public, new_key=False)
         return msgspec.to_builtins(self._speaking.card(nick))
 
     def message(self, said: Outgoing) -> Any:
@@ -105,7 +107,8 @@ class SealedVoice(Redacted):
         # No card yet, one of an older epoch, or a forgery: none of them changes what is known.
         with contextlib.suppress(NotOpened, Dropped):
             self._cards[shape.id] = self._hearing.card(shape.id, shape.profile, place)
-        card = self._cards.get(shape.id)
+        # An owner's other device shows a card, too; this client is called what it calls itself.
+        card = self._own if shape.id == self._me else self._cards.get(shape.id)
         return User(
             id=shape.id,
             nick=card.nick if card else "",
@@ -217,6 +220,8 @@ class SealedVoice(Redacted):
         return self._opener
 
     def _key_of(self, user_id: str) -> bytes:
+        if user_id == self._me:
+            return self._user.public
         keys = self._hearing.keys_of(user_id)
         if not keys:
             raise SealingError("nothing can be sealed to this user: their card has not come")

@@ -67,6 +67,10 @@ class Roster:
         """The user with that id, if here."""
         return self._users.get(user_id)
 
+    def has_seen(self, user_id: str) -> bool:
+        """Whether that user is or was here."""
+        return user_id in self._users or user_id in self._past
+
     def known(self, user_id: str) -> User:
         """The user with that id as last known; one without a nick if never seen."""
         return self._users.get(user_id) or self._past.get(user_id) or User(id=user_id)

@@ -201,6 +201,7 @@ async def test_an_idle_reader_is_no_reason_to_stop_answering():
     async with relay_with(limits__message_rate=0) as relay:
         made = await made_open(relay)
         async with join(made.link, "ann") as ann, join(made.link, "bob", events=False) as bob:
+            await heard(ann, UserJoined)
             for number in range(MOST_EVENTS + 500):
                 await bob.say(number)
             await asyncio.sleep(0.1)

@@ -1,0 +1,315 @@
+"""The chat of `relay join` without its screen: events become lines, what is typed becomes things done."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Final
+
+from relayd.cli.relay_notices import label, notice
+from relayd.cli.relay_text import safe_lines, safe_nick
+from relayd.cli.relay_wrap import INDENT, Entry, Line
+from relayd.client import (
+    ClientError,
+    Event,
+    Message,
+    Rekeyed,
+    Room,
+    RoomUpdated,
+    Signal,
+    User,
+    UserChanged,
+    UserJoined,
+    UserLeft,
+)
+from relayd.errors import RelayError
+from relayd.wire.sealing_text import SealingError
+
+MOST_LINES: Final = 5000  # kept to scroll back; what falls out is gone for good
+TYPING_SHOWN_S: Final = 6.0  # told anew every three seconds
+
+_COLOURS: Final = "ansired ansigreen ansiyellow ansiblue ansimagenta ansicyan ansibrightred ansibrightgreen \
+ansibrightyellow ansibrightblue ansibrightmagenta ansibrightcyan".split()
+_NOTE: Final = "class:note"
+_WARN: Final = "class:warn"
+
+
+def colour_of(user: User) -> str:
+    """The colour of a user's name: the same on every screen, hanging on the key where there is one."""
+    digest = hashlib.sha256(user.key or user.id.encode()).digest()
+    return _COLOURS[digest[0] % len(_COLOURS)]
+
+
+class NotDone(Exception):
+    """A command was wrong; the text says how it goes."""
+
+
+class Chat:
+    """One room on one screen.
+
+    Args:
+        room: entered.
+        changed: called when there is something new to be shown.
+    """
+
+    def __init__(self, room: Room, changed: Callable[[], None]) -> None:
+        self.room = room
+        self.lines: deque[Entry] = deque(maxlen=MOST_LINES)
+        self.leaving = False
+        self.unsaid = 0  # messages typed here that the server has not acknowledged
+        self._changed = changed
+        self._typing: dict[str, float] = {}  # user id -> until when that is shown
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def greet(self) -> None:
+        """The first lines."""
+        room = self.room
+        kind = "sealed: only its members can read it" if room.sealed else "OPEN: the server can read along"
+        self.tell(f"{safe_nick(room.details.name)} is {kind}. You are {label(room.me)}. /help lists what you can do.")
+        others = [user for user in room.users if user.id != room.me.id]
+        if others:
+            self.tell("Here: " + ", ".join(label(user) for user in others))
+
+    async def listen(self) -> None:
+        """Takes events until the room is left; raises what ends it otherwise."""
+        async for event in self.room:
+            self.take(event)
+            self._changed()
+
+    # What is shown. ---------------------------------------------------------------------------------------------
+
+    def take(self, event: Event) -> None:
+        """Makes lines of an event."""
+        handler = self._EVENTS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+        elif (words := notice(event)) is not None:
+            self.tell(words, _WARN)
+
+    def tell(self, text: str, style: str = _NOTE) -> None:
+        """A line of the program itself. What others say in it must have been made safe."""
+        self._add([(_NOTE, _clock() + "  "), (style, "* " + text)])
+
+    def _add(self, line: Line) -> None:
+        self.lines.append(Entry(line))
+
+    def typing(self) -> str:
+        """Who is typing, in words."""
+        now = time.monotonic()
+        self._typing = {user_id: until for user_id, until in self._typing.items() if until > now}
+        names = [safe_nick(self.room.user(user_id).nick) for user_id in self._typing]
+        if not names:
+            return ""
+        shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
+        return f"{shown} {'is' if len(names) == 1 else 'are'} typing"
+
+    def state(self) -> str:
+        """How things stand, for the bar on top."""
+        parts = [safe_nick(self.room.details.name), "sealed" if self.room.sealed else "OPEN"]
+        parts.append(f"{self.room.user_count} here")
+        if self.room.details.locked:
+            parts.append("locked")
+        if not self.room.connected:
+            parts.append("NOT CONNECTED")
+        if self.unsaid:
+            parts.append(f"{self.unsaid} on the way")
+        return " | ".join(parts)
+
+    def _on_message(self, message: Message) -> None:
+        self._typing.pop(message.user.id, None)
+        head: Line = [(_NOTE, _clock() + "  "), (f"bold {colour_of(message.user)}", safe_nick(message.user.nick))]
+        head.append((_NOTE, f"#{message.user.tag} "))
+        if message.to is not None:
+            other = "you" if message.to == self.room.me.id else label(self.room.user(message.to))
+            head.append((_WARN, f"(to {other}) "))
+        if message.replayed:
+            head.append((_WARN, "(a replay of what was said to others) "))
+        first, *more = safe_lines(message.text) if message.text else [self._other_kind(message)]
+        self._add([*head, ("", first)])
+        for line in more:
+            # Set in, so that no line of a message can pass for one of somebody else.
+            self._add([("", " " * INDENT + line)])
+
+    @staticmethod
+    def _other_kind(message: Message) -> str:
+        kind = message.body.get("kind") if isinstance(message.body, dict) else None
+        return f"[{safe_nick(kind)}: not shown here]" if isinstance(kind, str) and kind != "text" else "[empty]"
+
+    def _on_signal(self, signal: Signal) -> None:
+        if signal.kind != "typing" or signal.user.id == self.room.me.id:
+            return
+        if signal.data is False:
+            self._typing.pop(signal.user.id, None)
+        else:
+            self._typing[signal.user.id] = time.monotonic() + TYPING_SHOWN_S
+
+    def _on_changed(self, event: UserChanged) -> None:
+        before, user = event.before, event.user
+        if before.nick != user.nick:
+            self.tell(f"{label(before)} is now {label(user)}" if before.nick else f"that is {label(user)}")
+        elif before.key and before.key != user.key:
+            self.tell(f"{label(user)} shows another key: rightly so on another device; else compare /code", _WARN)
+        if before.muted != user.muted:
+            self.tell(f"{label(user)} {'may only listen now' if user.muted else 'may speak again'}")
+
+    def _on_left(self, event: UserLeft) -> None:
+        self._typing.pop(event.user.id, None)
+        self.tell(f"{label(event.user)} has gone")
+
+    def _on_updated(self, event: RoomUpdated) -> None:
+        room = event.room
+        self.tell(f"the room is now {safe_nick(room.name)}, for {room.max} people{', locked' if room.locked else ''}")
+
+    def _on_rekeyed(self, event: Rekeyed) -> None:
+        self.tell("the room has new keys; links of before are dead")
+        if self.room.me.is_owner:
+            self.tell(f"the new link: {event.link}")
+
+    _EVENTS: ClassVar[dict[type, Callable[..., None]]] = {
+        Message: _on_message,
+        Signal: _on_signal,
+        UserJoined: lambda self, event: self.tell(f"{label(event.user)} has come"),
+        UserLeft: _on_left,
+        UserChanged: _on_changed,
+        RoomUpdated: _on_updated,
+        Rekeyed: _on_rekeyed,
+    }
+
+    # What is typed. ---------------------------------------------------------------------------------------------
+
+    def enter(self, text: str) -> None:
+        """Does what a line says: a command, or something to be said; `//` says something that begins with `/`."""
+        if not text.strip():
+            return
+        if text.startswith("/") and not text.startswith("//"):
+            self._do(self._command(text))
+        else:
+            self._do(self._say(text.removeprefix("/") if text.startswith("//") else text, None))
+
+    def _do(self, job: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._guard(job))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, job: Awaitable[None]) -> None:
+        try:
+            await job
+        except (NotDone, RelayError, ClientError, SealingError, TimeoutError) as wrong:
+            # What ends the room is told when the screen is gone.
+            self.tell(" ".join(safe_lines(str(wrong) or "no answer came in time")), _WARN)
+        self._changed()
+
+    async def _say(self, text: str, to: User | None) -> None:
+        self.unsaid += 1
+        try:
+            await self.room.say(text, to)
+        finally:
+            self.unsaid -= 1
+
+    async def _command(self, text: str) -> None:
+        word, _, rest = text[1:].partition(" ")
+        command = self.COMMANDS.get(word.lower())
+        if command is None:
+            raise NotDone(f"there is no /{safe_nick(word)}; /help lists what there is")
+        await command[1](self, rest.strip())
+
+    def find(self, name: str) -> User:
+        """The user called so: `nick`, `nick#tag` or `#tag`.
+
+        Raises:
+            NotDone: nobody, or several.
+        """
+        nick, _, tag = name.strip().removeprefix("@").partition("#")
+        found = [
+            user
+            for user in self.room.users
+            if (not nick or safe_nick(user.nick).casefold() == nick.casefold()) and (not tag or user.tag == tag)
+        ]
+        if len(found) == 1 and name.strip():
+            return found[0]
+        if not found or not name.strip():
+            raise NotDone(f"nobody here is called {safe_nick(name)}; /who lists who is here")
+        raise NotDone("which one? " + ", ".join(label(user) for user in found))
+
+    async def _nick(self, name: str) -> None:
+        if not name:
+            raise NotDone("/nick NAME")
+        self.room.set_nick(name)
+
+    async def _msg(self, rest: str) -> None:
+        name, text = self._name_and_rest(rest)
+        if not text:
+            raise NotDone("/msg NAME TEXT")
+        await self._say(text, self.find(name))
+
+    def _name_and_rest(self, rest: str) -> tuple[str, str]:
+        """Names may have spaces: the longest beginning that is somebody's name, else the first word."""
+        words = rest.split(" ")
+        for count in range(len(words), 0, -1):
+            name = " ".join(words[:count])
+            if any(name.casefold() in (safe_nick(u.nick).casefold(), label(u).casefold()) for u in self.room.users):
+                return name, " ".join(words[count:]).strip()
+        return words[0], " ".join(words[1:]).strip()
+
+    async def _who(self, _: str) -> None:
+        for user in self.room.users:
+            marks = [("you", user.id == self.room.me.id), ("owner", user.is_owner), ("away", user.away)]
+            marks += [("muted", user.muted), ("no card yet", self.room.sealed and not user.key)]
+            told = ", ".join(word for word, is_so in marks if is_so)
+            self.tell(label(user) + (f" ({told})" if told else ""))
+
+    async def _kick(self, rest: str) -> None:
+        ban = rest.endswith(" ban")
+        user = self.find(rest.removesuffix(" ban"))
+        link = await self.room.kick(user, ban=ban)
+        if link is None and self.room.sealed:
+            self.tell("out, but the room has no new keys: only the client that made it can make them", _WARN)
+
+    async def _lock(self, _: str) -> None:
+        await self.room.edit(locked=True)
+
+    async def _unlock(self, _: str) -> None:
+        await self.room.edit(locked=False)
+
+    async def _code(self, name: str) -> None:
+        if not self.room.sealed:
+            raise NotDone("an open room has no safety codes: the server reads along")
+        user = self.find(name) if name else self.room.me
+        self.tell(f"room:   {await self.room.room_code()}")
+        self.tell(f"{label(user)}: {await self.room.person_code(user)}")
+        self.tell("Read both aloud to each other: the room's must be the same, and each theirs as you see it.")
+
+    async def _link(self, _: str) -> None:
+        self.tell(self.room.link)
+
+    async def _close(self, _: str) -> None:
+        await self.room.close()
+
+    async def _leave(self, _: str) -> None:
+        self.leaving = True
+
+    async def _help(self, _: str) -> None:
+        for usage, _handler in self.COMMANDS.values():
+            self.tell(usage)
+        self.tell("//text says /text; PageUp and PageDown scroll; Ctrl-C leaves")
+
+    COMMANDS: ClassVar[dict[str, tuple[str, Callable[[Any, str], Awaitable[None]]]]] = {
+        "nick": ("/nick NAME            be called so", _nick),
+        "msg": ("/msg NAME TEXT        say it to one person (or NAME#tag)", _msg),
+        "who": ("/who                  who is here", _who),
+        "code": ("/code [NAME]          safety codes, to compare by voice", _code),
+        "link": ("/link                 the link of this room", _link),
+        "kick": ("/kick NAME [ban]      owner: throw out, and give the room new keys", _kick),
+        "lock": ("/lock                 owner: let no newcomers in", _lock),
+        "unlock": ("/unlock               owner: let newcomers in again", _unlock),
+        "close": ("/close                owner: end the room for everyone", _close),
+        "leave": ("/leave                leave the room", _leave),
+        "help": ("/help                 this", _help),
+    }
+
+
+def _clock() -> str:
+    return time.strftime("%H:%M")

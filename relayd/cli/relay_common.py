@@ -1,0 +1,173 @@
+"""What the commands of `relay` share: passwords, names, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import sys
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from relayd.cli import relay_keys
+from relayd.cli.relay_text import safe_line
+from relayd.client import BadServer, ClientError, Owner, Room, Unreachable, join
+from relayd.client.joining import Joining
+from relayd.client.seal.link import parse_link
+from relayd.client.sealing_errors import LinkError, PasswordNeeded
+from relayd.errors import Forbidden, Kicked, Locked, NoSuchRoom, RelayError, RoomClosed, RoomFull
+from relayd.wire.names import generated_name
+from relayd.wire.sealing_text import SealingError
+
+# As relayctl's, and one more: what is not to be trusted must not be taken for a mishap.
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNREACHABLE: Final = 3
+EXIT_NO_ROOM: Final = 4
+EXIT_UNTRUSTED: Final = 5
+
+_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (Unreachable, EXIT_UNREACHABLE),
+    (BadServer, EXIT_UNREACHABLE),
+    (NoSuchRoom, EXIT_NO_ROOM),
+    (RoomClosed, EXIT_NO_ROOM),
+    (LinkError, EXIT_USAGE),
+    (PasswordNeeded, EXIT_USAGE),
+    (SealingError, EXIT_UNTRUSTED),
+    (Exception, EXIT_FAILED),
+)
+
+_HINTS: Final[dict[type[Exception], str]] = {
+    Unreachable: "is it running, and is this its address? See --server and RELAY_SERVER",
+    NoSuchRoom: "it may be over: ask for a new link",
+    Forbidden: "try the password again; or the link is of before somebody was thrown out: ask for the present one",
+    RoomFull: "try again when somebody has left",
+    Locked: "ask the owner to let you in",
+    Kicked: "what you say is not heard there any more",
+}
+
+
+class Refused(Exception):
+    """An error in one line, with its exit code; `relayd.cli.relay.main` shows it."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def refusal(error: Exception) -> Refused:
+    """What a person is told of an error, and the exit code for scripts."""
+    code = next(code for kind, code in _CODES if isinstance(error, kind))
+    text = safe_line(str(error)).rstrip(".")
+    hint = _HINTS.get(type(error), "")
+    return Refused(f"{text}: {hint}" if hint else text, code)
+
+
+def run(job: Coroutine[Any, Any, None]) -> None:
+    """Runs a command to its end, and turns every error that a person may meet into one line."""
+    try:
+        asyncio.run(job)
+    except (RelayError, ClientError, SealingError) as error:
+        raise refusal(error) from None
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Who read the output has gone. Python would try to flush what is left, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+
+
+def make_nick(given: str | None) -> str:
+    """The name to be shown: as given, or one drawn at random, since one's login name is nobody's business."""
+    return given or os.environ.get("RELAY_NICK") or generated_name(os.urandom)
+
+
+def ask_password(prompt: str) -> str:
+    """Asks at the terminal without echo, even where standard input is a pipe.
+
+    Raises:
+        Refused: there is no terminal.
+    """
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        raise Refused("a password is needed, and there is no terminal to ask: set RELAY_PASSWORD", EXIT_USAGE) from None
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise Refused("no password was given", EXIT_USAGE) from None
+
+
+def given_password() -> str | None:
+    """What `RELAY_PASSWORD` says; None if it is not set. It is not handed on to what this process may start."""
+    return os.environ.pop("RELAY_PASSWORD", None)
+
+
+def _read_link(given: str) -> str:
+    """The link itself, or with `@FILE` what that file holds: arguments can be seen by others, files need not."""
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        fail(f"the link cannot be read from {given[1:]}", EXIT_USAGE)
+
+
+class Door:
+    """Gets into the room of a link: asks for the password where one is needed, and knows whether one is the owner.
+
+    Args:
+        link: as the person gave it, or `@FILE`.
+        nick: the name to be shown.
+        as_owner: whether what `relay new` has kept is used.
+    """
+
+    def __init__(self, link: str, nick: str, *, as_owner: bool) -> None:
+        link = _read_link(link)
+        try:
+            self.share = parse_link(link)
+        except SealingError as error:
+            raise refusal(error) from None
+        self._link = link
+        self._nick = nick
+        self.owner: Owner | None = relay_keys.find(self.share.room_id) if as_owner else None
+        self._password = given_password()
+
+    async def open(self) -> tuple[Joining, Room]:
+        """The room, entered; the first of the pair is to be left with `__aexit__`."""
+        password = None
+        if self.share.link.password:
+            password = self._password or ask_password("Password of the room: ")
+        try:
+            return await self._enter(password)
+        except PasswordNeeded:
+            # An unmarked link, and yet a room with a password: the server says so only now.
+            return await self._enter(self._password or ask_password("Password of the room: "))
+
+    async def _enter(self, password: str | None) -> tuple[Joining, Room]:
+        joining = join(self._link, self._nick, password=password, owner=self.owner)
+        return joining, await joining.__aenter__()
+
+    @contextlib.contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Drops what was kept of the room once the server says that it is over."""
+        try:
+            yield
+        except (RoomClosed, NoSuchRoom):
+            if self.owner is not None:
+                relay_keys.drop(self.share.room_id)
+            raise
+
+
+def note(text: str) -> None:
+    """Something for the person, not for the pipe."""
+    click.echo(f"relay: {text}", err=True)
+
+
+def fail(text: str, code: int = EXIT_FAILED) -> NoReturn:
+    """Ends the program with one line."""
+    raise Refused(text, code)

@@ -1,0 +1,413 @@
+"""`relay` as people and scripts have it: real processes, pipes and terminals, against a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import struct
+import sys
+import termios
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cutter import heard
+from fake_relay import fake_relay
+
+from relayd.cli import relay_keys
+from relayd.client import Message, UserJoined, UserLeft, create, join
+
+RELAY = str(Path(sys.executable).parent / "relay")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A place for owner keys, and an environment without settings of one's own."""
+    for name in ("RELAY_PASSWORD", "RELAY_NICK", "RELAY_SERVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "relay"
+
+
+async def start(*args: str, stdin=asyncio.subprocess.DEVNULL, **env: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        RELAY,
+        *args,
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **env},
+        start_new_session=True,  # no terminal to ask for passwords at
+    )
+
+
+async def done(*args: str, **env: str) -> tuple[int, str, str]:
+    process = await start(*args, **env)
+    out, err = await asyncio.wait_for(process.communicate(), 15)
+    return process.returncode, out.decode(), err.decode()
+
+
+class Terminal:
+    """A process at a terminal of 80 by 24."""
+
+    def __init__(self, process: asyncio.subprocess.Process, handle: int) -> None:
+        self.process = process
+        self._handle = handle
+        self._shown = b""
+        asyncio.get_running_loop().add_reader(handle, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._handle, 65536)
+        except OSError:  # EIO: the other side is gone
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._handle)
+        self._shown += data
+
+    @property
+    def raw(self) -> str:
+        return self._shown.decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """What was written without the sequences that move cursors and set colours."""
+        return re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>()][0B]?|\r", "", self.raw)
+
+    def type(self, text: str) -> None:
+        os.write(self._handle, text.encode())
+
+    async def shows(self, text: str, timeout: float = 10) -> None:
+        async with asyncio.timeout(timeout):
+            while text not in self.text:
+                await asyncio.sleep(0.02)
+
+    async def ended(self) -> int:
+        code = await asyncio.wait_for(self.process.wait(), 10)
+        await asyncio.sleep(0.05)
+        return code
+
+
+@contextlib.asynccontextmanager
+async def terminal(*args: str, **env: str):
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def own_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    process = await asyncio.create_subprocess_exec(
+        RELAY, *args, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=own_terminal,
+        env={**os.environ, "TERM": "xterm-256color", **env},
+    )  # fmt: skip
+    os.close(theirs)
+    screen = Terminal(process, ours)
+    try:
+        yield screen
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        asyncio.get_running_loop().remove_reader(ours)
+        os.close(ours)
+
+
+# new. -----------------------------------------------------------------------------------------------------------
+
+
+async def test_new_prints_the_link_alone_and_keeps_the_owners_key(relay, home):
+    code, out, err = await done(
+        "new", "--server", relay.base, "--name", "den", "--max", "7", "--expires", "2", "--open"
+    )
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rf"{relay.base}/[0-9a-f-]{{36}}#ri_[\w-]{{22}}\n", out)
+    (kept,) = home.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert home.stat().st_mode & 0o777 == 0o700
+    owner = relay_keys.find(kept.name)
+    async with join(out.strip(), "ann", owner=owner) as ann:
+        assert ann.me.is_owner
+        assert (ann.details.name, ann.details.max) == ("den", 7)
+
+
+async def test_new_is_sealed_unless_told_otherwise(home):
+    async with fake_relay() as fake:
+        code, out, _ = await done("new", RELAY_SERVER=fake.base)
+        assert code == 0
+        assert re.fullmatch(r"\S+#ri_[\w-]{22}\.1\.[\w-]{22}\n", out)
+        code, out, _ = await done("new", "--password", RELAY_SERVER=fake.base, RELAY_PASSWORD="correct horse")
+        assert code == 0
+        assert re.fullmatch(r"\S+#ri_[\w-]{22}\.1p\.[\w-]{22}\n", out)
+        assert b"correct horse" not in b"".join(fake.logged)
+
+
+async def test_new_shows_a_qr_code_at_a_terminal_and_asks_without_echo(home):
+    async with fake_relay() as fake, terminal("new", "--password", "--server", fake.base) as screen:
+        await screen.shows("Password for the room")
+        screen.type("first words\n")
+        await screen.shows("Once more")
+        screen.type("first words\n")
+        assert await screen.ended() == 0
+        assert "first words" not in screen.text
+        assert "\u2588" in screen.text or "\u2580" in screen.text or "\x1b[7m" in screen.raw
+        assert re.search(r"^http://\S+#ri_[\w-]{22}\.1p\.[\w-]{22}$", screen.text, re.MULTILINE), "on a line of its own"
+
+
+async def test_new_offers_a_password(home):
+    async with fake_relay() as fake, terminal("new", "--password", "--server", fake.base) as screen:
+        await screen.shows("Password for the room")
+        screen.type("\n")
+        assert await screen.ended() == 0
+        assert re.search(r"the password is \w+(-\w+){5}\n", screen.text)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["new", "--expires", "25"], 2, "--expires is a number of hours"),
+        (["new", "--expires", "soon"], 2, "--expires is a number of hours"),
+        (["new", "--open", "--password"], 2, "do not go together"),
+        (["new", "--server", "ftp://x"], 3, "starts with https://"),
+        (["new", "--name", "a/b"], 1, "name"),
+        (["send", "http://127.0.0.1/nonsense", "x"], 2, "no room id"),
+        (["send", "nonsense", "x"], 2, "must start with https://"),
+        (["join", "nonsense"], 2, "join needs a terminal"),
+        (["send", "@/nowhere/at/all", "x"], 2, "cannot be read"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+async def test_errors_are_one_line_that_says_what_to_do(relay, home, args, code, says):
+    got, out, err = await done(*args, RELAY_SERVER=relay.base)
+    assert (got, out) == (code, "")
+    assert says in err
+    assert "Traceback" not in err
+    assert args == ["frobnicate"] or err.count("\n") == 1
+
+
+async def test_exit_codes_for_scripts(relay, home, unused_tcp_port):
+    made = await create(relay.base, sealed=False)
+    nowhere = made.link.replace(relay.base, f"http://127.0.0.1:{unused_tcp_port}")
+    assert (await done("send", nowhere, "x"))[0] == 3
+    other = made.link.partition("#")[0] + "#ri_" + "A" * 22
+    code, _, err = await done("send", other, "x")
+    assert code == 4
+    assert "ask for a new link" in err
+    sealed = made.link + ".1.AAAAAAAAAAAAAAAAAAAAAQ"
+    code, _, err = await done("send", sealed, "x")
+    assert code == 5
+    assert "shows an open one" in err
+    for _, _, text in [await done("--help"), await done("join", "--help")]:
+        assert text == ""
+    code, out, _ = await done("--help")
+    assert "Exit codes" in out
+    assert (await done("--version"))[1].startswith("relay ")
+
+
+async def test_a_password_is_never_asked_for_where_nobody_answers(home):
+    async with fake_relay() as fake:
+        made = await create(fake.base, password="right")
+        code, _, err = await done("send", made.link, "x")
+        assert code == 2
+        assert "RELAY_PASSWORD" in err
+        code, _, err = await done("send", made.link, "x", RELAY_PASSWORD="wrong")
+        assert code == 1
+        assert "try the password again" in err
+        assert (await done("send", made.link, "x", RELAY_PASSWORD="right"))[0] == 0
+
+
+def test_keys_of_rooms_that_are_over_are_swept(home):
+    home.mkdir()
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    for name, ends in (("over", now - timedelta(hours=1)), ("alive", now + timedelta(hours=1))):
+        (home / name).write_text(json.dumps({"owner_key": "ro_x", "ends": ends.isoformat()}))
+    (home / "broken").write_text("{")
+    relay_keys.sweep(now)
+    assert sorted(path.name for path in home.iterdir()) == ["alive", "broken"]
+    relay_keys.sweep(datetime.now(UTC) + timedelta(days=2))
+    assert list(home.iterdir()) == []
+    assert relay_keys.find("alive") is None
+
+
+# send and receive. ----------------------------------------------------------------------------------------------
+
+
+async def test_send_says_a_text(relay, home):
+    made = await create(relay.base, sealed=False)
+    async with join(made.link, "ann") as ann:
+        assert await done("send", made.link, "hello", "there", "--nick", "bob") == (0, "", "")
+        message = await heard(ann, Message)
+        assert (message.text, message.user.nick) == ("hello there", "bob")
+
+
+async def test_send_says_lines_as_they_come(relay, home):
+    made = await create(relay.base, sealed=False)
+    async with join(made.link, "ann") as ann:
+        process = await start("send", made.link, "-", stdin=asyncio.subprocess.PIPE)
+        process.stdin.write(b"one\n\ntw")
+        assert (await heard(ann, Message, timeout=10)).text == "one"
+        process.stdin.write("o\r\ndr\xff".encode("latin-1") + b"ei\nend")
+        assert (await heard(ann, Message)).text == "two"
+        assert (await heard(ann, Message)).text == "dr\ufffdei"
+        process.stdin.close()
+        assert (await heard(ann, Message)).text == "end"
+        assert await asyncio.wait_for(process.wait(), 5) == 0
+
+
+async def test_send_can_be_interrupted_while_it_waits_for_a_line(relay, home):
+    made = await create(relay.base, sealed=False)
+    async with join(made.link, "ann") as ann:
+        process = await start("send", made.link, "-", stdin=asyncio.subprocess.PIPE)
+        await heard(ann, UserJoined, timeout=10)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 5) == 130
+        assert (await process.stderr.read()) == b""
+
+
+async def test_receive_prints_lines_that_nobody_can_forge(relay, home):
+    made = await create(relay.base, sealed=False)
+    process = await start("receive", made.link)
+    async with join(made.link, "an\x1b[31mn\u202e") as ann:
+        await heard(ann, UserJoined, timeout=10)
+        await ann.say("hi \x1b]0;owned\x07\u202eevil\nbob#1234: a lie\x00\r\n\ttab")
+        await ann.say({"kind": "reaction", "emoji": "+1"})
+        await ann.say("after")
+        lines = [await asyncio.wait_for(process.stdout.readline(), 5) for _ in range(5)]
+        name = f"an\u241b[31mn#{ann.me.tag}: ".encode()
+        assert lines[0] == name + "hi \u241b]0;owned\u2407evil\n".encode()
+        assert lines[1] == "    bob#1234: a lie\u2400\n".encode()
+        assert lines[2] == b"        tab\n"
+        assert lines[3] == name + b'{"kind": "reaction", "emoji": "+1"}\n'
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 5) == 0, "being stopped is how it ends"
+        assert b"Traceback" not in await process.stderr.read()
+
+
+async def test_receive_as_json(relay, home):
+    made = await create(relay.base, sealed=False)
+    process = await start("receive", made.link, "-o", "json", "--nick", "logger")
+    async with join(made.link, "ann", owner=made.owner) as ann:
+        listener = (await heard(ann, UserJoined, timeout=10)).user
+        assert listener.nick == "logger"
+        await ann.say("tschüß \x1b[2J")
+        await ann.say("psst", to=listener)
+        raw = await process.stdout.readline()
+        assert raw.isascii()
+        assert b"\x1b" not in raw
+        told = json.loads(raw)
+        assert (told["text"], told["nick"], told["seq"], told["to"]) == ("tschüß \x1b[2J", "ann", 1, None)
+        assert json.loads(await process.stdout.readline())["to"] == listener.id
+        await ann.close()
+        assert await asyncio.wait_for(process.wait(), 5) == 0
+        assert b"The room is over" in await process.stderr.read()
+
+
+async def test_receive_ends_when_its_reader_does(relay, home):
+    made = await create(relay.base, sealed=False)
+    process = await asyncio.create_subprocess_shell(
+        f"{RELAY} receive '{made.link}' | head -n 1", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with join(made.link, "ann") as ann:
+        await heard(ann, UserJoined, timeout=10)
+        ending = asyncio.create_task(process.communicate())
+        await ann.say("one")
+        async with asyncio.timeout(10):
+            while not ending.done():
+                await ann.say("more")
+                await asyncio.sleep(0.1)
+        out, err = await ending
+        assert out.endswith(b": one\n")
+        assert b"Traceback" not in err
+
+
+async def test_nothing_secret_in_the_process_list(home):
+    async with fake_relay() as fake:
+        made = await create(fake.base, password="hush hush")
+        secret = made.link.partition("#")[2]
+        process = await start("receive", made.link, RELAY_PASSWORD="hush hush")
+        await asyncio.wait_for(process.stderr.readline(), 10)
+        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
+        assert made.id in shown
+        assert secret not in shown
+        assert not any(part in shown for part in secret.split("."))
+        assert "hush" not in shown
+        process.terminate()
+        await process.wait()
+
+
+# join. ----------------------------------------------------------------------------------------------------------
+
+
+async def test_join_is_a_chat(relay, home):
+    code, out, _ = await done("new", "--server", relay.base, "--open")
+    assert code == 0
+    link = out.strip()
+    async with join(link, "bob\x1b[31m") as bob, terminal("join", link, "--nick", "ann") as screen:
+        await screen.shows("You are ann#")
+        assert (await heard(bob, UserJoined)).user.is_owner, "by the key that `new` kept"
+        await bob.say("hello \x1b[31mred\x1b]0;title\x07\u202eevil")
+        await screen.shows("hello \u241b[31mred\u241b]0;title\u2407evil")
+        assert "\x1b]0;title" not in screen.raw
+        bob.typing()
+        await screen.shows("is typing")
+        screen.type("hi bob\r")
+        assert (await heard(bob, Message, mine=False)).text == "hi bob"
+        screen.type("//shrug\r")
+        assert (await heard(bob, Message, mine=False)).text == "/shrug"
+        screen.type("/msg bob\u241b[31m psst\r")
+        message = await heard(bob, Message, mine=False)
+        assert (message.text, message.to) == ("psst", bob.me.id)
+        screen.type("/who\r")
+        await screen.shows("(you, owner)")
+        screen.type("/frob\r")
+        await screen.shows("there is no /frob")
+        screen.type("/lock\r")
+        await screen.shows("locked")
+        screen.type("/kick bob\u241b[31m\r")
+        with pytest.raises(Exception, match="put you out"):
+            await heard(bob, UserJoined)
+        await screen.shows("has gone")
+        screen.type("/leave\r")
+        assert await screen.ended() == 0
+
+
+async def test_join_says_when_it_is_away_and_when_the_room_is_over(home):
+    async with fake_relay() as fake:
+        made = await create(fake.base, sealed=False)
+        relay_keys.keep(made)
+        async with terminal("join", made.link, "--nick", "ann") as screen:
+            await screen.shows("You are ann#")
+            socket = next(iter(fake.sockets))
+            socket.close(4500, "restarting")
+            await screen.shows("the server is restarting; trying again")
+            await screen.shows("connected again")
+            next(iter(fake.sockets)).close(4010, "room_closed")
+            assert await screen.ended() == 0
+            assert "The room is over" in screen.text
+        assert list(home.iterdir()) == [], "what made one its owner is worth nothing any more"
+
+
+async def test_join_leaves_on_ctrl_c(relay, home):
+    made = await create(relay.base, sealed=False)
+    async with join(made.link, "bob") as bob, terminal("join", made.link, "--nick", "ann") as screen:
+        await screen.shows("You are ann#")
+        await heard(bob, UserJoined)
+        screen.type("\x03")
+        assert await screen.ended() == 0
+        await heard(bob, UserLeft)
+
+
+async def test_the_clients_import_nothing_of_the_server():
+    code = (
+        "import sys, relayd.client, relayd.cli.relay_join, relayd.cli.relay_pipe, relayd.cli.relay_new\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('zmq', 'sqlite_utils', 'sqlite3', 'uvloop')\n"
+        "       or name.startswith(('tornado.', 'relayd.')) and name != 'tornado.speedups'\n"
+        "       and name.split('.')[1] not in ('client', 'cli', 'wire', 'errors', 'fields')])"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert (await process.communicate())[0] == b"[]\n"
