@@ -1,6 +1,7 @@
 # make run     set up what is needed, start relayd on 127.0.0.1:8080, say what to do next
 # make test    set up what is needed; lint, types, import contracts, all tests, coverage
 # make quick   the same without the slow tests and coverage
+# make bench   measure relayd beside other servers and the least that C can do; needs a C compiler
 # make lock    pin the versions that tests and CI use
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LISTEN ?= 127.0.0.1:8080
 
-.PHONY: run test quick lint lock format clean
+.PHONY: run test quick lint lock format clean bench
 
 run: $(VENV)/.run
 	@$(BIN)/relayd --hello --listen $(LISTEN)
@@ -32,6 +33,11 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# BENCH: options of `python -m bench run`; see bench/README.md.
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench run $(BENCH)
+	$(BIN)/python -m bench plot
+
 # The versions in constraints.txt are those that were tested together; pyproject.toml has the lower bounds.
 lock:
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
@@ -52,5 +58,10 @@ $(VENV)/.test: $(VENV)/.run
 	$(BIN)/pip install -q -c constraints.txt --group test --group lint
 	@touch $@
 
+$(VENV)/.bench: bench/requirements.txt bench/package-lock.json $(VENV)/.run
+	$(BIN)/pip install -q -c constraints.txt -r bench/requirements.txt
+	! command -v npm >/dev/null || npm ci --prefix bench --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
+	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build bench/build bench/node_modules

@@ -1,0 +1,5 @@
+"""`python -m bench`: run | table | plot | profile."""
+
+from bench.command import main
+
+main()

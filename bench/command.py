@@ -1,0 +1,89 @@
+"""The command line of the suite."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import generator, machine, plots, profile, report
+from bench.plan import GROWTH_ROUNDS, TARGETS, WORKS, Job, Samples
+
+RESULTS = Path(__file__).parent / "results.json"
+
+# So much of the machine may be used by what is no part of the run; past it a job is done again.
+DISTURBED, TRIES = 0.1, 3
+
+
+def main() -> None:
+    """`run`, `table`, `plot` or `profile`."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="measure, write the JSON, print the table")
+    run.add_argument("--rounds", type=int, default=5)
+    run.add_argument("--only", nargs="+", choices=sorted(WORKS), default=list(WORKS), metavar="WORK")
+    run.add_argument("--results", type=Path, default=RESULTS)
+    run.set_defaults(act=_run)
+    for name, act, text in (
+        ("table", lambda options: print(report.tables(_read(options.results))), "print the table again, from the JSON"),
+        ("plot", lambda options: plots.draw(_read(options.results), options.to), "draw docs/performance-*.png"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--results", type=Path, default=RESULTS)
+        command.add_argument("--to", type=Path, default=Path(__file__).parent.parent / "docs")
+        command.set_defaults(act=act)
+    profiler = commands.add_parser("profile", help="where relayd's time goes; needs py-spy")
+    profiler.set_defaults(act=lambda options: profile.main())
+    options = parser.parse_args()
+    generator.build()
+    options.act(options)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def _run(options: argparse.Namespace) -> None:
+    samples: list[dict[str, Any]] = []
+    state = Samples(samples)
+    started = time.monotonic()
+    for number in range(options.rounds):
+        for name, work in WORKS.items():
+            if name not in options.only or (work not in TARGETS and number >= GROWTH_ROUNDS):
+                continue
+            jobs = list(work(state))
+            # Every other round the other way round, so that being first or last favours nobody.
+            for job in jobs if number % 2 == 0 else reversed(jobs):
+                samples.append(_measure(job, number))
+                print(f"{time.monotonic() - started:6.0f} s  {report.line(samples[-1])}", file=sys.stderr, flush=True)
+        results = {"machine": machine.describe(), "samples": samples}
+        options.results.write_text(json.dumps(results, indent=1) + "\n")
+    print(report.tables(_read(options.results)))
+
+
+def _measure(job: Job, number: int) -> dict[str, Any]:
+    """The least disturbed of a few tries."""
+    tries: list[dict[str, Any]] = []
+    while len(tries) < TRIES and not any(one["foreign"] <= DISTURBED and "failed" not in one for one in tries):
+        own, busy, began = _own_cpu_s(), machine.busy_seconds(), time.monotonic()
+        try:
+            measured = job.call()
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            measured = {"failed": repr(error)}
+        foreign = machine.busy_seconds() - busy - (_own_cpu_s() - own)
+        share = foreign / (time.monotonic() - began) / len(machine.CORES)
+        tries.append(
+            {"work": job.work, "server": job.server, "case": job.case, "round": number, "foreign": share, **measured}
+        )
+    return min(tries, key=lambda one: ("failed" in one, one["foreign"]))
+
+
+def _own_cpu_s() -> float:
+    """Of this process, the servers and the generator: each has ended, and been waited for, when this is asked."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, kinds))

@@ -1,0 +1,130 @@
+"""The tables, made from the JSON."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from bench.plan import FEW, MANY, Samples
+
+Results = dict[str, Any]
+
+# Of each work: what the columns are called, their number in a sample, and how it is written.
+_TALK = (
+    ("deliveries/s", "deliveries_per_s", "{:,.0f}"),
+    ("CPU us/delivery", "cpu_us_per_delivery", "{:.2f}"),
+    ("p99 ms", "p99_ms", "{:.2f}"),
+    ("server busy", "server_busy", "{:.0%}"),
+    ("generator busy", "generator_busy", "{:.0%}"),
+)
+_JOIN = (("joins/s", "joins_per_s", "{:,.0f}"), ("CPU us/join", "cpu_us_per_join", "{:.0f}"))
+_HTTP = (("answers/s", "answers_per_s", "{:,.0f}"), ("CPU us/answer", "cpu_us_per_answer", "{:.0f}"))
+_HOLD = (("KiB/connection", "kib_per_connection", "{:.2f}"), ("CPU %", "cpu_percent", "{:.2f}"))
+_CROWD = (
+    ("joins/s", "joins_per_s", "{:,.0f}"),
+    ("presence/s, most", "presence_most_per_s", "{:.0f}"),
+    ("presence/s, mean", "presence_mean_per_s", "{:.1f}"),
+)
+COLUMNS = {
+    **dict.fromkeys(("room", "rooms", "latency", "workers", "members", "spread", "sizes", "rates"), _TALK),
+    "joins": _JOIN,
+    "crowd": _CROWD,
+    "create": _HTTP,
+    "details": _HTTP,
+    "idle": _HOLD,
+    "memory": _HOLD,
+}
+
+_LIVING = {
+    "room": "cpu_us_per_delivery",
+    "rooms": "cpu_us_per_delivery",
+    "latency": "p99_ms",
+    "joins": "cpu_us_per_join",
+    "create": "cpu_us_per_answer",
+    "details": "cpu_us_per_answer",
+}
+
+# What is promised: text, work, number, relayd's name there, whose number it is divided by, bound, whether from above.
+_RATIOS = (
+    ("1 x 1000: CPU a delivery, C limit", "room", "cpu_us_per_delivery", "relayd", "C, a send a turn", "<= 1.5"),
+    ("1 x 1000: deliveries/s, nats-server", "room", "deliveries_per_s", "relayd", "nats-server", "> 1"),
+    ("200 x 5: CPU a delivery, C limit", "rooms", "cpu_us_per_delivery", "relayd", "C, a send a delivery", "<= 2.0"),
+    ("200 x 5: deliveries/s, nats-server", "rooms", "deliveries_per_s", "relayd", "nats-server", "> 1"),
+    ("200 x 5: deliveries/s, Node ws", "rooms", "deliveries_per_s", "relayd", "Node ws", "> 1"),
+    ("200 x 5 at half: p99, C limit", "latency", "p99_ms", "relayd", "C, a send a delivery", "<= 2"),
+    ("joins/s, a bare Tornado handshake", "joins", "joins_per_s", "relayd", "bare Tornado", ">= 0.8"),
+    ("joins/s, nats-server", "joins", "joins_per_s", "relayd", "nats-server", ""),
+    ("POST room, an empty handler", "create", "answers_per_s", "relayd", "bare Tornado", ">= 0.5"),
+    ("GET details, an empty handler", "details", "answers_per_s", "relayd", "bare Tornado", ">= 0.7"),
+    ("2 workers, 1 process", "workers", "cpu_us_per_delivery", "relayd, 2 workers", "relayd, 0 workers", "<= 1.2"),
+)
+_VALUES = (
+    ("10,000 idle: KiB a connection", "idle", "kib_per_connection", "<= 6"),
+    ("10,000 idle: CPU %", "idle", "cpu_percent", "<= 1"),
+    ("5,000 joining: presence/s, most", "crowd", "presence_most_per_s", "<= 10"),
+)
+
+
+def line(sample: dict[str, Any]) -> str:
+    """A sample, while the run goes on."""
+    name = " ".join(str(sample[key]) for key in ("work", "case", "server") if sample[key])
+    if "failed" in sample:
+        return f"{name}: {sample['failed']}"
+    parts = [f"{title} {form.format(sample[key])}" for title, key, form in _columns(sample)]
+    warning = f"  ({sample['incomplete']} missing)" if sample.get("incomplete") else ""
+    return f"{name}: {', '.join(parts)}; others on the machine {sample['foreign']:.0%}{warning}"
+
+
+def tables(results: Results) -> str:
+    """Everything, as Markdown."""
+    good = [sample for sample in results["samples"] if "failed" not in sample]
+    state = Samples(good)
+    about = ", ".join(f"{name} {value}" for name, value in results["machine"].items() if value)
+    parts = [about, targets(state)]
+    parts += [_work_table(state, work) for work in COLUMNS if any(one["work"] == work for one in good)]
+    return "\n\n".join(parts)
+
+
+def ratios(state: Samples, work: str, key: str, server: str, other: str) -> list[float]:
+    """Of a server's number to another's, round by round."""
+    by_round = {one["round"]: one[key] for one in state.of(work, other)}
+    return [one[key] / by_round[one["round"]] for one in state.of(work, server) if by_round.get(one["round"])]
+
+
+def targets(state: Samples) -> str:
+    """What was promised and what was measured: median, least and most of the rounds."""
+    rows = [(text, ratios(state, work, key, server, other), bound) for text, work, key, server, other, bound in _RATIOS]
+    for text, work, key, bound in _VALUES:
+        rows.append((text, [one[key] for one in state.of(work, "relayd")], bound))
+    few, many = (state.of("living", f"relayd, {count} rooms") for count in (FEW, MANY))
+    for part, key in _LIVING.items():
+        found = [much[part][key] / less[part][key] for less, much in zip(few, many, strict=False)]
+        rows.append((f"{MANY:,} living rooms, {FEW}: {part}", found, "<= 1.25"))
+    lines = ["| what, compared with | measured | from - to | target |", "| --- | --- | --- | --- |"]
+    for text, found, bound in rows:
+        if found:
+            spread = f"{min(found):.2f} - {max(found):.2f}"
+            lines.append(f"| {text} | {statistics.median(found):.2f} | {spread} | {bound} |")
+    return "\n".join(lines)
+
+
+def _columns(sample: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [column for column in COLUMNS.get(sample["work"], ()) if sample.get(column[1]) is not None]
+
+
+def _work_table(state: Samples, work: str) -> str:
+    jobs = list(dict.fromkeys((one["case"], one["server"]) for one in state.samples if one["work"] == work))
+    first = state.of(work, jobs[0][1], jobs[0][0])[0]
+    columns = _columns(first)
+    titles = [title for title, _, _ in columns]
+    base = next((server for _, server in jobs if server.startswith("C,")), "")
+    if base:
+        titles.append("CPU, x C")
+    lines = [f"### {work}", f"| | {' | '.join(titles)} |", "| --- " * (len(titles) + 1) + "|"]
+    for case, server in jobs:
+        cells = [form.format(state.median(key, work, server, case)) for _, key, form in columns]
+        if base:
+            own, limit = (state.median("cpu_us_per_delivery", work, one, case) for one in (server, base))
+            cells.append(f"{own / limit:.2f}")
+        lines.append(f"| {f'{case}: ' if case else ''}{server} | {' | '.join(cells)} |")
+    return "\n".join(lines)
