@@ -147,8 +147,9 @@ class Person:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """The environment without anything that relayd or relayctl goes by."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RELAYD_", "NO_COLOR"))}
+    """The environment without anything that relayd, relayctl or Python's output goes by."""
+    ours = ("RELAYD_", "NO_COLOR", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | more
 
 

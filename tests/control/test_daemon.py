@@ -75,10 +75,12 @@ def test_reload_reaches_those_who_are_inside(own_daemon):
     """A limit holds for people who came before it."""
     room = own_daemon.json("create", "room")
     with own_daemon.join(room) as ann:
+        ann.send("message", id="before", body={})
+        ann.until("message")
         own_daemon.config.write_text("[limits]\nmessage_rate = 0.2\n")
         assert "message_rate" in own_daemon.ctl("reload").stdout
-        ann.send("message", id="1", body={})
-        ann.send("message", id="2", body={})
+        for number in range(4):
+            ann.send("message", id=f"after {number}", body={})
         assert ann.until("error")["code"] == "rate_limited"
 
 
@@ -170,12 +172,14 @@ def test_stop_waits_for_the_end(own_daemon):
 
 
 def test_terminate_drains(own_daemon):
-    """SIGTERM sends people away with 4500 and a time to come back, and ends with 0."""
+    """SIGTERM sends people away with 4500, each with a time of its own to come back, and ends with 0."""
     room = own_daemon.json("create", "room")
-    with own_daemon.join(room) as ann:
+    with own_daemon.join(room) as ann, own_daemon.join(room) as bob:
         own_daemon.process.send_signal(signal.SIGTERM)
-        assert ann.until("room", event="restarting")["retry_in_ms"] > 0
-        assert ann.closed() == 4500
+        hints = [person.until("room", event="restarting")["retry_in_ms"] for person in (ann, bob)]
+        assert min(hints) >= 1000
+        assert hints[0] != hints[1]  # drawn from 5,000
+        assert (ann.closed(), bob.closed()) == (4500, 4500)
     assert own_daemon.process.wait(timeout=10) == 0
 
 

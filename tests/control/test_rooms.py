@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.control.conftest import BIN
+from tests.control.conftest import BIN, clean_environment
 
 
 def test_create_room_by_argument(daemon):
@@ -186,7 +186,7 @@ def test_full_pipe(daemon):
     """`relayctl list rooms | head -1` with more than a pipe holds: no traceback, exit code 0, relayd unharmed."""
     made = [room["id"] for room in daemon.create_rooms(400)]
     script = f"'{BIN}/relayctl' --socket '{daemon.socket}' -o json list rooms | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=clean_environment())
     assert done.stdout == "[\n0\n"
     assert done.stderr == ""
     assert daemon.json("status")["rooms"] >= 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 import msgspec
@@ -33,7 +34,8 @@ class Rooms(ControlHandler):
                 for row in rows:
                     self.write(separator + msgspec.json.encode(row))
                     separator = b",\n"
-                await self.flush()
+                await self.flush()  # waits only while the reader is behind
+                await asyncio.sleep(0)
             await self.finish(b"[]" if separator == b"[" else b"]")
         except StreamClosedError:
             return  # has seen enough
