@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from relayd.cli.relay_notices import label, notice
 from relayd.cli.relay_text import safe_lines, safe_nick
@@ -47,6 +47,14 @@ class NotDone(Exception):
     """A command was wrong; the text says how it goes."""
 
 
+class _Said(NamedTuple):
+    """A text that can be replied to, edited or taken back."""
+
+    entry: Entry
+    head: Line
+    snippet: str
+
+
 class Chat:
     """One room on one screen.
 
@@ -61,6 +69,7 @@ class Chat:
         self.leaving = False
         self.unsaid = 0  # messages typed here that the server has not acknowledged
         self._changed = changed
+        self._said: dict[tuple[str, str], _Said] = {}  # (author, id) -> what replies, edits and the like may name
         self._typing: dict[str, float] = {}  # user id -> until when that is shown
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,10 +100,10 @@ class Chat:
 
     def tell(self, text: str, style: str = _NOTE) -> None:
         """A line of the program itself. What others say in it must have been made safe."""
-        self._add([(_NOTE, _clock() + "  "), (style, "* " + text)])
+        self._add(Entry([(_NOTE, _clock() + "  "), (style, "* " + text)]))
 
-    def _add(self, line: Line) -> None:
-        self.lines.append(Entry(line))
+    def _add(self, entry: Entry) -> None:
+        self.lines.append(entry)
 
     def typing(self) -> str:
         """Who is typing, in words."""
@@ -120,23 +129,58 @@ class Chat:
 
     def _on_message(self, message: Message) -> None:
         self._typing.pop(message.user.id, None)
-        head: Line = [(_NOTE, _clock() + "  "), (f"bold {colour_of(message.user)}", safe_nick(message.user.nick))]
-        head.append((_NOTE, f"#{message.user.tag} "))
+        kind = message.body.get("kind", "text") if isinstance(message.body, dict) else "text"
+        handler = self._KINDS.get(kind) if isinstance(kind, str) else None
+        if handler is not None:
+            handler(self, message)
+        else:
+            shown = f" ({safe_nick(kind)})" if isinstance(kind, str) else ""
+            self._add(Entry([*self._head(message), (_NOTE, f"[something this client cannot show{shown}]")]))
+
+    def _head(self, message: Message) -> Line:
+        user = message.user
+        head = [(_NOTE, _clock() + "  "), (f"bold {colour_of(user)}", safe_nick(user.nick)), (_NOTE, f"#{user.tag} ")]
         if message.to is not None:
             other = "you" if message.to == self.room.me.id else label(self.room.user(message.to))
             head.append((_WARN, f"(to {other}) "))
         if message.replayed:
             head.append((_WARN, "(a replay of what was said to others) "))
-        first, *more = safe_lines(message.text) if message.text else [self._other_kind(message)]
-        self._add([*head, ("", first)])
-        for line in more:
-            # Set in, so that no line of a message can pass for one of somebody else.
-            self._add([("", " " * INDENT + line)])
+        return head
 
-    @staticmethod
-    def _other_kind(message: Message) -> str:
-        kind = message.body.get("kind") if isinstance(message.body, dict) else None
-        return f"[{safe_nick(kind)}: not shown here]" if isinstance(kind, str) and kind != "text" else "[empty]"
+    def _on_text(self, message: Message) -> None:
+        head = self._head(message)
+        answered = self._said.get(_named(message.body.get("re"))) if isinstance(message.body, dict) else None
+        if answered is not None:
+            head.append((_NOTE, f"(to “{answered.snippet}”) "))
+        entry = Entry(*_text_lines(head, message.text))
+        self._add(entry)
+        self._said[message.author, message.id] = _Said(entry, head, safe_nick(message.text))
+        if len(self._said) > MOST_LINES:
+            del self._said[next(iter(self._said))]
+
+    def _on_reaction(self, message: Message) -> None:
+        said = self._said.get(_named(message.body.get("re")))
+        if said is not None:
+            what, taken_back = safe_nick(str(message.body.get("emoji", "?"))), message.body.get("on") is False
+            verb = f"takes back {what} for" if taken_back else f"reacts {what} to"
+            self.tell(f"{label(message.user)} {verb} “{said.snippet}”")
+
+    def _on_edit(self, message: Message) -> None:
+        said = self._own_words(message)
+        text = message.body.get("text")
+        if said is not None and isinstance(text, str):
+            said.entry.lines = tuple(_text_lines([*said.head, (_NOTE, "(edited) ")], text))
+            self._said[_named(message.body["re"])] = said._replace(snippet=safe_nick(text))
+
+    def _on_delete(self, message: Message) -> None:
+        said = self._own_words(message)
+        if said is not None:
+            said.entry.lines = ([*said.head, (_NOTE, "[taken back]")],)
+
+    def _own_words(self, message: Message) -> _Said | None:
+        """What an edit or deletion names, if its author is the one of this."""
+        name = _named(message.body.get("re"))
+        return self._said.get(name) if name[0] == message.author else None
 
     def _on_signal(self, signal: Signal) -> None:
         if signal.kind != "typing" or signal.user.id == self.room.me.id:
@@ -167,6 +211,13 @@ class Chat:
         self.tell("the room has new keys; links of before are dead")
         if self.room.me.is_owner:
             self.tell(f"the new link: {event.link}")
+
+    _KINDS: ClassVar[dict[str, Callable[..., None]]] = {
+        "text": _on_text,
+        "reaction": _on_reaction,
+        "edit": _on_edit,
+        "delete": _on_delete,
+    }
 
     _EVENTS: ClassVar[dict[type, Callable[..., None]]] = {
         Message: _on_message,
@@ -309,6 +360,19 @@ class Chat:
         "leave": ("/leave                leave the room", _leave),
         "help": ("/help                 this", _help),
     }
+
+
+def _text_lines(head: Line, text: str) -> list[Line]:
+    first, *more = safe_lines(text)
+    # Set in, so that no line of a message can pass for one of somebody else.
+    return [[*head, ("", first)], *([("", " " * INDENT + line)] for line in more)]
+
+
+def _named(ref: Any) -> tuple[str, str]:
+    """Author and id that a reference names; two empty ones if it is none."""
+    if not isinstance(ref, dict):
+        return "", ""
+    return str(ref.get("by") or ref.get("from") or ""), str(ref.get("id") or "")
 
 
 def _clock() -> str:

@@ -13,19 +13,29 @@ INDENT: Final = 7  # the width of the clock and what follows it
 
 
 class Entry:
-    """One line of the chat, and its rows for the width it was last shown in."""
+    """One thing said in the chat: its lines, and their rows for the width it was last shown in."""
 
-    __slots__ = ("_rows", "_width", "line")
+    __slots__ = ("_lines", "_rows", "_width")
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
+    def __init__(self, *lines: Line) -> None:
+        self._lines = lines
         self._width = 0
         self._rows: list[Line] = []
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """As they are, of any width."""
+        return self._lines
+
+    @lines.setter
+    def lines(self, lines: tuple[Line, ...]) -> None:
+        self._lines, self._width = lines, 0
 
     def rows(self, width: int) -> list[Line]:
         """The rows for a screen that is `width` columns wide."""
         if width != self._width:
-            self._width, self._rows = width, wrap(self.line, width)
+            self._width = width
+            self._rows = [row for line in self._lines for row in wrap(line, width)]
         return self._rows
 
 

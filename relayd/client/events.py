@@ -12,7 +12,7 @@ import msgspec
 
 from relayd.client.shapes import RoomDetails
 from relayd.client.users import User
-from relayd.wire.sealing_text import Redacted
+from relayd.wire.sealing_text import Redacted, encode_base64url
 
 
 class Message(Redacted, msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,16 @@ class Message(Redacted, msgspec.Struct, frozen=True, kw_only=True):
     by: bytes = b""
     epoch: int = 0
     replayed: bool = False
+
+    @property
+    def author(self) -> str:
+        """Who said it, as references name them: by key in a sealed room, because only that is proved."""
+        return encode_base64url(self.by) if self.by else self.user.id
+
+    @property
+    def ref(self) -> dict[str, str]:
+        """What names this message in a reply, reaction, edit or deletion (`re`)."""
+        return {"by" if self.by else "from": self.author, "id": self.id}
 
     @property
     def text(self) -> str:

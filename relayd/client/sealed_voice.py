@@ -184,6 +184,8 @@ class SealedVoice(Redacted):
             raise RekeyError("only the client that made the room can rekey it")
         cards = self._hearing.card_keys()
         kept = {user: key for user, key in cards.items() if user in keep and key not in without}
+        # A user gets one box: of an owner's devices, the one that does this must be able to go on.
+        kept[self._me] = self._user.public
         kicked = None if kick is None else (kick, without)
         return make_rekey(self._keys, self._owner, kept, kick=kicked, random_bytes=self._random)
 

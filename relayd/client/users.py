@@ -69,11 +69,15 @@ class Roster:
 
     def has_seen(self, user_id: str) -> bool:
         """Whether that user is or was here."""
-        return user_id in self._users or user_id in self._past
+        return user_id in self._users or user_id in self._past or not user_id.startswith("u_")
 
     def known(self, user_id: str) -> User:
-        """The user with that id as last known; one without a nick if never seen."""
-        return self._users.get(user_id) or self._past.get(user_id) or User(id=user_id)
+        """The user with that id as last known; one without a nick if never seen.
+
+        `admin`, whom a server lets speak in an open room, is no user and called so.
+        """
+        stranger = User(id=user_id, nick="" if user_id.startswith("u_") else user_id)
+        return self._users.get(user_id) or self._past.get(user_id) or stranger
 
     def replace(self, users: list[User], count: int) -> Change:
         """Starts anew with a list; what differs from before is told as if it had happened one by one.

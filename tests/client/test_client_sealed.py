@@ -1,0 +1,263 @@
+"""Sealed rooms against a real daemon: the caller passes link and password, and sees plaintext; the server sees none."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+from collections import Counter
+
+import pytest
+from cutter import cutter_before, heard
+from fake_relay import fake_relay
+from test_client_resume import quick
+
+from relayd.client import (
+    Message,
+    Reconnected,
+    Rekeyed,
+    RekeyRefused,
+    Rest,
+    Signal,
+    UserJoined,
+    create,
+    join,
+    membership,
+)
+from relayd.client.sealing_errors import PasswordNeeded, RekeyError
+from relayd.client.socket import ClientSocket
+from relayd.errors import Forbidden, Kicked
+from relayd.wire.sealing_text import SealingError
+
+
+@pytest.fixture(autouse=True)
+def quick_goodbyes(monkeypatch):
+    """Nobody looks at who has said something after they have left."""
+    monkeypatch.setattr(membership, "LINGER_S", 0.0)
+
+
+CANARY = "canary-" + os.urandom(8).hex()
+
+
+async def test_what_is_said_is_heard_and_the_server_has_only_ciphertext(relay, monkeypatch):
+    written = []
+    send = ClientSocket.send
+    monkeypatch.setattr(ClientSocket, "send", lambda self, op, data: (written.append(data), send(self, op, data))[1])
+    made = await create(relay.base, password="päss wörd")
+    async with (
+        join(made.link, CANARY, password="päss wörd", owner=made.owner) as ann,
+        join(made.link, "bob", password="päss wörd") as bob,
+    ):
+        assert ann.sealed
+        assert bob.details.protected
+        await ann.say(CANARY)
+        message = await heard(bob, Message)
+        assert (message.text, message.user.nick, message.epoch) == (CANARY, CANARY, 0)
+        ann.signal("typing", CANARY)
+        signal = await heard(bob, Signal)
+        assert (signal.kind, signal.data) == ("typing", CANARY)
+        await bob.say(CANARY, to=ann.me.id)
+        assert (await heard(ann, Message, mine=False)).text == CANARY
+        await heard(bob, Message, mine=True)
+        assert await ann.room_code() == await bob.room_code()
+        assert await ann.person_code(bob.me) == await bob.person_code()
+        assert len((await ann.room_code()).split()) == 6
+    assert written
+    assert all(CANARY.encode() not in data for data in written)
+
+
+async def test_getting_in_needs_all_of_it(relay):
+    made = await create(relay.base, password="right")
+    with pytest.raises(PasswordNeeded):
+        await join(made.link, "eve").__aenter__()
+    with pytest.raises(Forbidden):
+        await join(made.link, "eve", password="wrong").__aenter__()
+    other = await create(relay.base, password="right")
+    swapped = made.link.rpartition(".")[0] + "." + other.link.rpartition(".")[2]
+    with pytest.raises(Forbidden):
+        await join(swapped, "eve", password="right").__aenter__()
+    key_only = made.link.partition(".1p")[0]
+    with pytest.raises((Forbidden, SealingError)):
+        await join(key_only, "eve", password="right").__aenter__()
+
+
+async def test_a_room_that_a_script_made_with_a_password(relay):
+    """Made by plain REST, it is sealed by the password alone; its link says so or not."""
+    room = await relay.create(password="pläin")
+    for link in (room["link"], room["link"].removesuffix(".1p")):
+        async with join(link, "ann", password="pläin") as ann:
+            assert ann.sealed
+            await ann.say("hello")
+    owner = await Rest(relay.base).details(room["id"], room["owner_key"])
+    assert owner.sealed
+
+
+async def test_who_is_thrown_out_reads_nothing_new_and_who_is_away_reads_on(relay):
+    made = await create(relay.base)
+    async with cutter_before(relay.base) as way:
+        away_link = made.link.replace(relay.base, way.base)
+        async with (
+            join(made.link, "ann", owner=made.owner) as ann,
+            join(made.link, "bob") as bob,
+            join(away_link, "cyd", backoff=quick()) as cyd,
+        ):
+            for _ in range(2):
+                await heard(ann, UserJoined)
+            await ann.say("before")
+            await heard(cyd, Message, mine=False)
+            way.refusing = True
+            way.cut()
+            await ann.say("missed, in the old epoch")
+            link = await ann.kick(bob.me)
+            assert link == ann.link
+            assert link != made.link
+            with pytest.raises(Kicked):
+                await heard(bob, Rekeyed)
+            await ann.say("missed, in the new epoch")
+            way.refusing = False
+            await heard(cyd, Reconnected)
+            said = [await heard(cyd, Message) for _ in range(2)]
+            assert [(one.text, one.epoch) for one in said] == [
+                ("missed, in the old epoch", 0),
+                ("missed, in the new epoch", 1),
+            ]
+            assert cyd.link.replace(way.base, relay.base) == link
+            await cyd.say("still here")
+            assert (await heard(ann, Message, mine=False)).text == "still here"
+            with pytest.raises(Forbidden):
+                await join(made.link, "bob").__aenter__()
+            async with join(link, "dee") as dee:
+                await dee.say("invited anew")
+                assert (await heard(cyd, Message, mine=False, timeout=5)).user.nick in ("ann", "dee")
+
+
+async def test_a_ban_gives_new_keys_too(relay):
+    made = await create(relay.base)
+    async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+        await heard(ann, UserJoined)
+        assert await ann.kick(bob.me, ban=True) != made.link
+        await ann.say("among us")
+
+
+async def test_two_owner_tabs_that_rekey_at_once_one_wins_and_the_other_is_told(relay):
+    made = await create(relay.base)
+    async with (
+        join(made.link, "ann", owner=made.owner) as one,
+        join(made.link, "ann", owner=made.owner) as two,
+        join(made.link, "bob") as bob,
+        join(made.link, "cyd") as cyd,
+    ):
+        for _ in range(2):
+            await heard(one, UserJoined)
+            await heard(two, UserJoined)
+        done = await asyncio.gather(one.kick(bob.me), two.kick(cyd.me), return_exceptions=True)
+        assert sorted(type(result) for result in done if not isinstance(result, str)) == [RekeyError]
+        winner, loser = (one, two) if isinstance(done[0], str) else (two, one)
+        await winner.say("new keys")
+        assert (await heard(winner, Message)).epoch == 1
+        # Two devices of an owner, each with a pair of its own, and one box for both: the other one is told.
+        await heard(loser, RekeyRefused)
+
+
+async def test_an_owner_without_the_signing_key_can_throw_out_and_is_told_that_keys_stay(relay):
+    made = await create(relay.base)
+    made.owner.signing = None
+    async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+        assert not ann.can_rekey
+        assert await ann.kick(bob.me) is None
+        with pytest.raises(Kicked):
+            await heard(bob, Rekeyed)
+
+
+async def test_no_nonce_is_used_twice_over_cuts_tabs_and_rekeys(relay, monkeypatch):
+    """Every (key, sid, kind, n) that any client ever seals is another one."""
+    from relayd.client.seal import sealer
+
+    used: Counter[tuple[bytes, object]] = Counter()
+    seal_at = sealer.seal_at
+
+    def watched(keys, slot, plaintext):
+        used[keys.room_key, slot] += 1
+        return seal_at(keys, slot, plaintext)
+
+    monkeypatch.setattr(sealer, "seal_at", watched)
+    made = await create(relay.base)
+    draw = random.Random(7)
+    async with cutter_before(relay.base) as way:
+        link = made.link.replace(relay.base, way.base)
+        async with (
+            join(link, "ann", owner=made.owner, backoff=quick()) as ann,
+            join(link, "ann", owner=made.owner, backoff=quick()) as tab,
+            join(link, "bob", backoff=quick()) as bob,
+        ):
+            for number in range(40):
+                saying = [asyncio.create_task(room.say(number)) for room in (ann, tab, bob)]
+                if number % 5 == 4:
+                    way.after[draw.choice(["up", "down"])] = draw.randrange(1500)
+                ann.set_nick(f"ann {number}")
+                bob.typing(on=number % 2 == 0)
+                await asyncio.gather(*saying)
+            sids = {slot.sid for _, slot in used}
+    assert len(sids) > 6
+    assert sum(used.values()) > 160
+    assert set(used.values()) == {1}
+
+
+async def test_said_while_the_keys_changed_is_sealed_anew_and_said_once():
+    async with fake_relay() as fake:
+        made = await create(fake.base)
+        async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+            stale = {"code": "stale_epoch", "detail": ""}
+            fake.refuse = lambda user, frame: stale if frame["type"] == "message" and fake.epoch == 0 else None
+            saying = asyncio.create_task(bob.say("whatever it takes"))
+            await asyncio.sleep(0.1)
+            assert not saying.done()
+            async with join(made.link, "cyd") as cyd:
+                await ann.kick(cyd.me.id)
+            assert (await saying).seq == 2
+            assert (await heard(ann, Message)).epoch == 1
+            await ann.say("so be it")
+            cards = [frame for _, frame in fake.heard if frame["type"] == "profile" and frame["profile"]["e"] == 1]
+            assert len(cards) == 2, "both have shown their cards again"
+
+
+async def test_first_words_wait_for_the_card():
+    """A message that comes before its sender's card is shown after it, with the name; its order stays."""
+    async with fake_relay() as fake:
+        made = await create(fake.base)
+        held = []
+
+        def late(user, frame):
+            if frame["type"] == "presence" and user == listener:
+                held.append(frame)
+                return []
+            return [frame]
+
+        async with join(made.link, "ann") as ann:
+            listener = ann.me.id
+            fake.mangle = late
+            async with join(made.link, "bob") as bob:
+                await bob.say("first")
+                await ann.say("second")
+                fake.mangle = lambda user, frame: [frame]
+                await asyncio.sleep(0.1)
+                for frame in held:
+                    fake.tell(next(s for s, user in fake.sockets.items() if user == listener), frame)
+                said = [await heard(ann, Message) for _ in range(2)]
+                assert [(one.text, one.user.nick) for one in said] == [("first", "bob"), ("second", "ann")]
+
+
+async def test_repr_of_nothing_shows_a_secret(relay):
+    """Whatever object a debugger, a log line or an error shows: no key, link, password or word that was said."""
+    made = await create(relay.base, password="hush hush")
+    async with join(made.link, CANARY, password="hush hush", owner=made.owner) as ann:
+        await ann.say(CANARY)
+        message = await heard(ann, Message)
+        secrets = [made.link.partition("#")[2], *made.link.partition("#")[2].split(".")[::2], "hush hush"]
+        secrets += [made.owner.key, ann._inside.stream._session, made.owner.signing.private_bytes().hex()]
+        for thing in (made, made.owner, ann, ann._inside, ann._inside.voice, ann._inside.stream, message):
+            for text in (repr(thing), str(thing), f"{thing}", format(thing)):
+                assert not any(secret in text for secret in [*secrets, CANARY]), type(thing)
+        shown = [repr(one) for one in gc.get_objects() if str(type(one).__module__).startswith("relayd.")]
+        assert not any(secret in text for secret in secrets for text in shown)
