@@ -25,7 +25,7 @@ def main() -> None:
     for title, work, wait_s, watch_s in (
         ("1 room x 1000", lambda server: works.talk(server, one_room(seconds=6)), 3.5, 3),
         ("200 rooms x 5", lambda server: works.talk(server, many_rooms(seconds=6)), 3.5, 3),
-        ("joins, 800 rooms x 5", lambda server: works.join(server, 800), 1.5, 1.5),
+        ("joins, 2,000 rooms x 5", lambda server: works.join(server, 2000), 2.5, 2),
     ):
         print(f"### {title}\n\n{_watch(work, wait_s, watch_s)}\n")
 

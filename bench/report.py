@@ -44,6 +44,8 @@ _LIVING = {
     "details": "cpu_us_per_answer",
 }
 
+_WORKERS = ("relayd, 2 workers", "relayd, 0 workers")
+
 # What is promised: text, work, number, relayd's name there, whose number it is divided by, bound, whether from above.
 _RATIOS = (
     ("1 x 1000: CPU a delivery, C limit", "room", "cpu_us_per_delivery", "relayd", "C, a send a turn", "<= 1.5"),
@@ -56,7 +58,7 @@ _RATIOS = (
     ("joins/s, nats-server", "joins", "joins_per_s", "relayd", "nats-server", ""),
     ("POST room, an empty handler", "create", "answers_per_s", "relayd", "bare Tornado", ">= 0.5"),
     ("GET details, an empty handler", "details", "answers_per_s", "relayd", "bare Tornado", ">= 0.7"),
-    ("2 workers, 1 process", "workers", "cpu_us_per_delivery", "relayd, 2 workers", "relayd, 0 workers", "<= 1.2"),
+    ("2 workers, 1 process: CPU a delivery", "workers", "cpu_us_per_delivery", *_WORKERS, "<= 1.2"),
 )
 _VALUES = (
     ("10,000 idle: KiB a connection", "idle", "kib_per_connection", "<= 6"),
@@ -85,15 +87,17 @@ def tables(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def ratios(state: Samples, work: str, key: str, server: str, other: str) -> list[float]:
+def ratios(state: Samples, work: str, key: str, server: str, other: str, case: str = "") -> list[float]:
     """Of a server's number to another's, round by round."""
-    by_round = {one["round"]: one[key] for one in state.of(work, other)}
-    return [one[key] / by_round[one["round"]] for one in state.of(work, server) if by_round.get(one["round"])]
+    by_round = {one["round"]: one[key] for one in state.of(work, other, case)}
+    return [one[key] / by_round[one["round"]] for one in state.of(work, server, case) if by_round.get(one["round"])]
 
 
 def targets(state: Samples) -> str:
     """What was promised and what was measured: median, least and most of the rounds."""
     rows = [(text, ratios(state, work, key, server, other), bound) for text, work, key, server, other, bound in _RATIOS]
+    at_half = ratios(state, "workers", "cpu_us_per_delivery", *_WORKERS, "at half")
+    rows.append(("2 workers, 1 process: the same at half", at_half, "<= 1.2"))
     for text, work, key, bound in _VALUES:
         rows.append((text, [one[key] for one in state.of(work, "relayd")], bound))
     few, many = (state.of("living", f"relayd, {count} rooms") for count in (FEW, MANY))
