@@ -92,13 +92,19 @@ class FrameReader:
         """
         if self.failure is not None:
             return []
-        if self._pending is not None:
-            self._pending += data
-            if len(self._pending) < self._needed:
-                return []
-            data, self._pending = bytes(self._pending), None
         messages: list[Message] = []
         at = 0
+        if self._pending is not None:
+            at = max(0, self._needed - len(self._pending))
+            if at > len(data):
+                self._pending += data
+                return messages
+            pending, self._pending = self._pending, None
+            # Only the frame that was cut is put together; what follows it is read where it is.
+            if at:
+                messages = self.receive_data(b"".join((pending, memoryview(data)[:at])))
+            else:
+                data = bytes(pending + data)
         while (header := self._read_header(data, at)) is not None:
             first, body, length = header
             if len(data) - body < length:
@@ -110,7 +116,7 @@ class FrameReader:
             if message is not None:
                 messages.append(message)
         if self.failure is None and at < len(data):
-            self._pending = bytearray(data[at:])
+            self._pending = bytearray(memoryview(data)[at:])
         return messages
 
     def _read_header(self, data: bytes, at: int) -> tuple[int, int, int] | None:
