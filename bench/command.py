@@ -16,8 +16,8 @@ from bench.plan import TARGETS, WORKS, Job, Samples
 
 RESULTS = Path(__file__).parent / "results.json"
 
-# So much of the machine may be used by what is no part of the run; past it a job is done again.
-DISTURBED, TRIES = 0.1, 2
+DISTURBED = 0.1  # so much of the machine may be used by what is no part of the run
+_LOOK_S = 0.5  # for which it is looked whether anything else is going on
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
     run = commands.add_parser("run", help="measure, write the JSON, print the table")
     run.add_argument("--rounds", type=int, default=5)
     run.add_argument("--growth-rounds", type=int, default=3, help="of the works that only show how cost grows")
+    run.add_argument("--tries", type=int, default=2, help="of what others on the machine disturb")
+    run.add_argument("--patience", type=float, default=10, help="seconds to wait for others on the machine to rest")
     run.add_argument("--only", nargs="+", choices=sorted(WORKS), default=list(WORKS), metavar="WORK")
     run.add_argument("--results", type=Path, default=RESULTS)
     run.set_defaults(act=_run)
@@ -60,17 +62,18 @@ def _run(options: argparse.Namespace) -> None:
             jobs = list(work(state))
             # Every other round the other way round, so that being first or last favours nobody.
             for job in jobs if number % 2 == 0 else reversed(jobs):
-                samples.append(_measure(job, number))
+                samples.append(_measure(job, number, options.tries, options.patience))
                 print(f"{time.monotonic() - started:6.0f} s  {report.line(samples[-1])}", file=sys.stderr, flush=True)
         results = {"machine": machine.describe(), "samples": samples}
         options.results.write_text(json.dumps(results, indent=1) + "\n")
     print(report.tables(_read(options.results)))
 
 
-def _measure(job: Job, number: int) -> dict[str, Any]:
+def _measure(job: Job, number: int, most_tries: int, patience_s: float) -> dict[str, Any]:
     """The least disturbed of a few tries."""
     tries: list[dict[str, Any]] = []
-    while len(tries) < TRIES and not any(one["foreign"] <= DISTURBED and "failed" not in one for one in tries):
+    while len(tries) < most_tries and not any(one["foreign"] <= DISTURBED and "failed" not in one for one in tries):
+        _wait_for_rest(patience_s)
         own, busy, began = _own_cpu_s(), machine.busy_seconds(), time.monotonic()
         try:
             measured = job.call()
@@ -82,6 +85,15 @@ def _measure(job: Job, number: int) -> dict[str, Any]:
             {"work": job.work, "server": job.server, "case": job.case, "round": number, "foreign": share, **measured}
         )
     return min(tries, key=lambda one: ("failed" in one, one["foreign"]))
+
+
+def _wait_for_rest(patience_s: float) -> None:
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        before = machine.busy_seconds()
+        time.sleep(_LOOK_S)
+        if machine.busy_seconds() - before < DISTURBED * _LOOK_S * len(machine.CORES):
+            return
 
 
 def _own_cpu_s() -> float:
