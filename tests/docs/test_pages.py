@@ -42,6 +42,13 @@ def test_every_fence_says_what_it_is(document):
         assert fence.language != "text" or not re.search(r"^\$ |^\s*(curl|relay\w*) ", fence.text, re.MULTILINE)
 
 
+def test_every_target_of_make_is_there():
+    """What a page says to make can be made."""
+    targets = set(re.findall(r"^(\w+):", _page("Makefile"), re.MULTILINE))
+    said = {name for document in DOCUMENTS for name in re.findall(r"`make (\w+)", document.read_text())}
+    assert said - targets == set()
+
+
 def test_every_setting_has_its_row():
     """By its whole path, or behind another of its table in the same row."""
     rows = [line.split("|")[1] for line in _page("docs/admin.md").splitlines() if line.startswith("| `")]
