@@ -1,0 +1,94 @@
+"""Every program and command in docs/client.md, run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from cutter import heard
+
+from relayd.client import Message, RoomUpdated, UserJoined, create, join
+
+PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
+FENCES = dict(re.findall(r"^```\w+ (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+async def program(name: str, *args: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FENCES[name], *args, stdout=asyncio.subprocess.PIPE, env={**os.environ, "RELAY_NICK": ""}
+    )
+
+
+def test_every_fence_is_run_here():
+    assert set(FENCES) == {"echo", "host", "report", "relay"}
+    assert PAGE.count("\n```") == 2 * len(FENCES)
+    assert len([line for line in FENCES["echo"].splitlines() if line]) <= 15, "an echo bot in 15 lines"
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_echo(relay, sealed):
+    made = await create(relay.base, sealed=sealed)
+    async with join(made.link, "ann") as ann:
+        process = await program("echo", made.link)
+        await heard(ann, UserJoined, timeout=10)
+        await ann.say("hello")
+        assert (await heard(ann, Message, mine=False)).text == "ann said: hello"
+        process.kill()
+        await process.wait()
+
+
+async def test_host(relay):
+    process = await program("host", relay.base)
+    link = (await asyncio.wait_for(process.stdout.readline(), 10)).decode().strip()
+    async with join(link, "ann") as ann:
+        assert (await heard(ann, Message)).text == "Welcome, ann!"
+        assert (await heard(ann, Message)).text == "The room is complete now."
+        assert (await heard(ann, RoomUpdated)).room.locked
+        assert await asyncio.wait_for(process.wait(), 5) == 0
+
+
+async def test_report(relay):
+    made = await create(relay.base)
+    async with join(made.link, "ann") as ann:
+        process = await program("report", made.link, "all is well")
+        message = await heard(ann, Message, timeout=10)
+        assert (message.text, message.user.nick) == ("all is well", "backup")
+        assert (await asyncio.wait_for(process.communicate(), 10))[0] == b"said as number 1\n"
+
+
+async def test_relay(relay, tmp_path):
+    commands = re.findall(r"^\$ (.*)$", FENCES["relay"], re.MULTILINE)
+    link = ""
+    env = {**os.environ, "PATH": PATH, "RELAY_SERVER": relay.base, "XDG_STATE_HOME": str(tmp_path)}
+
+    async def run(command: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_shell(
+            command.replace("LINK", f"'{link}'"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 15)
+        return process.returncode, out.decode()
+
+    code, out = await run(commands[0])
+    assert code == 0
+    shown = FENCES["relay"].splitlines()[1]
+    assert re.sub(r"[0-9a-f]{4,}|ri_.*|:\d+", "", out.strip()) == re.sub(r"[0-9a-f]{4,}|ri_.*|:\d+", "", shown)
+    link = out.strip()
+    async with join(link, "ann") as ann:
+        for command in commands[1:3]:
+            assert (await run(command))[0] == 0
+            assert (await heard(ann, Message)).text
+        receiving = asyncio.create_task(run(commands[3]))
+        await heard(ann, UserJoined)
+        await ann.say("hello")
+        code, out = await receiving
+        assert code in (0, 124), "timeout(1) stops it"
+        assert json.loads(out)["text"] == "hello"
