@@ -8,6 +8,7 @@ import click
 
 from relayd import __version__
 from relayd.cli.relay_argv import hide_links
+from relayd.cli.relay_refused import Refused
 
 _LINK = click.argument("link")
 _NICK = click.option("--nick", metavar="NAME", help="The name that others see. Default: RELAY_NICK, or one at random.")
@@ -82,8 +83,6 @@ def receive(link: str, nick: str | None, output: str) -> None:
 def main() -> None:
     """The program."""
     hide_links()
-    from relayd.cli.relay_common import Refused  # noqa: PLC0415 # --help and --version need none of it
-
     try:
         cli(prog_name="relay")
     except Refused as refused:

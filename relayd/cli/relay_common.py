@@ -9,11 +9,20 @@ import os
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
 from relayd.cli import relay_keys
+from relayd.cli.relay_refused import (
+    EXIT_FAILED,
+    EXIT_NO_ROOM,
+    EXIT_UNREACHABLE,
+    EXIT_UNTRUSTED,
+    EXIT_USAGE,
+    Refused,
+    fail,
+)
 from relayd.cli.relay_text import safe_line
 from relayd.client import BadServer, ClientError, Owner, Room, Unreachable, join
 from relayd.client.joining import Joining
@@ -22,13 +31,6 @@ from relayd.client.sealing_errors import LinkError, PasswordNeeded
 from relayd.errors import Forbidden, Kicked, Locked, NoSuchRoom, RelayError, RoomClosed, RoomFull
 from relayd.wire.names import generated_name
 from relayd.wire.sealing_text import SealingError
-
-# As relayctl's, and one more: what is not to be trusted must not be taken for a mishap.
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_UNREACHABLE: Final = 3
-EXIT_NO_ROOM: Final = 4
-EXIT_UNTRUSTED: Final = 5
 
 _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (Unreachable, EXIT_UNREACHABLE),
@@ -49,14 +51,6 @@ _HINTS: Final[dict[type[Exception], str]] = {
     Locked: "ask the owner to let you in",
     Kicked: "what you say is not heard there any more",
 }
-
-
-class Refused(Exception):
-    """An error in one line, with its exit code; `relayd.cli.relay.main` shows it."""
-
-    def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def refusal(error: Exception) -> Refused:
@@ -166,8 +160,3 @@ class Door:
 def note(text: str) -> None:
     """Something for the person, not for the pipe."""
     click.echo(f"relay: {text}", err=True)
-
-
-def fail(text: str, code: int = EXIT_FAILED) -> NoReturn:
-    """Ends the program with one line."""
-    raise Refused(text, code)

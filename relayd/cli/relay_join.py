@@ -22,7 +22,8 @@ from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.styles import Style
 
 from relayd.cli.relay_chat import Chat
-from relayd.cli.relay_common import EXIT_USAGE, Door, fail, make_nick, note, run
+from relayd.cli.relay_common import Door, make_nick, note, run
+from relayd.cli.relay_refused import EXIT_USAGE, fail
 from relayd.cli.relay_wrap import Entry
 from relayd.client import Room
 from relayd.errors import Left, RoomClosed

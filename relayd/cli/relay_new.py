@@ -9,7 +9,8 @@ from typing import NamedTuple
 import click
 
 from relayd.cli import relay_keys
-from relayd.cli.relay_common import EXIT_USAGE, ask_password, fail, given_password, note, run
+from relayd.cli.relay_common import ask_password, given_password, note, run
+from relayd.cli.relay_refused import EXIT_USAGE, fail
 from relayd.client import create
 from relayd.client.words import words_of
 from relayd.wire.rest import USERS_LEAVE

@@ -7,6 +7,8 @@ import; what is read is bounded, since the server may be anybody's.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -154,8 +156,15 @@ def unreachable(place: Place, wrong: Exception) -> Unreachable | BadServer:
         return BadServer(f"the certificate of {place.authority} is not to be trusted: {wrong.verify_message}")
     if isinstance(wrong, ssl.SSLError):
         return BadServer(f"{place.authority} does not speak TLS as it must")
-    reason = getattr(wrong, "strerror", None) or "no such host"
-    return Unreachable(f"{place.authority} cannot be reached: {reason}")
+    return Unreachable(f"{place.authority} cannot be reached: {_reason(wrong)}")
+
+
+def _reason(wrong: Exception) -> str:
+    # The event loop's own texts are for programs: "Connect call failed ('127.0.0.1', 8080)".
+    if isinstance(wrong, socket.gaierror | UnicodeError):
+        return "its name cannot be resolved"
+    errno = getattr(wrong, "errno", None)
+    return os.strerror(errno) if errno else "nothing answers at any of its addresses"
 
 
 async def exchange(place: Place, tls: ssl.SSLContext | None, request: bytes, timeout_s: float) -> Answer:

@@ -117,6 +117,23 @@ async def test_answers_of_servers_that_are_no_relay(answer, kind):
         assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ("http://127.0.0.1:PORT", "Connection refused"),
+        ("http://localhost:PORT", "Connection refused|nothing answers"),
+        ("http://no.such.host.invalid", "name cannot be resolved"),
+        (f"http://{'x' * 70}.invalid", "name cannot be resolved"),
+    ],
+)
+async def test_servers_that_are_not_there(server, says, unused_tcp_port):
+    server = server.replace("PORT", str(unused_tcp_port))
+    with pytest.raises(Unreachable, match=says):
+        await Rest(server).details("x", KEY)
+    with pytest.raises(Unreachable, match=says):
+        await open_socket(parse_server(server), "/x")
+
+
 async def test_a_server_that_never_answers():
     async with serve(b"HTTP/1.1 200 OK\r\n", hang=True) as base:
         with pytest.raises(Unreachable, match="does not answer"):

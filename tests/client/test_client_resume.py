@@ -136,6 +136,25 @@ async def test_a_person_thrown_out_while_away_does_not_come_back_as_somebody_els
             assert len(ann.users) == 1
 
 
+async def test_what_comes_again_is_told_once():
+    """After a reconnect, or because a server is confused: known by its place, or by sender and id."""
+    async with fake_relay() as fake:
+        made = await create(fake.base, sealed=False)
+        async with join(made.link, "ann") as ann:
+            socket = next(iter(fake.sockets))
+            said = {"type": "message", "at": 0, "from": ann.me.id, "body": "x"}
+            for _ in range(3):
+                fake.tell(socket, {**said, "seq": 1, "id": "one"})
+                fake.tell(socket, {**said, "after": 1, "to": ann.me.id, "id": "two"})
+            fake.tell(socket, {**said, "seq": 2, "id": "three"})
+            fake.tell(socket, {**said, "seq": 1, "id": "one"})
+            fake.seq = 2
+            await ann.say("end")
+            told = [await heard(ann, Message) for _ in range(4)]
+            assert [one.id for one in told[:3]] == ["one", "two", "three"]
+            assert told[3].text == "end"
+
+
 @pytest.mark.parametrize("code", [1001, 1012, 1013, 4500, 4508, 4529, 4999])
 async def test_codes_that_say_come_back(code):
     async with fake_relay() as fake:

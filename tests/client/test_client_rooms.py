@@ -97,6 +97,20 @@ async def test_presence_is_kept_up_to_date(relay):
         assert ann.user(changed.user.id).nick == "bobby", "what they said may still be shown under their name"
 
 
+async def test_all_of_a_large_room_are_known(relay):
+    """The answer to a join lists 200 users; the others are fetched, and this user is never a stranger to itself."""
+    made = await made_open(relay, max_users=300)
+    room = {"id": made.id, "invite_key": made.link.rpartition("#")[2]}
+    await asyncio.gather(*(relay.join(room, f"peer {number}") for number in range(204)))
+    async with join(made.link, "ann") as ann:
+        assert ann.me.nick == "ann"
+        assert ann.user_count == 205
+        async with asyncio.timeout(5):
+            while len(ann.users) < 205:
+                await asyncio.sleep(0.02)
+        assert {user.nick for user in ann.users} == {f"peer {number}" for number in range(204)} | {"ann"}
+
+
 async def test_typing_is_told_once_in_three_seconds_and_ends_with_what_is_said(relay):
     made = await made_open(relay)
     async with join(made.link, "ann") as ann, join(made.link, "bob") as bob:
