@@ -54,12 +54,13 @@ class Limits(Part, frozen=True):
         create_rate, join_rate: rooms made and joins tried a minute from one address; a whole minute's worth may
             come at once.
         proof_rate: wrong proofs (of a password or link secret) a minute from one address for one room; the more,
-            the later each is answered, and past it none is looked at.
+            the later each is answered, and past it none is looked at. So many rooms with a plain password it may
+            make, too.
         max_rooms: living rooms.
         max_places: sum of `max` over living rooms, so that nobody invited finds the server full.
         max_members: the highest `max` of one room.
         max_message: bytes of one frame.
-        max_connections: sockets of the whole server.
+        max_connections: chats of one gateway process; with workers each has as many.
         max_connections_per_user: of one user in one room; the longest idle goes first.
         max_connections_per_address: sockets from one address.
         max_ring: bytes kept over all rooms for members who come back; past it the largest room's are dropped.

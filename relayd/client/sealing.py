@@ -2,7 +2,7 @@
 
 The way of a client: `parse_link`, ask the server for the room's details, `unlock`, join with
 `RoomKeys.proof_text`, `RoomKeys.confirm` what was answered; then a `Sealer` for the socket, and one `Opener`
-for the process. A creator begins with `new_room`. docs/sealing.md is the construction.
+for the process. A creator begins with `new_room`. docs/security.md is the construction.
 """
 
 from __future__ import annotations

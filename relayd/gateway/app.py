@@ -32,6 +32,7 @@ from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.http.passwords import Passwords
 from relayd.lag import LoopLag
 from relayd.logs import change_level
+from relayd.rooms.limits import PerAddress
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
@@ -77,6 +78,7 @@ class Gateway:
         self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
         self._peers = Peers(settings)
         self._passwords = Passwords(random_bytes)
+        self._password_rate = PerAddress(settings.limits.proof_rate)
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._server = HTTPServer(
@@ -94,7 +96,11 @@ class Gateway:
     def adopt(self, connection: sockets.socket) -> None:
         """Serves a connection that another process has accepted."""
         connection.setblocking(False)
-        address = connection.getpeername() if connection.family != sockets.AF_UNIX else ("", 0)
+        try:
+            address = connection.getpeername() if connection.family != sockets.AF_UNIX else ("", 0)
+        except OSError:  # gone already
+            connection.close()
+            return
         self._server.handle_stream(IOStream(connection), address)
 
     async def _report(self) -> None:
@@ -120,6 +126,7 @@ class Gateway:
         """Other settings hold from now on; a frame's size only for sockets to come."""
         self._station.settings = settings
         self._peers.change(settings)
+        self._password_rate.change(settings.limits.proof_rate)
         self._pressure.max_bytes = settings.limits.max_outboxes
         self._calls.timeout_s = settings.timing.call_timeout
         self._close_timeout_s = settings.timing.close_timeout + 1
@@ -128,7 +135,7 @@ class Gateway:
         change_level(settings)
 
     def _application(self, lobby: Lobby) -> Application:
-        door = {"door": Door(self._calls, self._peers, self._passwords)}
+        door = {"door": Door(self._calls, self._peers, self._passwords, self._password_rate)}
         page = resources.files("relayd.web").joinpath("index.html").read_bytes()
         routes = [(pattern, handler, door) for pattern, handler in rest.ROUTES]
         return Application(

@@ -9,6 +9,7 @@ from relayd.gateway.calls import HubCalls
 from relayd.gateway.peer import Peers
 from relayd.http.handler import JsonHandler
 from relayd.http.passwords import Passwords
+from relayd.rooms.limits import PerAddress
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -31,6 +32,7 @@ class Door(NamedTuple):
     calls: HubCalls
     peers: Peers
     passwords: Passwords
+    password_rate: PerAddress  # deriving one takes a core for a while, whether or not the room is made then
 
 
 class Handler(JsonHandler):
@@ -50,8 +52,11 @@ class Handler(JsonHandler):
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        """Before the body has come."""
-        self.door.peers.check_host(self.request.host)
+        """Before the body has come: a page of another site may neither ask nor, by a form, act here."""
+        peers = self.door.peers
+        peers.check_host(self.request.host)
+        if self.request.method not in ("GET", "HEAD"):
+            peers.check_origin(self.request, peers.base_url(self.request))
 
     @property
     def key(self) -> str:

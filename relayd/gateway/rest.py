@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from relayd.bus.messages import CreateRoom, EditRoom, EndRoom, KickUser, ListUsers, ReadRoom, RenewInvite
@@ -24,9 +26,12 @@ class Rooms(Handler):
         """Opens a room."""
         base = self.door.peers.base_url(self.request)
         body = read_body(rest.CreateRoom, self.request.headers.get("Content-Type", ""), self.body)
-        mark = "" if body.password is None else PASSWORD_MARK
+        address, mark = self.door.peers.address(self.request), ""
+        if body.password is not None:
+            self.door.password_rate.spend(address, time.monotonic())
+            mark = PASSWORD_MARK
         body = await self.door.passwords.seal(body)
-        answer = await self.door.calls.ask(CreateRoom(body, self.door.peers.address(self.request)))
+        answer = await self.door.calls.ask(CreateRoom(body, address))
         created = msgspec.json.decode(answer, type=rest.Created)
         chat, link = links(base, created.id, created.invite_key, mark)
         self.set_header("Location", f"/api/v1/{created.id}")

@@ -317,10 +317,12 @@ class RelaySocket(asyncio.Protocol):
                 self._spoke_at = self._station.wheel.now
                 self._hear(message)
             elif message.opcode == Opcode.PING:
+                self._book_answer(len(message.payload))
                 self.offer(encode_frame(Opcode.PONG, message.payload))
             elif message.opcode == Opcode.CLOSE:
                 self._answer_close(message.payload)
             elif message.opcode == Opcode.BINARY:
+                self._book_answer(0)
                 self._refuse(ProtocolViolation("binary frames carry file data, and no file is under way"), None)
             if self._held is not None:
                 self._held += messages[index + 1 :]
@@ -335,13 +337,14 @@ class RelaySocket(asyncio.Protocol):
             elif self._state is State.OPEN:
                 self._join(command)
             elif isinstance(command, commands.Ping):
+                self._book_answer(len(message.payload))
                 self._reply(events.Pong(command.id))
             else:
                 self._speak(spoken(self.number, command, self._seal))
         except RelayError as error:
-            self._refuse(error, getattr(command, "id", None))
-            if isinstance(error, ProtocolViolation):
-                self._book_mistake(len(message.payload))
+            self._refuse(error, commands.id_of(message.payload) if command is None else getattr(command, "id", None))
+            if not isinstance(error, RateLimited):
+                self._book_answer(len(message.payload))
 
     def _join(self, command: commands.Command) -> None:
         if not isinstance(command, commands.Join):
@@ -372,8 +375,8 @@ class RelaySocket(asyncio.Protocol):
             raise RateLimited(retry_after_s=wait_s)
         self._say(spoken.item)
 
-    def _book_mistake(self, size: int) -> None:
-        """A frame that says nothing costs what a message does: the answer to it is one."""
+    def _book_answer(self, size: int) -> None:
+        """A frame that nobody but this client hears of costs what a message does: the answer to it is one."""
         now = self._station.wheel.now
         wait_s = self._own_allowance().take_message(size, now)
         if wait_s and self._state is State.JOINED:

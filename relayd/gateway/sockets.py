@@ -22,6 +22,7 @@ from tornado.websocket import WebSocketProtocol13
 from relayd.errors import Malformed, Overloaded, RateLimited, UpgradeRequired
 from relayd.gateway.handlers import Door, Handler
 from relayd.gateway.socket import RelaySocket, Station
+from relayd.rooms.addresses import neighbourhood
 from relayd.wire.ids import RoomId, parse_room_id
 
 SUBPROTOCOL = "relay.v1"
@@ -53,7 +54,7 @@ class Lobby:
         if limits.max_connections and len(self._station.fanout.sockets) >= limits.max_connections:
             raise Overloaded("The server has as many connections as it may", retry_after_s=5)
         limit = limits.max_connections_per_address
-        if limit and self._by_address[address] >= limit:
+        if limit and self._by_address[neighbourhood(address)] >= limit:
             raise RateLimited("Your address has as many connections as it may", retry_after_s=5)
 
     async def take(self, stream: IOStream, room_id: RoomId, address: str) -> None:
@@ -72,8 +73,8 @@ class Lobby:
                 socket.close()
             return
         if self._station.settings.limits.max_connections_per_address and relay_socket.is_open:
-            self._by_address[address] += 1
-            relay_socket.on_lost = lambda: self._count_down(address)
+            self._by_address[neighbourhood(address)] += 1
+            relay_socket.on_lost = lambda: self._count_down(neighbourhood(address))
 
     def _count_down(self, address: str) -> None:
         self._by_address[address] -= 1
@@ -115,7 +116,6 @@ class Socket(Handler):
         if "upgrade" not in tokens or not _is_nonce(key):
             raise Malformed("That is no WebSocket handshake: see RFC 6455, section 4.2.1")
         if headers.get("Sec-WebSocket-Version") != "13":
-            self.set_header("Sec-WebSocket-Version", "13")
             raise UpgradeRequired
         address = peers.address(self.request)
         self._lobby.check(address)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from tornado import web
 
-from relayd.errors import MethodNotAllowed, NoKey, NotFound, RelayError, TooLarge
+from relayd.errors import MethodNotAllowed, NoKey, NotFound, RelayError, TooLarge, UpgradeRequired
 
 log = logging.getLogger("relayd.http")
 
@@ -67,6 +67,8 @@ class JsonHandler(web.RequestHandler):
         self.set_status(error.status)
         if isinstance(error, MethodNotAllowed):
             self.set_header("Allow", ", ".join(self.methods))
+        if isinstance(error, UpgradeRequired):
+            self.set_header("Sec-WebSocket-Version", "13")
         if isinstance(error, NoKey):
             self.set_header("WWW-Authenticate", "Bearer")
         if error.retry_after_s is not None or error.status == http.HTTPStatus.SERVICE_UNAVAILABLE:

@@ -242,7 +242,8 @@ class RoomService:
             wanted = check(RoomSettings, msgspec.to_builtins(before) | given)
         except InvalidFields as wrong:
             problems = tuple(FieldProblem(f"settings.{name}", detail) for name, detail in wrong.problems)
-            raise InvalidFields(f"settings.{wrong.detail}", problems=problems) from None
+            detail = "; ".join(f"{problem.field}: {problem.detail}" for problem in problems)
+            raise InvalidFields(detail, problems=problems) from None
         if wanted.max_file > self.settings.rooms.max_file:
             raise _wrong("settings.max_file", f"is more than this server's limit of {self.settings.rooms.max_file}")
         return wanted

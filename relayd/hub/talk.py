@@ -41,6 +41,7 @@ from relayd.errors import (
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
+from relayd.rooms.addresses import neighbourhood
 from relayd.rooms.limits import PerAddress, room_allowance, user_allowance
 from relayd.rooms.member import Connection
 from relayd.rooms.room import Admission, Missed, Room, Ticket
@@ -65,7 +66,7 @@ class Talk:
         self._service = service
         self._outgoing = outgoing
         self._random = random_bytes
-        self._address_salt = random_bytes(16)  # addresses are kept as digests, and no longer than the process
+        self._address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self._joins = PerAddress(service.settings.limits.join_rate)
         self._sealed = SealedRooms(service, outgoing)
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
@@ -118,7 +119,9 @@ class Talk:
             if room is None:
                 raise NoSuchRoom
             session = ids.parse_key(item.session)
-            address = hashlib.blake2b(item.address.encode(), key=self._address_salt, digest_size=16).digest()
+            address = hashlib.blake2b(
+                neighbourhood(item.address).encode(), key=self._address_salt, digest_size=16
+            ).digest()
             ticket = Ticket(
                 ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, address
             )

@@ -7,13 +7,13 @@ inside need none: so a guesser cannot lock anybody out who comes from elsewhere.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
 from relayd.errors import RateLimited
+from relayd.rooms.addresses import neighbourhood
 
 # A typing mistake is forgiven in a moment. OWASP's Authentication Cheat Sheet doubles delays, too.
 FIRST_DELAY_S = 0.25
@@ -21,7 +21,6 @@ MAX_DELAY_S = 5.0  # what waits holds a connection, and less than the 10 s a joi
 # A room has many addresses: it takes more failures from all of them until a first one is answered late.
 ROOM_SHARE = 8.0
 _MAX_DOUBLINGS = 16.0
-_IPV6_PREFIX = 64  # what one subscriber has (RFC 6177); to draw another address in it costs nothing
 
 
 class _Failures(NamedTuple):
@@ -87,13 +86,3 @@ class Guessing:
 
     def _left(self, failures: _Failures, now: float) -> float:
         return max(0.0, failures.number - (now - failures.at) * self.per_minute / 60)
-
-
-def neighbourhood(address: str) -> str:
-    """What counts as one address: of IPv6, the network of one subscriber."""
-    if ":" not in address or address.startswith("unix:"):
-        return address
-    try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], _IPV6_PREFIX), strict=False))
-    except ValueError:
-        return address

@@ -8,9 +8,9 @@ that one number says everything and a limit that is never near costs a compariso
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
 
 from relayd.errors import RateLimited
+from relayd.rooms.addresses import neighbourhood
 from relayd.settings import MessageRate
 
 BURST_S = 5.0  # what that time brings may come at once: a pasted paragraph or two is no flood
@@ -89,7 +89,7 @@ class PerAddress:
     def __init__(self, per_minute: float, most: int = 10_000) -> None:
         self.per_minute = per_minute
         self._most = most
-        self._paid_at: OrderedDict[Hashable, float] = OrderedDict()
+        self._paid_at: OrderedDict[str, float] = OrderedDict()
 
     def change(self, per_minute: float) -> None:
         """Another rate holds from now on, and everyone starts with a full minute's worth."""
@@ -97,7 +97,7 @@ class PerAddress:
             self.per_minute = per_minute
             self._paid_at.clear()
 
-    def spend(self, address: Hashable, now: float) -> None:
+    def spend(self, address: str, now: float) -> None:
         """Books one.
 
         Raises:
@@ -105,6 +105,7 @@ class PerAddress:
         """
         if not self.per_minute:
             return
+        address = neighbourhood(address)
         cost_s = 60 / self.per_minute
         paid_at = self._paid_at.pop(address, now)
         wait_s = _wait_s(paid_at, cost_s, now, burst_s=60)

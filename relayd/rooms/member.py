@@ -44,7 +44,6 @@ class Member:
     """A user who has a place in the room: connected, or away for a moment."""
 
     __slots__ = (
-        "_said",
         "address",
         "allowance",
         "connections",
@@ -52,6 +51,7 @@ class Member:
         "is_owner",
         "joined_mark",
         "joined_seq",
+        "known",
         "muted",
         "profile",
         "sessions",
@@ -70,7 +70,7 @@ class Member:
         self.sessions: list[bytes] = []  # digests, oldest first
         self.allowance: Allowance | None = None  # made with the first word: most people in big rooms only listen
         self.entry: bytes | None = None  # JSON text that others see, while it holds
-        self._said: dict[str, Said] | None = None
+        self.known: dict[str, Said] | None = None  # ids of what it said lately, oldest first
 
     @property
     def away(self) -> bool:
@@ -79,14 +79,14 @@ class Member:
 
     def said(self, message_id: str, now: float) -> Said | None:
         """Where the message of that id stands if it was said before and is still remembered."""
-        said = self._said.get(message_id) if self._said else None
+        said = self.known.get(message_id) if self.known else None
         return said if said is not None and now - said.at <= REMEMBERED_S else None
 
     def remember(self, message_id: str, said: Said) -> None:
         """Keeps the id of a message, and forgets those past number or age."""
-        known = self._said
+        known = self.known
         if known is None:
-            known = self._said = {}
+            known = self.known = {}
         elif message_id in known:
             del known[message_id]  # so that the new one is the youngest
         known[message_id] = said

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
-from relayd.rooms.access import Bans, Keys, Sessions
+from relayd.rooms.access import MAX_DEPARTED, Bans, Keys, Sessions
 from relayd.rooms.expiry import next_warning
 from relayd.rooms.limits import Allowance
-from relayd.rooms.member import MAX_SESSIONS, Connection, Member, Said
+from relayd.rooms.member import MAX_SESSIONS, REMEMBERED_S, Connection, Member, Said
 from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
@@ -104,6 +104,7 @@ class Room:
         self._sessions = Sessions()
         self._bans = Bans()
         self._muted: set[UserId] = set()
+        self._known: dict[UserId, dict[str, Said]] = {}  # ids of what those said who have left since, in that order
         self._away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
         self._empty_at: float | None = meta.created_at + graces.join_s
         self._warning_at = next_warning(meta.lifetime, meta.created_at)
@@ -190,6 +191,7 @@ class Room:
                 joined_mark=self.ring.mark,
             )
             member.muted = user_id in self._muted
+            member.known = self._known.pop(user_id, None)
             self.members[user_id] = member
             self._empty_at = None
             self.presence.join(user_id)
@@ -243,10 +245,21 @@ class Room:
         self._away_since.pop(member.user_id, None)
         del self.members[member.user_id]
         self._sessions.depart(member.sessions)
+        self._keep_known(member, now)
         self.presence.leave(member.user_id)
         if not self.members:
             self._empty_at = now + self._graces.leave_s
         return connections
+
+    def _keep_known(self, member: Member, now: float) -> None:
+        """What somebody said who lost the place, or left, is not said twice either if it comes again in time."""
+        if member.known:
+            self._known[member.user_id] = member.known
+        for user_id, known in list(self._known.items()):
+            latest = known[next(reversed(known))].at
+            if len(self._known) <= MAX_DEPARTED and now - latest <= REMEMBERED_S:
+                return
+            del self._known[user_id]
 
     def kick(self, member: Member, *, ban: bool, now: float) -> list[Connection]:
         """The user is put out, and the session is worth nothing any more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -140,6 +140,22 @@ def decode(text: bytes) -> Command:
         raise ProtocolViolation(f"not valid JSON: {str(wrong).removeprefix('JSON is malformed: ')}") from None
     except RecursionError:
         raise ProtocolViolation(f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+class _Named(msgspec.Struct):
+    id: Any = None
+
+
+_named = msgspec.json.Decoder(_Named).decode
+
+
+def id_of(text: bytes) -> str | None:
+    """The `id` of a frame that is wrong otherwise, so that its sender knows which one was refused."""
+    try:
+        message_id = _named(text).id
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return message_id if isinstance(message_id, str) and 0 < len(message_id) <= 64 else None
 
 
 def _reason(message: str) -> str:

@@ -1,7 +1,7 @@
 """Sealed rooms, suite 1: what server and clients share: key derivation and the `access` part of a room.
 
 The server derives keys only where a script creates a room with a plain `password`; otherwise it stores an
-`Access` and compares proofs. docs/sealing.md is the construction; labels and byte orders follow it to the
+`Access` and compares proofs. docs/security.md is the construction; labels and byte orders follow it to the
 letter.
 """
 

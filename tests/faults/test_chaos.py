@@ -14,6 +14,7 @@ from collections import Counter
 
 import pytest
 
+from relayd.supervisor import QUICK_S
 from tests.faults.world import Process, Talker, chatter, everyone_heard, relayd, talkers
 
 
@@ -25,6 +26,7 @@ class Chaos:
         self._random = random.Random(seed)
         self._process = process
         self._people = people
+        self._born = dict.fromkeys(process.workers(), asyncio.get_running_loop().time() - QUICK_S)  # by pid
         self._stopped: set[asyncio.Task] = set()
         self._faults = {
             self.cut_a_line: 12,
@@ -53,8 +55,14 @@ class Chaos:
 
     async def kill_a_worker(self) -> None:
         workers = self._process.workers()
-        if len(workers) > 1:  # with the last one nobody could be told anything for a while; that is another test
-            os.kill(self._random.choice(workers), signal.SIGKILL)
+        now = asyncio.get_running_loop().time()
+        for pid in workers:
+            self._born.setdefault(pid, now)
+        # Not the last one: then nobody could be told anything for a while. And not a young one: five that die at
+        # once end the daemon. Both are other tests.
+        grown = [pid for pid in workers if now - self._born[pid] > QUICK_S]
+        if len(workers) > 1 and grown:
+            os.kill(self._random.choice(grown), signal.SIGKILL)
 
     async def stop_a_worker(self) -> None:
         pid = self._random.choice(self._process.workers())

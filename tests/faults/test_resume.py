@@ -225,6 +225,21 @@ async def test_said_again_after_a_reconnect(relay):
     assert [frame["id"] for frame in await ann.frames(0.2) if frame["type"] == "message"] == []
 
 
+async def test_said_again_after_leaving(relay):
+    """Nor when its sender had lost the place in between: what was said is remembered for two minutes."""
+    room = await relay.create(expiration_date=1)
+    ann, bob = await relay.join(room, "ann"), await relay.join(room, "bob")
+    await _said(bob, "1")
+    await bob.send("leave")
+    await bob.closed()
+    back = await relay.join(room, session=bob.session)
+    assert back.id == bob.id
+    await back.say("1")
+    assert await back.until("ok") == {"type": "ok", "id": "1", "seq": 1}
+    await _said(ann, "2")
+    assert (await back.until("message"))["seq"] == 2
+
+
 async def test_a_gap_on_the_bus_sends_everyone_to_resume():
     """A gateway that misses a message notices by its number and lets nobody miss it."""
     from relayd.bus.messages import Said

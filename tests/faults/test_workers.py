@@ -100,7 +100,7 @@ async def test_connections_are_spread_evenly():
         shares = [_sockets_of(pid) - had for pid, had in zip(process.workers(), before, strict=True)]
         for connection in connections:
             connection.transport.abort()
-        assert sum(shares) >= 1000
+        assert sum(shares) >= 990
         assert max(shares) <= 1.5 * 500
 
 

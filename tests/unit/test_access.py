@@ -134,7 +134,7 @@ def test_messages_remembered_are_bounded_in_number_and_age():
     assert one.said("0", 0.0) is None
     assert one.said("1", 0.0) is not None
     one.remember("late", Said(999, False, REMEMBERED_S + 1))
-    assert list(one._said) == ["late"]
+    assert list(one.known) == ["late"]
 
 
 def test_said_again_after_it_was_forgotten_counts_anew():
@@ -142,7 +142,7 @@ def test_said_again_after_it_was_forgotten_counts_anew():
     one.remember("a", Said(1, False, 0.0))
     one.remember("b", Said(2, False, 1.0))
     one.remember("a", Said(3, False, REMEMBERED_S + 0.5))
-    assert list(one._said) == ["b", "a"]
+    assert list(one.known) == ["b", "a"]
     assert one.said("a", REMEMBERED_S + 0.5).seq == 3
 
 
