@@ -22,7 +22,7 @@ from relayd.gateway import app, socket
 from relayd.gateway.handlers import SECURITY_HEADERS
 from relayd.http import handler, passwords
 from relayd.hub.control import listener
-from relayd.rooms import access, guessing, limits, member, ring, seal
+from relayd.rooms import access, addresses, guessing, limits, member, ring, seal
 from relayd.settings import Settings, setting_paths, value_of
 from relayd.wire import commands, sealed_shapes, sealing
 from relayd.wire.sealing_text import encode_base64url
@@ -79,7 +79,7 @@ GUESSES = {
     "the first is answered after": guessing.FIRST_DELAY_S,
     "each next one takes twice as long, up to": guessing.MAX_DELAY_S,
     "looked at, for one address and room, in a minute": DEFAULTS.limits.proof_rate,
-    "counted as one address, of IPv6": guessing._IPV6_PREFIX,
+    "counted as one address, of IPv6": addresses._IPV6_PREFIX,
     "so many from all addresses weigh, for their room, what one weighs for its address": guessing.ROOM_SHARE,
 }
 
