@@ -15,6 +15,8 @@ import msgspec
 
 from relayd.errors import FieldProblem, InvalidFields
 
+MAX_UNKNOWN = 20  # named; who sends more has mistaken the address, and near names cost time to find
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -42,7 +44,8 @@ def _check(
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     values: dict[str, Any] = {}
     before = len(problems)
-    problems += [FieldProblem(prefix + name, _unknown(name, fields)) for name in given if name not in fields]
+    unknown = [name for name in given if name not in fields]
+    problems += [FieldProblem(prefix + name[:64], _unknown(name, fields)) for name in unknown[:MAX_UNKNOWN]]
     for name, field in fields.items():
         if name not in given:
             if field.required:

@@ -68,13 +68,15 @@ class Worker:
 
     def receive(self) -> int:
         """Takes in what the worker says: it is ready, or has taken connections. Returns how many bytes came."""
+        came = -1
+        # One packet a call (SOCK_SEQPACKET), and the worker waits for room in the queue to say more.
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            data = self._channel.recv(4096)
-            self.ready = True
-            for _ in range(data.count(b"c")):
-                self._untaken.popleft().close()
-            return len(data)
-        return -1
+            while data := self._channel.recv(4096):
+                self.ready, came = True, max(came, 0) + len(data)
+                for _ in range(data.count(b"c")):
+                    self._untaken.popleft().close()
+            return max(came, 0)
+        return came
 
     @property
     def untaken(self) -> int:

@@ -12,6 +12,7 @@ import os
 import signal
 import socket as sockets
 import sys
+from collections.abc import Callable
 
 import msgspec
 import uvloop
@@ -27,6 +28,7 @@ log = logging.getLogger("relayd.gateway")
 
 _MAX_ORDERS_BYTES = 1024 * 1024
 _TAKEN_AT_ONCE = 64
+_RETRY_S = 0.01
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -37,36 +39,76 @@ class Orders(msgspec.Struct, frozen=True):
     topic: bytes
 
 
-async def serve(channel: sockets.socket, orders: Orders) -> None:
-    """Serves what the channel brings, until it is closed or SIGTERM comes."""
+class Channel:
+    """The worker's end of the socket to the supervisor.
+
+    Args:
+        socket: brings connections, and hears which were taken.
+        adopt: takes a connection.
+        on_closed: called when the supervisor is gone.
+    """
+
+    def __init__(
+        self, socket: sockets.socket, adopt: Callable[[sockets.socket], None], on_closed: Callable[[], None]
+    ) -> None:
+        self._socket = socket
+        self._adopt = adopt
+        self._on_closed = on_closed
+        self._untold = b"r"  # ready
+        self._loop = asyncio.get_running_loop()
+        socket.setblocking(False)
+        self._loop.add_reader(socket.fileno(), self._take)
+        self._tell()
+
+    def close(self) -> None:
+        """Takes nothing more."""
+        self._loop.remove_reader(self._socket.fileno())
+
+    def _take(self) -> None:
+        for _ in range(_TAKEN_AT_ONCE):
+            try:
+                data, descriptors, _, _ = sockets.recv_fds(self._socket, 1, 1)
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                data, descriptors = b"", []
+            if not data:
+                self.close()
+                self._on_closed()
+                return
+            for descriptor in descriptors:
+                self._adopt(sockets.socket(fileno=descriptor))
+            self._untold += data
+        self._tell()
+
+    def _tell(self) -> None:
+        """Says what was taken, once a turn; what the queue has no room for is said later, as the supervisor keeps
+        each connection open until it hears that.
+        """
+        if not self._untold:
+            return
+        try:
+            self._socket.send(self._untold)
+        except BlockingIOError:
+            self._loop.call_later(_RETRY_S, self._tell)
+        except ConnectionError:
+            self._untold = b""
+        else:
+            self._untold = b""
+
+
+async def serve(socket: sockets.socket, orders: Orders) -> None:
+    """Serves what the socket brings, until it is closed or SIGTERM comes."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gateway = Gateway(orders.settings, context, orders.endpoints, orders.topic, os.urandom)
-    channel.setblocking(False)
-    loop.add_reader(channel.fileno(), _take, channel, gateway, stop)
-    channel.send(b"r")  # ready
+    channel = Channel(socket, gateway.adopt, stop.set)
     await stop.wait()
-    loop.remove_reader(channel.fileno())
+    channel.close()
     await gateway.close()
     context.destroy(linger=0)
-
-
-def _take(channel: sockets.socket, gateway: Gateway, stop: asyncio.Event) -> None:
-    for _ in range(_TAKEN_AT_ONCE):
-        try:
-            data, descriptors, _, _ = sockets.recv_fds(channel, 1, 1)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            data, descriptors = b"", []
-        if not data:
-            stop.set()
-            return
-        for descriptor in descriptors:
-            gateway.adopt(sockets.socket(fileno=descriptor))
-        channel.send(data)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from relayd.errors import ProtocolViolation
 from relayd.gateway.sealed import Seal
 from relayd.rooms.seal import OPEN, rekey_bytes
 from relayd.wire import commands
-from relayd.wire.commands import MAX_PROFILE_BYTES, MAX_SIGNAL_BYTES, check_depth, check_object
+from relayd.wire.commands import MAX_PROFILE_BYTES, MAX_SIGNAL_BYTES, check_depth, check_numbers, check_object
 
 
 class Spoken(msgspec.Struct, gc=False):
@@ -42,6 +42,8 @@ def spoken(number: int, command: commands.Command, seal: Seal | None) -> Spoken:
 def _message(number: int, command: commands.Message, seal: Seal | None) -> Spoken:
     body = bytes(command.body)
     check_depth(body)
+    if seal is None:
+        check_numbers(body)
     epoch = OPEN if seal is None else seal.epoch_of(body)
     return Spoken(Say(number, command.id, body, command.to, epoch), message_bytes=len(body))
 
@@ -51,6 +53,7 @@ def _signal(number: int, command: commands.Signal, seal: Seal | None) -> Spoken:
     if len(data) > MAX_SIGNAL_BYTES:
         raise ProtocolViolation(f"data has more than {MAX_SIGNAL_BYTES} bytes")
     check_depth(data)
+    check_numbers(data)
     epoch = OPEN if seal is None else seal.epoch_of_signal(command.kind, data)
     return Spoken(Signal(number, command.kind, data, command.to, epoch), signal_bytes=len(data))
 
@@ -67,11 +70,11 @@ def _rekey(number: int, command: commands.Rekey, seal: Seal | None) -> Spoken:
 
 
 def _owners_work(number: int, command: Any, seal: Seal | None) -> Spoken:
-    return Spoken(OwnersWork(number, command))
+    return Spoken(OwnersWork(number, command), message_bytes=0)
 
 
 def _leave(number: int, command: commands.Leave, seal: Seal | None) -> Spoken:
-    return Spoken(Leave(number))
+    return Spoken(Leave(number), message_bytes=0)
 
 
 def _join(number: int, command: commands.Join, seal: Seal | None) -> Spoken:

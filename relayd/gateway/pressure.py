@@ -25,6 +25,7 @@ class Pressure:
     def add(self, socket: Hearer) -> None:
         """The socket is behind."""
         self._slow[socket] = None
+        self.grow(socket.waiting_bytes)
 
     def remove(self, socket: Hearer) -> None:
         """It has caught up, or is gone."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from enum import IntEnum
 from random import Random
-from typing import cast
+from typing import ClassVar, cast
 
 import msgspec
 
@@ -36,6 +36,7 @@ from relayd.wire.ids import RoomId
 # A reader that takes less than that in so long is gone or hostile: the slowest telephone line takes 50 KiB.
 STUCK_BYTES, STUCK_S = 16 * 1024, 10.0
 RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reader: caught up, and behind
+FRAMES_AT_ONCE = 256  # acted on in one turn of the loop
 PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
 FORGIVEN_S = 10.0
@@ -170,6 +171,9 @@ class RelaySocket(asyncio.Protocol):
         self._station.wheel.cancel(self)
         self._station.pressure.remove(self)
         self._station.fanout.remove(self)
+        # The wheel may know it for half a minute yet: nothing that a peer has sent may stay that long.
+        self._held, self._joining, self._early = None, None, b""
+        self._reader = FrameReader(0, self._station.unmask)
         if self.on_lost is not None:
             self.on_lost()
 
@@ -309,24 +313,51 @@ class RelaySocket(asyncio.Protocol):
 
     def _act(self, messages: list[Message]) -> None:
         for index, message in enumerate(messages):
+            if index == FRAMES_AT_ONCE:
+                self._take_a_break(messages[index:])
+                return
             if self._state >= State.CLOSING:
                 if message.opcode == Opcode.CLOSE:
                     self._transport.close()
                 continue
-            if message.opcode == Opcode.TEXT:
-                self._spoke_at = self._station.wheel.now
-                self._hear(message)
-            elif message.opcode == Opcode.PING:
-                self._book_answer(len(message.payload))
-                self.offer(encode_frame(Opcode.PONG, message.payload))
-            elif message.opcode == Opcode.CLOSE:
-                self._answer_close(message.payload)
-            elif message.opcode == Opcode.BINARY:
-                self._book_answer(0)
-                self._refuse(ProtocolViolation("binary frames carry file data, and no file is under way"), None)
+            self._ON[message.opcode](self, message)
             if self._held is not None:
                 self._held += messages[index + 1 :]
                 return
+
+    def _on_text(self, message: Message) -> None:
+        self._spoke_at = self._station.wheel.now
+        self._hear(message)
+
+    def _on_ping(self, message: Message) -> None:
+        self._book_answer(len(message.payload))
+        self.offer(encode_frame(Opcode.PONG, message.payload))
+
+    def _on_pong(self, message: Message) -> None:
+        self._book_answer(0)  # one in 25 s is the answer to a ping; a flood of them is one
+
+    def _on_binary(self, message: Message) -> None:
+        self._book_answer(0)
+        self._refuse(ProtocolViolation("binary frames carry file data, and no file is under way"), None)
+
+    def _on_close(self, message: Message) -> None:
+        code, failure = parse_close(message.payload)
+        self.close(code, failure.reason if failure else "")
+        self._transport.close()
+
+    _ON: ClassVar[dict[int, Callable[[RelaySocket, Message], None]]] = {
+        Opcode.TEXT: _on_text,
+        Opcode.BINARY: _on_binary,
+        Opcode.CLOSE: _on_close,
+        Opcode.PING: _on_ping,
+        Opcode.PONG: _on_pong,
+    }
+
+    def _take_a_break(self, rest: list[Message]) -> None:
+        """Lets the others have their turn of the loop."""
+        self._held = rest
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._release)
 
     def _hear(self, message: Message) -> None:
         command: commands.Command | None = None
@@ -417,11 +448,6 @@ class RelaySocket(asyncio.Protocol):
 
     def _reply(self, event: events.Event) -> None:
         self.offer(encode_frame(Opcode.TEXT, events.encode(event)))
-
-    def _answer_close(self, payload: bytes) -> None:
-        code, failure = parse_close(payload)
-        self.close(code, failure.reason if failure else "")
-        self._transport.close()
 
     def _part(self) -> None:
         """Out of the room, and the hub is told if it knows of this socket."""

@@ -68,7 +68,8 @@ class Lobby:
                 socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
             relay_socket = RelaySocket(self._station, next(self._numbers), room_id, address, early)
             await asyncio.get_running_loop().connect_accepted_socket(lambda: relay_socket, socket)
-        except (OSError, StreamClosedError):  # gone while it was handed over
+        except (OSError, StreamClosedError):  # gone while it was handed over, or no descriptor left for it
+            stream.close()
             if socket is not None:
                 socket.close()
             return
@@ -113,7 +114,7 @@ class Socket(Handler):
         peers.check_origin(self.request, peers.base_url(self.request))
         key = headers.get("Sec-WebSocket-Key", "")
         tokens = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
-        if "upgrade" not in tokens or not _is_nonce(key):
+        if self.request.version != "HTTP/1.1" or "upgrade" not in tokens or not _is_nonce(key):
             raise Malformed("That is no WebSocket handshake: see RFC 6455, section 4.2.1")
         if headers.get("Sec-WebSocket-Version") != "13":
             raise UpgradeRequired

@@ -46,7 +46,10 @@ def _read_json(body: bytes) -> dict[str, Any]:
         raise Malformed(f"The body is not valid JSON: {reason}") from None
     if not isinstance(given, dict):
         raise Malformed("The body must be a JSON object")
-    return _with_integers(given)
+    try:
+        return _with_integers(given)
+    except RecursionError:
+        raise Malformed("The body is not valid JSON: nested too deeply") from None
 
 
 def _with_integers(given: dict[str, Any]) -> dict[str, Any]:

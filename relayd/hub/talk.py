@@ -6,6 +6,7 @@ A mistake is told to the socket that made it, as an `error` frame or, before it 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from relayd.bus.messages import (
     Batch,
     Dropped,
     Gone,
+    Item,
     Join,
     Leave,
     OwnersWork,
@@ -49,6 +51,8 @@ from relayd.settings import Settings
 from relayd.wire import commands, events, ids
 from relayd.wire.ids import RandomBytes
 from relayd.wire.rest import EditRoom
+
+log = logging.getLogger("relayd.hub")
 
 MAX_USERS_LISTED = 200  # in a `joined` frame; REST pages the rest
 
@@ -96,18 +100,23 @@ class Talk:
         """Acts on everything a gateway's sockets said in one turn."""
         if batch.gateway in self._service.lost_gateways:
             return  # its clients have come back elsewhere, or will
-        connections, handlers = self._service.connections, self._handlers
         for item in batch.items:
-            if isinstance(item, Report):
-                self._service.take_report(batch.gateway, item)
-                continue
-            if isinstance(item, Join):
-                self._join(batch.gateway, item, now)
-                continue
-            connection = connections.get((batch.gateway, item.number))
-            # None: its room has let go of it, and the gateway will hear of that in a moment.
-            if connection is not None:
-                handlers[type(item)](connection, item, now)
+            try:
+                self._take(batch.gateway, item, now)
+            except Exception:  # a fault of ours with one item must not cost what others have said
+                log.exception("an item of the kind %s was not handled", type(item).__name__)
+
+    def _take(self, gateway: bytes, item: Item, now: float) -> None:
+        if isinstance(item, Report):
+            self._service.take_report(gateway, item)
+            return
+        if isinstance(item, Join):
+            self._join(gateway, item, now)
+            return
+        connection = self._service.connections.get((gateway, item.number))
+        # None: its room has let go of it, and the gateway will hear of that in a moment.
+        if connection is not None:
+            self._handlers[type(item)](connection, item, now)
 
     # Coming in. -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import msgspec
 from relayd.errors import CannotRekey, FieldProblem, InvalidFields, NotSealed, StaleEpoch
 from relayd.wire import events
 from relayd.wire.ids import UserId
-from relayd.wire.sealed_shapes import RekeyPart, parse_sealed
+from relayd.wire.sealed_shapes import RekeyPart, SealedBody, parse_sealed
 from relayd.wire.sealing import Access, PublicAccess, proof_fits
 from relayd.wire.sealing_text import Redacted, SealingError
 
@@ -86,6 +86,10 @@ class Rekeying(Redacted):
         return events.Rekey(self.seq, self.epoch, self.check, box)
 
 
+# Typed: a number that no double can hold is no error to whom it is raw, and one to whom it is anything.
+_sealed_body = msgspec.json.Decoder(SealedBody).decode
+
+
 class Card(NamedTuple):
     """A sealed profile as far as the relay can read it: the epoch it is of, and the sender's sid."""
 
@@ -100,8 +104,8 @@ def read_card(profile: bytes) -> Card:
         NotSealed: it has another shape.
     """
     try:
-        head = parse_sealed(msgspec.json.decode(profile))
-    except SealingError as wrong:
+        head = parse_sealed(_sealed_body(profile))
+    except (msgspec.DecodeError, SealingError) as wrong:
         raise NotSealed(f"profile: {wrong}") from None
     return Card(head.epoch, head.sid)
 

@@ -168,6 +168,12 @@ def _reason(message: str) -> str:
     return message.replace("`", "")
 
 
+# A number that may be too large for a double: its exponent has three digits, or it has hundreds before the point.
+_LONG = re.compile(rb"[0-9]{309}")  # 10^308 is the largest power of ten that a double holds
+_anything = msgspec.json.Decoder().decode
+_LARGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")
+
+
 def check_depth(raw: bytes) -> None:
     """Refuses JSON whose nesting would harm a reader further on.
 
@@ -179,7 +185,7 @@ def check_depth(raw: bytes) -> None:
         raise ProtocolViolation(f"nested deeper than {MAX_DEPTH} levels")
 
 
-# Not decoded for that: a number too large for a reader of numbers would fail it, and is none of our business.
+# Not decoded for that: numbers are looked at elsewhere.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _ALIKE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -193,6 +199,21 @@ def _is_deep(raw: bytes) -> bool:
     return bool(brackets)
 
 
+def check_numbers(raw: bytes) -> None:
+    """Refuses JSON with a number that no double can hold: some readers fail at it, and with it at all around it.
+
+    Raises:
+        ProtocolViolation: there is one (RFC 8259, section 6, on what is interoperable).
+    """
+    if _LARGE.search(raw) is not None:
+        if _LONG.search(_STRINGS.sub(b"", raw)) is not None:
+            raise ProtocolViolation("a number is larger than a double can hold")
+        try:
+            _anything(raw)
+        except (msgspec.DecodeError, RecursionError) as wrong:
+            raise ProtocolViolation("a number is larger than a double can hold") from wrong
+
+
 def check_object(raw: bytes, limit: int, what: str) -> None:
     """Refuses what is no JSON object of at most `limit` bytes.
 
@@ -204,3 +225,4 @@ def check_object(raw: bytes, limit: int, what: str) -> None:
     if raw[:1] != b"{":
         raise ProtocolViolation(f"{what} must be a JSON object")
     check_depth(raw)
+    check_numbers(raw)

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from relayd.errors import ProtocolViolation
 from relayd.wire import commands
-from relayd.wire.commands import MAX_DEPTH, check_depth, check_object, decode
+from relayd.wire.commands import MAX_DEPTH, check_depth, check_numbers, check_object, decode
 
 JSON = st.recursive(
     st.none()
@@ -268,3 +268,20 @@ def test_raw_objects_begin_with_a_brace(value):
         check_object(bytes(raw), 10**6, "x")
     raw = msgspec.json.decode(b'{"x": \n {"a" : 1} }', type=dict[str, msgspec.Raw])["x"]
     check_object(bytes(raw), 100, "x")
+
+
+# Numbers. -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body", ["1e999", '{"a":[1E+400]}', "-1e309", "9" * 400, f"[{'9' * 5000}]"], ids=lambda one: one[:12]
+)
+def test_numbers_no_double_can_hold_are_refused(body):
+    """Some readers fail at them, and would drop the whole frame: a way to keep a client out of a room."""
+    with pytest.raises(ProtocolViolation, match="double"):
+        check_numbers(body.encode())
+
+
+@pytest.mark.parametrize("body", ["1e308", '"1e999"', '{"x":"' + "9" * 400 + '"}', "1e-999", "12345678901234567890"])
+def test_other_numbers_pass(body):
+    check_numbers(body.encode())
