@@ -138,7 +138,7 @@ class RoomMachine(RuleBasedStateMachine):
         if not person.inside:
             self.people.remove(person)
             self.people.append(person)
-            person.inside, person.said = True, {}
+            person.inside = True
             person.looks = (b"{}", False, person.looks[2])
         if profile is not None:
             person.looks = (profile, *person.looks[1:])
