@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, NamedTuple
 
-from relayd.cli.relay_notices import label, notice
+from relayd.cli.relay_notices import Notices, label
 from relayd.cli.relay_text import safe_lines, safe_nick
 from relayd.cli.relay_wrap import INDENT, Entry, Line
 from relayd.client import (
@@ -69,6 +69,7 @@ class Chat:
         self.leaving = False
         self.unsaid = 0  # messages typed here that the server has not acknowledged
         self._changed = changed
+        self._notices = Notices()
         self._said: dict[tuple[str, str], _Said] = {}  # (author, id) -> what replies, edits and the like may name
         self._typing: dict[str, float] = {}  # user id -> until when that is shown
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,7 +96,7 @@ class Chat:
         handler = self._EVENTS.get(type(event))
         if handler is not None:
             handler(self, event)
-        elif (words := notice(event)) is not None:
+        elif (words := self._notices.of(event)) is not None:
             self.tell(words, _WARN)
 
     def tell(self, text: str, style: str = _NOTE) -> None:

@@ -82,14 +82,15 @@ async def _make(options: NewOptions, expires: float | str, password: str | None)
         relay_keys.keep(made)
     except OSError as wrong:
         note(f"the owner's key cannot be kept ({wrong.strerror}): you will be a member like any other")
-    click.echo(made.link)
     if sys.stdout.isatty():
-        _show_qr(made.link)
         kind = "open: the server can read along" if options.is_open else "sealed"
         note(f"{made.name} is {kind}; get in with: relay join LINK")
+        _show_qr(made.link)
+    click.echo(made.link)
 
 
 def _show_qr(link: str) -> None:
     import segno  # noqa: PLC0415 # 50 ms, for terminals only
 
-    segno.make(link, error="l", micro=False).terminal(compact=True)
+    # A margin of 2, where 4 is the rule: so code and link fit on a screen of 24 lines, and telephones read it.
+    segno.make(link, error="l", micro=False).terminal(border=2, compact=True)

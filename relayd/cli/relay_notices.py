@@ -23,10 +23,19 @@ def label(user: User) -> str:
     return f"{safe_nick(user.nick)}#{user.tag}"
 
 
-def notice(event: Event) -> str | None:
-    """What a person should know of an event that is no message; None for nothing."""
-    words = _WORDS.get(type(event))
-    return None if words is None else words(event)
+class Notices:
+    """Puts events into words, and says only once that the connection is lost, however often it is tried again."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def of(self, event: Event) -> str | None:
+        """What a person should know of an event that is no message; None for nothing."""
+        if isinstance(event, Disconnected) and self._lost:
+            return None
+        self._lost = isinstance(event, Disconnected) or (self._lost and not isinstance(event, Reconnected))
+        words = _WORDS.get(type(event))
+        return None if words is None else words(event)
 
 
 def _reconnected(event: Reconnected) -> str:
@@ -40,7 +49,7 @@ def _expiring(event: RoomExpiring) -> str:
 
 
 _WORDS: Final[dict[type, Callable[[Any], str]]] = {
-    Disconnected: lambda event: f"{event.reason}; trying again in {event.retry_in_s:.0f} s",
+    Disconnected: lambda event: f"{event.reason}; trying again until it works",
     Reconnected: _reconnected,
     Unreadable: lambda event: f"something of {label(event.user)} could not be opened: {event.reason}",
     RekeyRefused: lambda event: f"new keys were offered and refused: {event.reason}",

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from relayd.cli.relay_common import Door, make_nick, note, run
-from relayd.cli.relay_notices import label, notice
+from relayd.cli.relay_notices import Notices, label
 from relayd.cli.relay_text import safe_lines, safe_nick
 from relayd.client import Message, Room
 from relayd.errors import RoomClosed
@@ -97,10 +97,11 @@ def _ignore(*_: Any) -> None:
 
 async def _tell(room: Room, show: Callable[[Message], None]) -> None:
     """Shows messages by `show`, and what becomes of the connection on standard error."""
+    notices = Notices()
     async for event in room:
         if isinstance(event, Message):
             show(event)
-        elif (text := notice(event)) is not None:
+        elif (text := notices.of(event)) is not None:
             note(text)
 
 

@@ -39,8 +39,9 @@ HOLD_S: Final = 1.5
 class Hearing:
     """What one member hears of a room.
 
-    Messages wait, all of them and in order, while name and card of the first one's sender are on their way; a sender
-    who was not shown in time is not waited for again before that.
+    A newcomer is told of when the card has come, so that there is a name to be told; but somebody who shows none is
+    told of all the same, a moment later. Messages wait, all of them and in order, while name and card of the first
+    one's sender are on their way; a sender who was not shown in time is not waited for again before that.
 
     Args:
         voice: opens what is said.
@@ -55,6 +56,7 @@ class Hearing:
         self._held: deque[tuple[MessageFrame, int]] = deque()  # with the place of each
         self._unshown: set[str] = set()  # user ids that are not waited for
         self._timer: asyncio.TimerHandle | None = None
+        self._newcomers: dict[str, asyncio.TimerHandle] = {}  # user id -> when they are told of without a card
 
     def on_joined(self, joined: JoinedFrame, profile: object) -> None:
         """Takes the list of users and the room as they are now; `profile` is this user's."""
@@ -89,6 +91,8 @@ class Hearing:
         """It is over: what is held is told as not opened."""
         self._unshown.update(frame.from_ for frame, _ in self._held)
         self._retry()
+        for user_id in list(self._newcomers):
+            self._announce(user_id)
 
     # Frames. ----------------------------------------------------------------------------------------------------
 
@@ -136,11 +140,26 @@ class Hearing:
         return user
 
     def _tell(self, change: Change) -> None:
-        events: list[Any] = [UserJoined(user) for user in change.joined]
-        events += [UserLeft(user) for user in change.left]
-        events += [UserChanged(before, user) for before, user in change.changed]
-        for event in events:
-            self._emit(event)
+        for user in change.joined:
+            later = asyncio.get_running_loop().call_later(HOLD_S, self._announce, user.id)
+            self._newcomers[user.id] = later
+            if user.key or not self._voice.sealed:
+                self._announce(user.id)
+        for user in change.left:
+            self._announce(user.id)
+            self._emit(UserLeft(user))
+        for before, user in change.changed:
+            if user.id not in self._newcomers:
+                self._emit(UserChanged(before, user))
+            elif user.key:
+                self._announce(user.id)
+
+    def _announce(self, user_id: str) -> None:
+        """Tells of a newcomer, if that has not been done."""
+        later = self._newcomers.pop(user_id, None)
+        if later is not None:
+            later.cancel()
+            self._emit(UserJoined(self.roster.known(user_id)))
 
     def _retry(self) -> None:
         """Tells what is held, up to the first message that has to wait."""

@@ -44,6 +44,8 @@ class SealedVoice(Redacted):
         random_bytes: where this user's pair and the sids come from.
     """
 
+    sealed = True
+
     def __init__(self, link: Link, keys: RoomKeys, owner: OwnerKey | None, random_bytes: RandomBytes) -> None:
         self.link = link
         self._keys = keys

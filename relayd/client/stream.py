@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
@@ -179,7 +180,7 @@ class Stream:
         self._leaving = True
         socket, self._socket = self._socket, None
         if socket is not None:
-            if socket.closed is None:
+            with contextlib.suppress(NotConnected):  # the server was faster
                 socket.send(Opcode.TEXT, b'{"type":"leave"}')
             await socket.close()
 

@@ -25,6 +25,10 @@ class Voice(Protocol):
     """The two directions of one room. It lives as long as the room does for this client, over reconnects."""
 
     @property
+    def sealed(self) -> bool:
+        """Whether users are known by their cards only, which may come a moment after them."""
+
+    @property
     def epoch(self) -> int:
         """That in which things are said now; 0 in an open room."""
 
@@ -78,6 +82,7 @@ class OpenVoice:
     def __init__(self) -> None:
         self._me = ""
 
+    sealed = False
     epoch = 0
 
     def join_profile(self, nick: str) -> Any:

@@ -9,6 +9,7 @@ from conftest import relay_with
 from cutter import heard
 
 from relayd.client import (
+    Disconnected,
     Message,
     Rest,
     RoomUpdated,
@@ -57,6 +58,14 @@ async def test_what_is_said_is_heard_by_all_and_acknowledged(relay):
         assert (await heard(ann, Message)).mine
         assert receipt.seq == 1
         assert (ann.details.name, ann.sealed, ann.link) == ("den", False, made.link)
+
+
+async def test_first_words_come_with_a_name(relay):
+    """What somebody says as they come in is told with their name, though the server tells of them later."""
+    made = await made_open(relay)
+    async with join(made.link, "ann") as ann, join(made.link, "bob") as bob:
+        await bob.say("hello")
+        assert (await heard(ann, Message)).user.nick == "bob"
 
 
 async def test_any_json_can_be_said(relay):
@@ -175,6 +184,7 @@ async def test_what_a_server_refuses_is_an_error_of_its_kind(relay):
         with pytest.raises(TypeError):
             await ann.say({"when": object()})
         await ann.say("still here")
+        assert not any(isinstance(event, Disconnected) for event in ann._inside._events), "it was not even tried"
         with pytest.raises(SealingError, match="open"):
             await ann.room_code()
     with pytest.raises(SealingError, match="no password"):

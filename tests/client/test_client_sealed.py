@@ -20,6 +20,7 @@ from relayd.client import (
     RekeyRefused,
     Rest,
     Signal,
+    UserChanged,
     UserJoined,
     create,
     join,
@@ -160,6 +161,25 @@ async def test_two_owner_tabs_that_rekey_at_once_one_wins_and_the_other_is_told(
         await heard(loser, RekeyRefused)
 
 
+async def test_of_two_devices_the_one_that_makes_new_keys_goes_on(relay):
+    made = await create(relay.base)
+    async with (
+        join(made.link, "ann", owner=made.owner) as one,
+        join(made.link, "ann", owner=made.owner) as two,
+        join(made.link, "bob") as bob,
+    ):
+        await heard(one, UserJoined)
+        # Later than the first 250 ms, in which a user's own changes count as part of coming in.
+        two.set_nick("ann too")
+        await asyncio.sleep(0.5)
+        await two.say("of the second device")
+        await heard(one, Message)
+        link = await one.kick(bob.me)
+        await one.say("still here")
+        assert one.link == link
+        await heard(two, RekeyRefused)
+
+
 async def test_an_owner_without_the_signing_key_can_throw_out_and_is_told_that_keys_stay(relay):
     made = await create(relay.base)
     made.owner.signing = None
@@ -222,14 +242,28 @@ async def test_said_while_the_keys_changed_is_sealed_anew_and_said_once():
             assert len(cards) == 2, "both have shown their cards again"
 
 
-async def test_first_words_wait_for_the_card():
+async def test_newcomers_are_told_of_with_their_card():
+    """What a bot is told first of somebody is enough to greet them by name, and to answer them alone."""
+    async with fake_relay() as fake:
+        made = await create(fake.base)
+        async with join(made.link, "ann") as ann, join(made.link, "bob") as bob:
+            joined = await heard(ann, UserJoined)
+            assert (joined.user.nick, joined.user.id) == ("bob", bob.me.id)
+            await ann.say("hello bob", to=joined.user)
+            assert (await heard(bob, Message)).to == bob.me.id
+            bob.set_nick("bobby")
+            assert (await heard(ann, UserChanged)).user.nick == "bobby"
+
+
+@pytest.mark.parametrize("late_ones", ["joined", "changed"])
+async def test_first_words_wait_for_the_card(late_ones):
     """A message that comes before its sender's card is shown after it, with the name; its order stays."""
     async with fake_relay() as fake:
         made = await create(fake.base)
         held = []
 
         def late(user, frame):
-            if frame["type"] == "presence" and user == listener:
+            if frame["type"] == "presence" and user == listener and frame[late_ones]:
                 held.append(frame)
                 return []
             return [frame]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,17 @@ FENCES = dict(re.findall(r"^```\w+ (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.D
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
-async def program(name: str, *args: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", FENCES[name], *args, stdout=asyncio.subprocess.PIPE, env={**os.environ, "RELAY_NICK": ""}
+@contextlib.asynccontextmanager
+async def program(name: str, *args: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FENCES[name], *args, stdout=asyncio.subprocess.PIPE
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def test_every_fence_is_run_here():
@@ -34,29 +43,25 @@ def test_every_fence_is_run_here():
 @pytest.mark.parametrize("sealed", [True, False])
 async def test_echo(relay, sealed):
     made = await create(relay.base, sealed=sealed)
-    async with join(made.link, "ann") as ann:
-        process = await program("echo", made.link)
+    async with join(made.link, "ann") as ann, program("echo", made.link):
         await heard(ann, UserJoined, timeout=10)
         await ann.say("hello")
         assert (await heard(ann, Message, mine=False)).text == "ann said: hello"
-        process.kill()
-        await process.wait()
 
 
 async def test_host(relay):
-    process = await program("host", relay.base)
-    link = (await asyncio.wait_for(process.stdout.readline(), 10)).decode().strip()
-    async with join(link, "ann") as ann:
-        assert (await heard(ann, Message)).text == "Welcome, ann!"
-        assert (await heard(ann, Message)).text == "The room is complete now."
-        assert (await heard(ann, RoomUpdated)).room.locked
-        assert await asyncio.wait_for(process.wait(), 5) == 0
+    async with program("host", relay.base) as process:
+        link = (await asyncio.wait_for(process.stdout.readline(), 10)).decode().strip()
+        async with join(link, "ann") as ann:
+            assert (await heard(ann, Message)).text == "Welcome, ann!"
+            assert (await heard(ann, Message)).text == "The room is complete now."
+            assert (await heard(ann, RoomUpdated)).room.locked
+            assert await asyncio.wait_for(process.wait(), 5) == 0
 
 
 async def test_report(relay):
     made = await create(relay.base)
-    async with join(made.link, "ann") as ann:
-        process = await program("report", made.link, "all is well")
+    async with join(made.link, "ann") as ann, program("report", made.link, "all is well") as process:
         message = await heard(ann, Message, timeout=10)
         assert (message.text, message.user.nick) == ("all is well", "backup")
         assert (await asyncio.wait_for(process.communicate(), 10))[0] == b"said as number 1\n"

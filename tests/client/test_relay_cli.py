@@ -34,8 +34,22 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "relay"
 
 
+_started: list[asyncio.subprocess.Process] = []
+
+
+@pytest.fixture(autouse=True)
+async def no_leftovers():
+    """A process that outlives a test that failed would hold up the loop's end."""
+    yield
+    while _started:
+        process = _started.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def start(*args: str, stdin=asyncio.subprocess.DEVNULL, **env: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         RELAY,
         *args,
         stdin=stdin,
@@ -44,6 +58,8 @@ async def start(*args: str, stdin=asyncio.subprocess.DEVNULL, **env: str) -> asy
         env={**os.environ, **env},
         start_new_session=True,  # no terminal to ask for passwords at
     )
+    _started.append(process)
+    return process
 
 
 async def done(*args: str, **env: str) -> tuple[int, str, str]:

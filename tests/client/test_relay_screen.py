@@ -13,7 +13,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from relayd.cli.relay_argv import hide_links
 from relayd.cli.relay_chat import Chat, NotDone, colour_of
-from relayd.cli.relay_notices import notice
+from relayd.cli.relay_notices import Notices
 from relayd.cli.relay_text import safe_line, safe_lines, safe_nick
 from relayd.cli.relay_wrap import Entry, wrap
 from relayd.client import Announcement, Disconnected, Message, Reconnected, RoomExpiring, User, UserChanged
@@ -224,7 +224,7 @@ def test_find_needs_a_name(chat):
 @pytest.mark.parametrize(
     ("event", "words"),
     [
-        (Disconnected("the connection was lost", 3.2), "the connection was lost; trying again in 3 s"),
+        (Disconnected("the connection was lost", 3.2), "the connection was lost; trying again until it works"),
         (Reconnected(recovered=True, missed=0), "connected again"),
         (Reconnected(recovered=False, missed=5), "connected again; 5 messages were lost"),
         (Reconnected(recovered=False, missed=0), "connected again; some of what was said may be lost"),
@@ -234,7 +234,14 @@ def test_find_needs_a_name(chat):
     ],
 )
 def test_notices(event, words):
-    assert notice(event) == words
+    assert Notices().of(event) == words
+
+
+def test_a_lost_connection_is_told_once():
+    notices = Notices()
+    lost, back, ending = Disconnected("lost", 1), Reconnected(recovered=True, missed=0), RoomExpiring(60)
+    told = [notices.of(event) is not None for event in (lost, lost, ending, lost, back, lost)]
+    assert told == [True, False, True, False, True, True]
 
 
 def test_rows_are_made_anew_for_another_width_or_text():
