@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -43,6 +44,8 @@ def main() -> None:
     profiler = commands.add_parser("profile", help="where relayd's time goes; needs py-spy")
     profiler.set_defaults(act=lambda options: profile.main())
     options = parser.parse_args()
+    # As an exception, so that no server outlives the run.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     generator.build()
     options.act(options)
 

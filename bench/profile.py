@@ -26,6 +26,7 @@ def main() -> None:
         ("1 room x 1000", lambda server: works.talk(server, one_room(seconds=6)), 3.5, 3),
         ("200 rooms x 5", lambda server: works.talk(server, many_rooms(seconds=6)), 3.5, 3),
         ("joins, 2,000 rooms x 5", lambda server: works.join(server, 2000), 2.5, 2),
+        ("POST /api/v1/room", lambda server: works.request(server, works.CREATE, seconds=4), 0.5, 3),
     ):
         print(f"### {title}\n\n{_watch(work, wait_s, watch_s)}\n")
 

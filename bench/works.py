@@ -138,13 +138,14 @@ def request(server: Running, raw: bytes, seconds: float = 2) -> Sample:
     }
 
 
-CREATE_BODY = json.dumps({"max": 5}).encode()
+_CREATE_BODY = json.dumps({"max": 5}).encode()
+CREATE = http_request("POST", "/api/v1/room", _CREATE_BODY)
 
 
 def create(server: Running) -> Sample:
     """Rooms are made; a bare handler gets the same request."""
-    path = "/api/v1/room" if server.peer.name == "relayd" else "/empty"
-    return request(server, http_request("POST", path, CREATE_BODY))
+    raw = CREATE if server.peer.name == "relayd" else http_request("POST", "/empty", _CREATE_BODY)
+    return request(server, raw)
 
 
 def details(server: Running) -> Sample:
@@ -157,7 +158,7 @@ def details(server: Running) -> Sample:
 
 def fill(server: Running, rooms: int) -> None:
     """Has so many rooms live beside those that are worked with."""
-    generator.ask(http_request("POST", "/api/v1/room", CREATE_BODY), server.port, connections=16, answers=rooms)
+    generator.ask(CREATE, server.port, connections=16, answers=rooms)
 
 
 def run_talk(peer: Peer, shape: Shape, arguments: tuple[str, ...] = ()) -> Sample:
