@@ -36,7 +36,7 @@ format: $(VENV)/.test
 # BENCH: options of `python -m bench run`; see bench/README.md.
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench run $(BENCH)
-	$(BIN)/python -m bench plot
+	$(BIN)/python -m bench docs
 
 # The versions in constraints.txt are those that were tested together; pyproject.toml has the lower bounds.
 lock:

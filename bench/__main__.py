@@ -1,4 +1,4 @@
-"""`python -m bench`: run | table | plot | profile."""
+"""`python -m bench`: run | table | docs | profile."""
 
 from bench.command import main
 

@@ -16,13 +16,13 @@ from bench import generator, machine, plots, profile, report
 from bench.plan import TARGETS, WORKS, Job, Samples
 
 RESULTS = Path(__file__).parent / "results.json"
+DOCS = Path(__file__).parent.parent / "docs"
 
-DISTURBED = 0.1  # so much of the machine may be used by what is no part of the run
 _LOOK_S = 0.5  # for which it is looked whether anything else is going on
 
 
 def main() -> None:
-    """`run`, `table`, `plot` or `profile`."""
+    """`run`, `table`, `docs` or `profile`."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="measure, write the JSON, print the table")
@@ -32,14 +32,18 @@ def main() -> None:
     run.add_argument("--patience", type=float, default=10, help="seconds to wait for others on the machine to rest")
     run.add_argument("--only", nargs="+", choices=sorted(WORKS), default=list(WORKS), metavar="WORK")
     run.add_argument("--results", type=Path, default=RESULTS)
+    run.add_argument("--add", action="store_true", help="keep what the JSON has of other works")
     run.set_defaults(act=_run)
     for name, act, text in (
-        ("table", lambda options: print(report.tables(_read(options.results))), "print the table again, from the JSON"),
-        ("plot", lambda options: plots.draw(_read(options.results), options.to), "draw docs/performance-*.png"),
+        (
+            "table",
+            lambda options: print(report.printed(_read(options.results))),
+            "print the tables again, from the JSON",
+        ),
+        ("docs", _write_docs, "draw docs/performance-*.png and put the tables into docs/performance.md"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--results", type=Path, default=RESULTS)
-        command.add_argument("--to", type=Path, default=Path(__file__).parent.parent / "docs")
         command.set_defaults(act=act)
     profiler = commands.add_parser("profile", help="where relayd's time goes; needs py-spy")
     profiler.set_defaults(act=lambda options: profile.main())
@@ -54,8 +58,17 @@ def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def _write_docs(options: argparse.Namespace) -> None:
+    results = _read(options.results)
+    plots.draw(results, DOCS)
+    report.write_into(DOCS / "performance.md", results)
+
+
 def _run(options: argparse.Namespace) -> None:
-    samples: list[dict[str, Any]] = []
+    kept = (
+        [] if not options.add else [one for one in _read(options.results)["samples"] if one["work"] not in options.only]
+    )
+    samples: list[dict[str, Any]] = kept
     state = Samples(samples)
     started = time.monotonic()
     for number in range(options.rounds):
@@ -69,13 +82,15 @@ def _run(options: argparse.Namespace) -> None:
                 print(f"{time.monotonic() - started:6.0f} s  {report.line(samples[-1])}", file=sys.stderr, flush=True)
         results = {"machine": machine.describe(), "samples": samples}
         options.results.write_text(json.dumps(results, indent=1) + "\n")
-    print(report.tables(_read(options.results)))
+    print(report.printed(_read(options.results)))
 
 
 def _measure(job: Job, number: int, most_tries: int, patience_s: float) -> dict[str, Any]:
     """The least disturbed of a few tries."""
     tries: list[dict[str, Any]] = []
-    while len(tries) < most_tries and not any(one["foreign"] <= DISTURBED and "failed" not in one for one in tries):
+    while len(tries) < most_tries and not any(
+        one["foreign"] <= report.DISTURBED and "failed" not in one for one in tries
+    ):
         _wait_for_rest(patience_s)
         own, busy, began = _own_cpu_s(), machine.busy_seconds(), time.monotonic()
         try:
@@ -95,7 +110,7 @@ def _wait_for_rest(patience_s: float) -> None:
     while time.monotonic() < until:
         before = machine.busy_seconds()
         time.sleep(_LOOK_S)
-        if machine.busy_seconds() - before < DISTURBED * _LOOK_S * len(machine.CORES):
+        if machine.busy_seconds() - before < report.DISTURBED * _LOOK_S * len(machine.CORES):
             return
 
 

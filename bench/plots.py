@@ -53,7 +53,7 @@ def _plot(lines: dict[str, dict[float, list[float]]], title: str, across: str, a
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
-    from matplotlib.ticker import ScalarFormatter  # noqa: PLC0415
+    from matplotlib.ticker import LogLocator, ScalarFormatter  # noqa: PLC0415
 
     figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
     for server, points in lines.items():
@@ -61,7 +61,13 @@ def _plot(lines: dict[str, dict[float, list[float]]], title: str, across: str, a
         ys = [statistics.median(points[x]) for x in xs]
         style = "--" if server.startswith("C,") else "-"
         axes.plot(xs, ys, style, marker="o", color=_COLOURS.get(server), linewidth=2, label=server)
-    axes.set(xlabel=across, xscale="log", yscale="log")
+    # Memory grows with each connection by as much; of the rest, ratios count.
+    scale = "linear" if across == "connections" else "log"
+    axes.set(xlabel=across, xscale=scale, yscale=scale)
+    if scale == "log":
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_title(title, loc="left", fontsize=11)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ScalarFormatter())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from pathlib import Path
 from typing import Any
 
 from bench.plan import FEW, MANY, Samples
 
 Results = dict[str, Any]
+
+DISTURBED = 0.1  # so much of the machine may be used by what is no part of the run
 
 # Of each work: what the columns are called, their number in a sample, and how it is written.
 _TALK = (
@@ -77,20 +80,39 @@ def line(sample: dict[str, Any]) -> str:
     return f"{name}: {', '.join(parts)}; others on the machine {sample['foreign']:.0%}{warning}"
 
 
-def tables(results: Results) -> str:
-    """Everything, as Markdown."""
-    good = [sample for sample in results["samples"] if "failed" not in sample]
-    state = Samples(good)
+def tables(results: Results) -> dict[str, str]:
+    """Each table by its name, as Markdown: the machine, the targets, and the works that were measured."""
+    state = Samples([sample for sample in results["samples"] if "failed" not in sample])
     about = ", ".join(f"{name} {value}" for name, value in results["machine"].items() if value)
-    parts = [about, targets(state)]
-    parts += [_work_table(state, work) for work in COLUMNS if any(one["work"] == work for one in good)]
-    return "\n\n".join(parts)
+    disturbed = sum(one["foreign"] > DISTURBED for one in state.samples)
+    about += f"; others took more than {DISTURBED:.0%} of it in {disturbed} of {len(state.samples)} parts"
+    measured = {one["work"] for one in state.samples}
+    works = {work: _work_table(state, work) for work in COLUMNS if work in measured}
+    return {"machine": about, "targets": targets(state), **works}
+
+
+def printed(results: Results) -> str:
+    """All of them, to look at."""
+    return "\n\n".join(f"### {name}\n\n{table}" for name, table in tables(results).items())
+
+
+def write_into(document: Path, results: Results) -> None:
+    """Puts each table where the document has `<!-- NAME -->` and `<!-- /NAME -->`."""
+    text = document.read_text()
+    for name, table in tables(results).items():
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if end:
+            text = f"{before}{begin}{table}\n{end}{after}"
+    document.write_text(text)
 
 
 def ratios(state: Samples, work: str, key: str, server: str, other: str, case: str = "") -> list[float]:
-    """Of a server's number to another's, round by round."""
-    by_round = {one["round"]: one[key] for one in state.of(work, other, case)}
-    return [one[key] / by_round[one["round"]] for one in state.of(work, server, case) if by_round.get(one["round"])]
+    """Of a server's number to another's, round by round; where some pairs had the machine to themselves, of those."""
+    others = {one["round"]: one for one in state.of(work, other, case)}
+    pairs = [(one, others[one["round"]]) for one in state.of(work, server, case) if one["round"] in others]
+    quiet = [pair for pair in pairs if all(one["foreign"] <= DISTURBED for one in pair)]
+    return [one[key] / against[key] for one, against in quiet or pairs]
 
 
 def targets(state: Samples) -> str:
@@ -100,15 +122,15 @@ def targets(state: Samples) -> str:
     rows.append(("2 workers, 1 process: the same at half", at_half, "<= 1.2"))
     for text, work, key, bound in _VALUES:
         rows.append((text, [one[key] for one in state.of(work, "relayd")], bound))
-    few, many = (state.of("living", f"relayd, {count} rooms") for count in (FEW, MANY))
     for part, key in _LIVING.items():
-        found = [much[part][key] / less[part][key] for less, much in zip(few, many, strict=False)]
+        parts = Samples([{**one, key: one[part][key]} for one in state.samples if one["work"] == "living"])
+        found = ratios(parts, "living", key, f"relayd, {MANY} rooms", f"relayd, {FEW} rooms")
         rows.append((f"{MANY:,} living rooms, {FEW}: {part}", found, "<= 1.25"))
-    lines = ["| what, compared with | measured | from - to | target |", "| --- | --- | --- | --- |"]
+    lines = ["| what, compared with | median | from - to | rounds | aim |", "| --- | --- | --- | --- | --- |"]
     for text, found, bound in rows:
         if found:
             spread = f"{min(found):.2f} - {max(found):.2f}"
-            lines.append(f"| {text} | {statistics.median(found):.2f} | {spread} | {bound} |")
+            lines.append(f"| {text} | {statistics.median(found):.2f} | {spread} | {len(found)} | {bound} |")
     return "\n".join(lines)
 
 
@@ -124,7 +146,7 @@ def _work_table(state: Samples, work: str) -> str:
     base = next((server for _, server in jobs if server.startswith("C,")), "")
     if base:
         titles.append("CPU, x C")
-    lines = [f"### {work}", f"| | {' | '.join(titles)} |", "| --- " * (len(titles) + 1) + "|"]
+    lines = [f"| | {' | '.join(titles)} |", "| --- " * (len(titles) + 1) + "|"]
     for case, server in jobs:
         cells = [form.format(state.median(key, work, server, case)) for _, key, form in columns]
         if base:
