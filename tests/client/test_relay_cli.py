@@ -364,7 +364,7 @@ async def test_join_is_a_chat(relay, home):
     assert code == 0
     link = out.strip()
     async with join(link, "bob\x1b[31m") as bob, terminal("join", link, "--nick", "ann") as screen:
-        await screen.shows("You are ann#")
+        await screen.shows("ann#")
         assert (await heard(bob, UserJoined)).user.is_owner, "by the key that `new` kept"
         await bob.say("hello \x1b[31mred\x1b]0;title\x07\u202eevil")
         await screen.shows("hello \u241b[31mred\u241b]0;title\u2407evil")
@@ -397,7 +397,7 @@ async def test_join_says_when_it_is_away_and_when_the_room_is_over(home):
         made = await create(fake.base, sealed=False)
         relay_keys.keep(made)
         async with terminal("join", made.link, "--nick", "ann") as screen:
-            await screen.shows("You are ann#")
+            await screen.shows("ann#")
             socket = next(iter(fake.sockets))
             socket.close(4500, "restarting")
             await screen.shows("the server is restarting; trying again")
@@ -411,7 +411,7 @@ async def test_join_says_when_it_is_away_and_when_the_room_is_over(home):
 async def test_join_leaves_on_ctrl_c(relay, home):
     made = await create(relay.base, sealed=False)
     async with join(made.link, "bob") as bob, terminal("join", made.link, "--nick", "ann") as screen:
-        await screen.shows("You are ann#")
+        await screen.shows("ann#")
         await heard(bob, UserJoined)
         screen.type("\x03")
         assert await screen.ended() == 0
