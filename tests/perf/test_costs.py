@@ -8,6 +8,7 @@ tests/perf` writes the new numbers, and the commit says what they are paid for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -149,40 +150,39 @@ def thread(tmp_path: Path) -> Iterator[Thread]:
     thread.close()
 
 
-def settled(port: int, members: int) -> Room:
+@contextlib.contextmanager
+def settled(port: int, members: int) -> Iterator[Room]:
     """A room in which everyone has been told of everyone."""
-    room = Room(port, members)
-    time.sleep(0.5)
-    room.talk(1, 1)
-    return room
+    with contextlib.closing(Room(port, members)) as room:
+        time.sleep(0.5)
+        room.talk(1, 1)
+        yield room
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_system_calls_a_delivery(process, shape):
     """A message is read once, passed on once and written once to each connection."""
     members, turns, at_once = SHAPES[shape]
-    room = settled(process.port, members)
-    check("system calls", {shape: process.system_calls(lambda: room.talk(turns, at_once))})
-    room.close()
+    with settled(process.port, members) as room:
+        check("system calls", {shape: process.system_calls(lambda: room.talk(turns, at_once))})
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_function_calls_a_delivery(thread, shape):
     """What is done for a message is not done for each copy, nor what is done for a turn for each message."""
     members, turns, at_once = SHAPES[shape]
-    room = settled(thread.port, members)
-    check("function calls", {shape: thread.function_calls(lambda: room.talk(turns, at_once))})
-    room.close()
+    with settled(thread.port, members) as room:
+        check("function calls", {shape: thread.function_calls(lambda: room.talk(turns, at_once))})
 
 
 def test_function_calls_a_room(thread):
     """A room is made over REST, and its first member shakes hands and joins."""
-    rooms = [Room(thread.port, 1)]
+    with contextlib.ExitStack() as rooms:
+        rooms.enter_context(settled(thread.port, 1))
 
-    def open_rooms() -> int:
-        rooms.extend(Room(thread.port, 1) for _ in range(40))
-        return 40
+        def open_rooms() -> int:
+            for _ in range(40):
+                rooms.enter_context(contextlib.closing(Room(thread.port, 1)))
+            return 40
 
-    check("function calls", {"room": thread.function_calls(open_rooms)})
-    for room in rooms:
-        room.close()
+        check("function calls", {"room": thread.function_calls(open_rooms)})
