@@ -121,7 +121,7 @@ class Reader:
 
     def _wait(self, process):
         if len(self._background) > 1:
-            time.sleep(1.5)  # for a client to be in its room
+            time.sleep(4)  # for a client to be in its room, on a busy machine, too
             return
         end = time.monotonic() + 15
         while not _answers(self.port):
@@ -132,7 +132,7 @@ class Reader:
     def finish(self):
         """Ends what goes on, and compares what it printed."""
         if len(self._background) > 1:
-            time.sleep(1)
+            time.sleep(2)
         for fence, process in reversed(self._background):
             process.send_signal(signal.SIGTERM)
             printed, said = process.communicate(timeout=15)
