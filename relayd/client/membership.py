@@ -71,6 +71,8 @@ class Membership(Redacted):
         self._recovered = False
         self._shown_at = 0.0  # when name or card were last sent
         self._said = False  # anything at all
+        self._all_known = asyncio.Event()
+        self._all_known.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -194,6 +196,10 @@ class Membership(Redacted):
         finally:
             del self._answers[frame["id"]]
 
+    async def wait_for_users(self) -> None:
+        """Returns when the users that did not fit into the answer to the join are known, as far as they can be."""
+        await self._all_known.wait()
+
     async def wait_for_epoch(self, epoch: int) -> None:
         """Returns when that epoch has begun for this client."""
         while self.voice.epoch < epoch:
@@ -240,6 +246,7 @@ class Membership(Redacted):
         if not back.first:
             self._emit(Reconnected(joined.recovered, joined.missed))
         if joined.room.users > len(joined.users):
+            self._all_known.clear()
             self._do(self._fetch_users(joined.users[-1].id if joined.users else ""))
 
     def on_caught_up(self) -> None:
@@ -344,7 +351,8 @@ class Membership(Redacted):
 
     async def _fetch_users(self, after: str) -> None:
         """The users that did not fit into the list; without them they show as strangers, no worse."""
-        with contextlib.suppress(RelayError, ClientError):
+        with contextlib.suppress(RelayError, ClientError), contextlib.ExitStack() as stack:
+            stack.callback(self._all_known.set)
             while page := await self._rest.users(self.share.room_id, self._key, after):
                 self.hearing.on_page(page, self.stream.seq)
                 if len(page) < _PAGE or page[-1].id == after:

@@ -202,6 +202,7 @@ class Room(Redacted):
 
     async def _rekey(self, user_id: str, *, kick: bool) -> str:
         voice = self._sealed_voice()
+        await self._inside.wait_for_users()
         keep = {user.id for user in self.users} | {self._inside.me}
         new = voice.make_rekey(keep - {user_id}, user_id if kick else None, voice.keys_of(user_id))
         await self._inside.command(new.frame("rekey"))

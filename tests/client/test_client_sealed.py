@@ -8,6 +8,7 @@ import os
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 from cutter import cutter_before, heard
 from fake_relay import fake_relay
@@ -26,7 +27,9 @@ from relayd.client import (
     join,
     membership,
 )
+from relayd.client.sealing import Sealer, UserKey, parse_link, unlock
 from relayd.client.sealing_errors import PasswordNeeded, RekeyError
+from relayd.client.shapes import RoomDetails, read_access
 from relayd.client.socket import ClientSocket
 from relayd.errors import Forbidden, Kicked
 from relayd.wire.sealing_text import SealingError
@@ -178,6 +181,25 @@ async def test_of_two_devices_the_one_that_makes_new_keys_goes_on(relay):
         await one.say("still here")
         assert one.link == link
         await heard(two, RekeyRefused)
+
+
+async def test_new_keys_for_a_large_room():
+    """One box a user makes a frame longer than any message may be."""
+    async with fake_relay() as fake:
+        made = await create(fake.base)
+        link = parse_link(made.link).link
+        for number in range(400):
+            keys = unlock(link, read_access(RoomDetails("", "", access=fake.details()["access"])))
+            keys.confirm(read_access(RoomDetails("", "", access=fake.details(joined=True)["access"])))
+            card = msgspec.to_builtins(Sealer(keys, UserKey.generate()).card(f"peer {number}"))
+            user_id = f"u_{number:016x}"
+            fake.users[user_id] = {"id": user_id, "role": "member", "profile": card, "away": False, "muted": False}
+        async with join(made.link, "ann", owner=made.owner) as ann:
+            assert await ann.kick("u_" + "0" * 16) != made.link
+            frame = next(frame for _, frame in fake.heard if frame["type"] == "rekey")
+            assert len(frame["boxes"]) == 400, "399 peers and the owner"
+            assert "u_" + "0" * 16 not in frame["boxes"]
+            assert max(len(data) for data in fake.logged) > 65_536
 
 
 async def test_an_owner_without_the_signing_key_can_throw_out_and_is_told_that_keys_stay(relay):
