@@ -18,7 +18,7 @@ test: $(VENV)/.test $(VENV)/.tools lint
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
-	$(BIN)/coverage report --fail-under=85
+	$(BIN)/coverage report --fail-under=90
 
 quick: $(VENV)/.test lint
 	$(BIN)/pytest -q -m "not slow"

@@ -83,7 +83,7 @@ class Reader:
             told = line
             if line.startswith("make "):
                 planned = subprocess.run(
-                    ["make", "-n", *line.split()[1:], f"LISTEN=127.0.0.1:{self.port}"],
+                    ["make", "-n", "--no-print-directory", *line.split()[1:], f"LISTEN=127.0.0.1:{self.port}"],
                     cwd=ROOT,
                     capture_output=True,
                     text=True,
