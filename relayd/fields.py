@@ -7,6 +7,7 @@ whole list, so each field is converted by itself.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -41,7 +42,7 @@ def check(kind: type[T], given: Mapping[str, Any], *, strict: bool = True) -> T:
 def _check(
     kind: type[T], given: Mapping[str, Any], strict: bool, prefix: str, problems: list[FieldProblem]
 ) -> T | None:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     values: dict[str, Any] = {}
     before = len(problems)
     unknown = [name for name in given if name not in fields]
@@ -61,6 +62,12 @@ def _check(
         except msgspec.ValidationError as wrong:
             problems.append(FieldProblem(prefix + name, _plain(str(wrong), field.type)))
     return None if len(problems) > before else kind(**values)
+
+
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """By name. Kept: resolving annotations was a third of the time of opening a room."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def struct_in(kind: Any) -> type[msgspec.Struct] | None:
