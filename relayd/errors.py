@@ -71,6 +71,14 @@ class MethodNotAllowed(RelayError):
     code, title, status, close = "method_not_allowed", "That method does not work here", 405, 4000
 
 
+class BadChunk(RelayError):
+    code, title, status, close = "bad_chunk", "That is no chunk that was asked for", 400, 4000
+
+
+class FileTooLarge(RelayError):
+    code, title, status, close = "file_too_large", "The file is larger than the room lets through", 413, 4000
+
+
 class NotFound(RelayError):
     code, title, status, close = "not_found", "There is nothing at this address", 404, 4004
 
@@ -165,6 +173,18 @@ class Left(RelayError):
     code, title, status, close = "left", "You have left the room", 404, 4014
 
 
+class FilesOff(RelayError):
+    code, title, status, close = "files_off", "No files may be sent in this room", 403, 4003
+
+
+class NoSuchFile(RelayError):
+    code, title, status, close = "no_such_file", "There is no such file, or it is not for you", 404, 4004
+
+
+class FidTaken(RelayError):
+    code, title, status, close = "fid_taken", "Somebody else's file has that fid", 409, 4000
+
+
 # Limits and the state of the server. ---------------------------------------------------------------------------
 
 
@@ -178,6 +198,10 @@ class Idle(RelayError):
 
 class TooManyConnections(RelayError):
     code, title, status, close = "too_many_connections", "You have too many connections to this room", 429, 4016
+
+
+class TooManyFiles(RelayError):
+    code, title, status, close = "too_many_files", "That is more files than may be under way at once", 429, 4529
 
 
 class RateLimited(RelayError):

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from relayd.errors import ProtocolViolation
 from relayd.wire.rest import Expiration, Max, Name, Setting
 from relayd.wire.sealed_shapes import RekeyPart
+from relayd.wire.sealing import Base64Of16
 
 MAX_PROFILE_BYTES = 1024
 MAX_SIGNAL_BYTES = 1024
@@ -19,6 +20,10 @@ MAX_DEPTH = 64  # of what is passed on unread: Python's own JSON readers give up
 
 MessageId = Annotated[str, Meta(min_length=1, max_length=64)]
 AnyUserId = Annotated[str, Meta(max_length=32)]  # a longer one is no user's
+Fid = Base64Of16  # names a file
+FileSize = Annotated[int, Meta(ge=0, lt=2**53)]  # 2^53: past it JavaScript's numbers skip some
+ChunkBytes = Annotated[int, Meta(ge=1, lt=2**31)]
+ChunkIndex = Annotated[int, Meta(ge=0, lt=2**53)]
 Credential = str  # of any shape: one that is none fits no room, and is answered like one that does not fit
 
 
@@ -49,6 +54,62 @@ class Message(Frame, tag="message"):
     id: MessageId
     body: msgspec.Raw
     to: AnyUserId | None = None
+
+
+class FileOffer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The part of a message that tells the server of the file which it offers; others hear of the body only.
+
+    Attributes:
+        fid: 16 random bytes.
+        size: bytes of the file.
+        chunk: bytes of each chunk but the final one.
+    """
+
+    fid: Fid
+    size: FileSize
+    chunk: ChunkBytes
+
+
+class Accept(Frame, tag="accept"):
+    """Receiver: send me that file's chunks from `from` on; I have room for those below `upto`."""
+
+    fid: Fid
+    upto: ChunkIndex
+    from_: ChunkIndex = msgspec.field(name="from", default=0)
+    id: MessageId | None = None
+
+
+class Grant(Frame, tag="grant"):
+    """Receiver: I have room for the chunks below `upto` now."""
+
+    fid: Fid
+    upto: ChunkIndex
+    id: MessageId | None = None
+
+
+class Serve(Frame, tag="serve"):
+    """Sender: chunks of that file are to be asked of this connection from now on."""
+
+    fid: Fid
+    size: FileSize
+    chunk: ChunkBytes
+    to: AnyUserId | None = None
+    id: MessageId | None = None
+
+
+class Cancel(Frame, tag="cancel"):
+    """Receiver: no more of that file. Sender: nobody gets more of it."""
+
+    fid: Fid
+    id: MessageId | None = None
+
+
+class Done(Frame, tag="done"):
+    """Receiver: I have all of that file, and it is what was offered, or not (`ok`)."""
+
+    fid: Fid
+    ok: bool
+    id: MessageId | None = None
 
 
 class Signal(Frame, tag="signal"):

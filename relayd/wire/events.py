@@ -79,6 +79,26 @@ class RoomEvent(Event, tag="room", omit_defaults=True):
     reason: str | None = None
 
 
+class FileEvent(Event, tag="file"):
+    """Something about a file that this connection serves or receives; `event` says what.
+
+    Attributes:
+        stream, from_, upto: `send`: those chunks, but not `upto` itself, are to be sent in that stream.
+        user: who accepted it, gave up, or has it.
+        ok: whether what that user has is what was offered.
+        reason: why no more of it will come.
+    """
+
+    event: str
+    fid: str
+    stream: int | UnsetType = UNSET
+    from_: int | UnsetType = msgspec.field(name="from", default=UNSET)
+    upto: int | UnsetType = UNSET
+    user: str | UnsetType = UNSET
+    ok: bool | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
 class Ok(Event, tag="ok", omit_defaults=True):
     """A command was done, and what is to be known of it; or a message was said before, and this is where it stands."""
 
@@ -95,6 +115,7 @@ class Error(Event, tag="error", omit_defaults=True):
     detail: str
     id: str | None = None
     retry_after_ms: int | None = None
+    fid: str | None = None
 
 
 class Pong(Event, tag="pong", omit_defaults=True):

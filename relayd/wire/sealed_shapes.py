@@ -7,12 +7,11 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from relayd.wire.chunks import PASS_BYTES, TAG_BYTES
 from relayd.wire.sealing import SECRET_BYTES, SID_BYTES, U32, Base64Of16, Base64Of128, Verifier
 from relayd.wire.sealing_text import Redacted, SealingError, base64url_length, decode_base64url, is_base64url
 
-TAG_BYTES: Final = 16  # AES-GCM
 BLOCK_BYTES: Final = 64  # plaintexts are padded to a multiple of it
-PASS_BYTES: Final = 16
 SIGNATURE_BYTES: Final = 64  # Ed25519
 HPKE_ENC_BYTES: Final = 32  # X25519
 BOX_BYTES: Final = HPKE_ENC_BYTES + SECRET_BYTES + SIGNATURE_BYTES + TAG_BYTES

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relayd.client.seal.bodies import BodyType, nonce
 from relayd.client.sealing_errors import FileError
+from relayd.wire.chunks import PASS_BYTES, TAG_BYTES
 from relayd.wire.ids import RandomBytes
-from relayd.wire.sealed_shapes import PASS_BYTES, TAG_BYTES
 from relayd.wire.sealing import KEY_BYTES, SALT_BYTES, Base64Of16, Base64Of32, derive_key
 from relayd.wire.sealing_text import Redacted, decode_base64url, encode_base64url, require_length, u32
 
