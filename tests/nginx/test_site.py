@@ -1,0 +1,205 @@
+"""contrib/nginx/relayd.conf in a real nginx, over TLS and relayd's Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import re
+import time
+import uuid
+
+import pytest
+import websockets
+
+from relayd.settings import Settings
+from tests.nginx.site import FILE, HOST, NGINX, hear, said_in, say, site_with
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
+
+
+async def test_page_rest_and_chat_over_tls():
+    """Everything goes through, links say https, and plain HTTP is sent to it."""
+    async with site_with() as (site, _):
+        page = await site.fetch("GET", "/")
+        assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert page.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        assert "/" not in page.headers["Server"]
+        room = (await site.create()).json
+        assert room["link"].startswith(f"https://{HOST}/{room['id']}#ri_")
+        assert room["chat"] == f"wss://{HOST}/{room['id']}"
+        assert (await site.fetch("GET", f"/{room['id']}")).body == page.body
+        details = await site.fetch("GET", f"/api/v1/{room['id']}", Authorization=f"Bearer {room['invite_key']}")
+        assert details.json["id"] == room["id"]
+        async with site.join(room) as ann, site.join(room, origin=f"https://{HOST}") as bob:
+            await say(ann, "hello")
+            await hear(bob, "hello")
+        assert (await site.fetch("GET", "/", Host="evil.example.com")).status == 421
+        plain = http.client.HTTPConnection("127.0.0.1", site.ports["http"], timeout=30)
+        with contextlib.closing(plain):
+            plain.request("GET", f"/{room['id']}", headers={"Host": HOST})
+            answer = plain.getresponse()
+        assert (answer.status, answer.headers["Location"]) == (301, f"https://{HOST}/{room['id']}")
+
+
+async def test_a_page_of_another_origin_is_refused():
+    """relayd sees the browser's Origin, and the host and port that the browser asked for."""
+    async with site_with() as (site, _):
+        room = (await site.create()).json
+        own = f"https://127.0.0.1:{site.ports['https']}"
+        url = f"{own}/{room['id']}".replace("https", "wss")
+        async with websockets.connect(url, ssl=site.context, origin=own):
+            pass
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with site.join(room, origin="https://evil.example.com"):
+                pass
+        assert refused.value.response.status_code == 403
+
+
+async def test_limits_count_the_address_that_nginx_saw():
+    """Whatever a client says of its address, in whatever header; and another address is somebody else."""
+    async with site_with(limits__create_rate=2) as (site, _):
+        forged = [f"203.0.113.{number}" for number in range(3)]
+        answers = [await site.create(X_Forwarded_For=f"10.0.0.1, {one}", X_Real_IP=one) for one in forged]
+        assert [answer.status for answer in answers] == [201, 201, 429]
+        assert answers[2].json["code"] == "rate_limited"
+        assert (await site.create(source="127.0.0.2")).status == 201
+
+
+async def test_a_forged_host_is_in_no_link():
+    """X-Forwarded-Host of a client does not reach relayd, which believes what this proxy says."""
+    async with site_with(public_url="", allowed_hosts=[HOST]) as (site, _):
+        room = (await site.create(X_Forwarded_Host="localhost", X_Forwarded_Proto="http")).json
+        assert room["link"].startswith(f"https://{HOST}/")
+
+
+async def test_a_ban_bars_one_address():
+    """Somebody banned is kept out with another session, and others are not."""
+    async with site_with() as (site, _):
+        room = (await site.create()).json
+        async with site.join(room, local_addr=("127.0.0.2", 0)) as bob:
+            users = await site.fetch("GET", f"/api/v1/{room['id']}/users", Authorization=f"Bearer {room['owner_key']}")
+            path = f"/api/v1/{room['id']}/users/{users.json['users'][0]['id']}?ban=true"
+            assert (await site.fetch("DELETE", path, Authorization=f"Bearer {room['owner_key']}")).status == 204
+            await asyncio.wait_for(bob.wait_closed(), 30)
+        with pytest.raises(websockets.ConnectionClosedError) as refused:
+            async with site.join(room, local_addr=("127.0.0.2", 0)):
+                pass
+        assert refused.value.rcvd.code == 4004
+        async with site.join(room, local_addr=("127.0.0.3", 0)) as carol:
+            await say(carol, "still here")
+
+
+async def test_silence_lasts_as_long_as_pings_come():
+    """At a thirtieth of the real times: pings of relayd keep a quiet chat, and without them it is cut."""
+    shorter = {"proxy_read_timeout 90s": "proxy_read_timeout 3s", "proxy_send_timeout 90s": "proxy_send_timeout 3s"}
+
+    async def heard(ping_interval):
+        async with site_with(shorter, timing__ping_interval=ping_interval) as (site, _):
+            room = (await site.create()).json
+            begun = time.monotonic()
+            async with site.join(room) as chat:
+                while (left := begun + 6 - time.monotonic()) > 0:
+                    with contextlib.suppress(TimeoutError):
+                        said_in(await asyncio.wait_for(chat.recv(), left))
+                await say(chat, "at last")
+                return "at last"
+
+    with_pings, without = await asyncio.gather(heard(25 / 30), heard(25), return_exceptions=True)
+    assert with_pings == "at last"
+    assert isinstance(without, websockets.ConnectionClosed)
+
+
+def test_the_real_times_fit():
+    """Three pings, each as late as it may be, before the site's timeout; the test above is true to these."""
+    site = FILE.read_text()
+    for name in ("proxy_read_timeout", "proxy_send_timeout"):
+        assert int(re.search(rf"^ *{name} (\d+)s;", site, re.MULTILINE)[1]) >= 3 * 1.2 * Settings().timing.ping_interval
+
+
+async def test_a_reload_of_nginx_cuts_nobody_off():
+    """Chats go on in the old worker, and newcomers find the new one."""
+    async with site_with() as (site, _):
+        room = (await site.create()).json
+        async with site.join(room) as ann:
+            before = site.workers()
+            await site.run("-s", "reload")
+            async with asyncio.timeout(30):
+                while not site.workers() - before:
+                    await asyncio.sleep(0.02)
+            async with site.join(room) as bob:
+                await say(bob, "newly here")
+                await hear(ann, "newly here")
+                await say(ann, "still here")
+                await hear(bob, "still here")
+
+
+async def test_too_many_requests_are_told_in_the_words_of_relayd():
+    """nginx's own refusals are problems (RFC 9457) with a time to come back."""
+    fewer = {"burst=100": "burst=2", "relayd_connections 1000": "relayd_connections 2"}
+    async with site_with(fewer) as (site, _):
+        answers = [await site.fetch("GET", "/api/v1/openapi.json") for _ in range(3)]
+        answers += await asyncio.gather(*(site.fetch("GET", "/api/v1/openapi.json") for _ in range(20)))
+        refused = next(answer for answer in answers if answer.status != 200)
+        assert_problem(refused, 429, "rate_limited")
+        await asyncio.sleep(0.5)
+        room = (await site.create(source="127.0.0.2")).json
+        async with site.join(room), site.join(room):
+            with pytest.raises(websockets.InvalidStatus) as third:
+                async with site.join(room):
+                    pass
+        assert third.value.response.status_code == 429
+
+
+def assert_problem(answer, status, code):
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json")
+    assert answer.json | {"title": "", "detail": ""} == {
+        "type": "about:blank", "title": "", "status": status, "detail": "", "code": code,
+    }  # fmt: skip
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "Strict-Transport-Security" in answer.headers
+
+
+async def test_without_relayd_it_says_come_back():
+    """A problem with 503, which clients of relayd know; and no log has the room that was asked for."""
+    async with site_with({"server unix:/run/relayd/http.sock": "server unix:/run/relayd/nobody.sock"}) as (site, _):
+        assert_problem(await site.create(), 503, "restarting")
+        assert_problem(await site.fetch("GET", f"/{uuid.uuid4()}"), 503, "restarting")
+        assert site.log("relayd-error.log") == ""
+
+
+async def test_logs_have_neither_rooms_nor_addresses():
+    """Nor has the log of errors, when requests are refused."""
+    fewer = {"burst=100": "burst=1"}
+    async with site_with(fewer) as (site, _):
+        room = (await site.create()).json
+        async with site.join(room):
+            pass
+        await asyncio.gather(*(site.fetch("GET", f"/api/v1/{room['id']}") for _ in range(5)))
+        site.master.terminate()
+        await site.master.wait()
+        lines = site.log("relayd.log").splitlines()
+        line = re.compile(r"\S+ (GET|POST) (page|api|room) \d{3} \d+ [\d.]+")
+        assert len(lines) == 7
+        assert [one for one in lines if not line.fullmatch(one)] == []
+        assert {line.fullmatch(one)[2] for one in lines} >= {"api", "room"}
+        assert site.log("relayd-error.log") == ""
+
+
+async def test_no_body_reaches_a_disk():
+    """nginx says so at `warn` when it puts one into a file; and what is too large is relayd's to refuse."""
+    every_word = {"error_log /var/log/nginx/relayd-error.log alert;": "error_log /var/log/nginx/relayd-error.log info;"}
+    async with site_with(every_word) as (site, _):
+        fields = json.dumps({"name": "x" * 5_000_000}).encode()
+        refused = await site.fetch("POST", "/api/v1/room", body=fields, Content_Type="application/json")
+        assert (refused.status, refused.json["code"]) == (413, "too_large")
+        assert "temporary file" not in site.log("relayd-error.log")
+
+
+async def test_nginx_finds_nothing_wrong():
+    """`nginx -t`, without a warning."""
+    async with site_with() as (site, _):
+        await site.run("-t", "-q")
+        assert "[warn]" not in site.log("start.log")
