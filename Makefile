@@ -14,7 +14,7 @@ LISTEN ?= 127.0.0.1:8080
 run: $(VENV)/.run
 	@$(BIN)/relayd --hello --listen $(LISTEN)
 
-test: $(VENV)/.test $(VENV)/.tools lint
+test: $(VENV)/.test $(VENV)/.tools $(VENV)/.promtool lint
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
@@ -58,6 +58,15 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.tools: | $(BIN)/python
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v strace >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends strace >/dev/null; \
+	fi
+	@touch $@
+
+# Only promtool out of Debian's package, which would start a server where it is installed.
+$(VENV)/.promtool: | $(BIN)/python
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
+		apt-get update -qq; cd $(VENV) && apt-get download -qq -o APT::Sandbox::User=root prometheus && \
+		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool; \
+		rm -f prometheus_*.deb; \
 	fi
 	@touch $@
 

@@ -12,6 +12,7 @@ import socket as sockets
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 import zmq
@@ -25,11 +26,14 @@ from relayd.hub.control.listener import ControlListener
 from relayd.hub.control.peers import socket_group
 from relayd.hub.control.server import ControlServer
 from relayd.hub.hub import Hub
-from relayd.listeners import address_of, bind_listeners
+from relayd.listeners import address_of, bind_listeners, bind_metrics
 from relayd.places import default_control
 from relayd.settings import Settings
 from relayd.steering import Helm
 from relayd.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from relayd.hub.scrape import MetricsServer
 
 log = logging.getLogger("relayd")
 
@@ -50,7 +54,12 @@ class Daemon:
     """
 
     def __init__(
-        self, settings: Settings, listeners: list[sockets.socket], control: ControlListener, load: Load
+        self,
+        settings: Settings,
+        listeners: list[sockets.socket],
+        metrics: list[sockets.socket],
+        control: ControlListener,
+        load: Load,
     ) -> None:
         self.addresses = [address_of(listener) for listener in listeners]
         self.stop = asyncio.Event()
@@ -69,6 +78,7 @@ class Daemon:
         else:
             self._gateway = Gateway(settings, self._context, endpoints, os.urandom(TOPIC_BYTES), os.urandom)
         self._helm = Helm(settings, self._hub, self.addresses, load, self.stop)
+        self._metrics = _metrics_server(self._hub, count or 1, metrics) if metrics else None
         self._control = ControlServer(settings, control, self._hub, self._helm)
         self._helm.on_settings.append(self._control.change)
         if self._supervisor is not None:
@@ -94,6 +104,8 @@ class Daemon:
             await self._gateway.close()
         if self._supervisor is not None:
             await self._supervisor.close()
+        if self._metrics is not None:
+            await self._metrics.close()
         await self._control.close()
         self._hub.close()
         self._context.destroy(linger=0)
@@ -115,6 +127,16 @@ class Daemon:
         self.stop.set()
 
 
+def _metrics_server(hub: Hub, workers: int, listeners: list[sockets.socket]) -> MetricsServer:
+    # Imported late: whoever is not watched pays neither the memory nor the start.
+    from relayd.hub.metrics import registry  # noqa: PLC0415
+    from relayd.hub.scrape import MetricsServer  # noqa: PLC0415
+
+    for listener in listeners:
+        log.info("metrics at %s/metrics", address_of(listener))
+    return MetricsServer(registry(hub, workers), listeners)
+
+
 @contextlib.asynccontextmanager
 async def running(
     settings: Settings, signals: tuple[signal.Signals, ...] = (), load: Load | None = None
@@ -125,12 +147,16 @@ async def running(
         SettingsError: it cannot listen where it should.
     """
     control = ControlListener(settings.control or default_control(os.environ), socket_group(settings.control_groups))
+    listeners: list[sockets.socket] = []
     try:
         listeners = bind_listeners(settings)
+        metrics = bind_metrics(settings)
     except SettingsError:
         control.close()
+        for listener in listeners:
+            listener.close()
         raise
-    daemon = Daemon(settings, listeners, control, load or (lambda: settings))
+    daemon = Daemon(settings, listeners, metrics, control, load or (lambda: settings))
     try:
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, daemon.on_signal, number)

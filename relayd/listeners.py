@@ -21,13 +21,27 @@ def bind_listeners(settings: Settings) -> list[sockets.socket]:
     Raises:
         SettingsError: naming each place that cannot be had, and why.
     """
+    wanted = [("listen", text) for text in settings.listen]
+    return _bind_all(wanted)
+
+
+def bind_metrics(settings: Settings) -> list[sockets.socket]:
+    """Listening sockets for `settings.metrics`; none if it is not set.
+
+    Raises:
+        SettingsError: why it cannot be had.
+    """
+    return _bind_all([("metrics", settings.metrics)] if settings.metrics else [])
+
+
+def _bind_all(wanted: list[tuple[str, str]]) -> list[sockets.socket]:
     listeners: list[sockets.socket] = []
     problems: list[str] = []
-    for text in settings.listen:
+    for key, text in wanted:
         try:
             listeners += _bind(parse_listen(text))
         except OSError as failed:
-            problems.append(f"listen: {text}: {failed.strerror or failed}")
+            problems.append(f"{key}: {text}: {failed.strerror or failed}")
     if problems:
         for listener in listeners:
             listener.close()

@@ -163,6 +163,8 @@ class Settings(Part, frozen=True):
         allowed_origins: origins whose pages may connect, besides the server's own; `*` for all.
         trusted_proxies: addresses or networks (or `unix:`, any peer on a Unix socket) whose `X-Forwarded-*`
             is believed.
+        metrics: `HOST:PORT` of this machine's own (127.0.0.1, ::1) or `unix:PATH` where Prometheus finds `/metrics`;
+            nowhere without it.
         log_level: least level that is logged. log_addresses: whether addresses may be logged.
     """
 
@@ -173,6 +175,7 @@ class Settings(Part, frozen=True):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ("unix:",)
+    metrics: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_addresses: bool = False
     limits: Limits = Limits()
@@ -182,7 +185,7 @@ class Settings(Part, frozen=True):
 
 
 PREFIX = "RELAYD_"
-FIXED = ("listen", "control", "workers")  # settings that hold until the daemon ends
+FIXED = ("listen", "control", "workers", "metrics")  # settings that hold until the daemon ends
 
 
 def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -261,6 +264,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             parse_listen(text)
         except ValueError as wrong:
             yield "listen", str(wrong)
+    if settings.metrics:
+        yield from (("metrics", reason) for reason in _why_not_private(settings.metrics))
     if not settings.listen:
         yield "listen", "is empty; nobody could connect"
     if settings.public_url and not _is_origin(settings.public_url):
@@ -272,6 +277,25 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             yield "trusted_proxies", f'{text!r} is neither an address, a network like 10.0.0.0/8 nor "unix:"'
     if settings.limits.max_members and settings.rooms.max > settings.limits.max_members:
         yield "rooms.max", "is higher than limits.max_members"
+
+
+def _why_not_private(place: str) -> Iterator[str]:
+    try:
+        parsed = parse_listen(place)
+    except ValueError as wrong:
+        yield str(wrong)
+        return
+    if isinstance(parsed, tuple) and not _is_loopback(parsed[0]):
+        yield f"{place!r} could be reached from elsewhere; use 127.0.0.1, [::1] or unix:/PATH (and a proxy if need be)"
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":  # never anything else: RFC 6761, section 6.3
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name: what it stands for is for others to say
 
 
 def _is_origin(url: str) -> bool:

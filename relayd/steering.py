@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ from relayd import __version__
 from relayd.errors import SettingsError
 from relayd.hub.hub import Hub
 from relayd.logs import change_level
+from relayd.process import children, resident_bytes
 from relayd.settings import FIXED, Settings, changes
 from relayd.wire import control
 from relayd.wire.rest import rfc3339
@@ -76,15 +75,15 @@ class Helm:
 
     def status(self) -> control.Status:
         """How it fares."""
-        gateways = self._hub.admin.gateways()
+        gateways, pid = self._hub.admin.gateways(), os.getpid()
         return control.Status(
             version=__version__,
             state="draining" if self._hub.draining else "running",
-            pid=os.getpid(),
+            pid=pid,
             started=rfc3339(self._started_at),
             uptime=round(time.monotonic() - self._started_monotonic, 3),
             addresses=self._addresses,
-            memory=resident_bytes(),
+            memory=sum(map(resident_bytes, (pid, *children(pid)))),
             workers=len(gateways),
             gateways=gateways,
             **self._hub.admin.counts(),
@@ -148,17 +147,3 @@ class Helm:
             self._stop.set()
         else:
             self.drain(self._settings.timing.drain)
-
-
-def resident_bytes() -> int:
-    """Memory of this process and its children, the gateways, as the kernel counts it."""
-    pid = os.getpid()
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    pids = [str(pid), *(children.read_text().split() if children.exists() else ())]
-    pages = 0
-    for one in pids:
-        try:
-            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
-        except OSError:
-            continue  # has just ended
-    return pages * resource.getpagesize()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from relayd.histogram import Histogram
 from relayd.rooms.seal import OPEN
 from relayd.settings import Settings
 from relayd.wire import commands, rest
@@ -90,22 +91,62 @@ class Silent(_Item, tag=8):
     seconds: float
 
 
+class Tally(_Item):
+    """What a gateway has counted since it started.
+
+    Attributes:
+        deliveries: messages written to sockets, each counted once for everyone who hears it.
+        delivered_bytes: of those, as frames.
+        opened: WebSockets that were opened.
+        refused: handshakes that were refused, by error code.
+        slow_closed: clients cut off because they read too slowly.
+        fanout: from a message's place in its room's order to its last copy handed to the kernel, an event of the
+            room's topic (a turn's messages) each.
+    """
+
+    deliveries: int = 0
+    delivered_bytes: int = 0
+    opened: int = 0
+    refused: dict[str, int] = msgspec.field(default_factory=dict)
+    slow_closed: int = 0
+    fanout: Histogram = msgspec.field(default_factory=Histogram)
+
+    def add(self, other: Tally) -> None:
+        """All that another one has counted."""
+        self.deliveries += other.deliveries
+        self.delivered_bytes += other.delivered_bytes
+        self.opened += other.opened
+        self.refused = {
+            code: self.refused.get(code, 0) + other.refused.get(code, 0) for code in self.refused | other.refused
+        }
+        self.slow_closed += other.slow_closed
+        self.fanout.add(other.fanout)
+
+
 class Report(_Item, tag=9):
     """How a gateway fares; sent every second, so that silence means that it hangs.
 
     Attributes:
         connections: sockets it has, joined or not.
-        deliveries: frames of rooms written to sockets since it started.
-        waiting_bytes: not yet taken by the kernel, for clients that read slowly.
-        slow_closed: clients cut off for that since it started.
+        rooms: that it hears.
+        slow: clients that are behind.
+        waiting_bytes: not yet taken by the kernel, for those.
         lag_s: how late its loop is.
+        cpu_s: processor time its process has used.
+        memory: bytes its process has in memory.
+        sent_at: on the machine's monotonic clock, which is the same for all processes.
+        tally: what it has counted.
     """
 
     connections: int
-    deliveries: int
+    rooms: int
+    slow: int
     waiting_bytes: int
-    slow_closed: int
     lag_s: float
+    cpu_s: float
+    memory: int
+    sent_at: float
+    tally: Tally
 
 
 Item = Join | Say | Signal | SetProfile | OwnersWork | Leave | Gone | Silent | Report
@@ -126,10 +167,15 @@ class Subscribed(_Item, tag=1):
 
 
 class Said(_Item, tag=2):
-    """Messages to all, numbered from `first_seq` on without a gap: payloads of text frames."""
+    """Messages to all, numbered from `first_seq` on without a gap: payloads of text frames.
+
+    Attributes:
+        at: when the first was given its place, on the machine's monotonic clock.
+    """
 
     first_seq: int
     frames: list[bytes]
+    at: float = 0.0
 
 
 class Signalled(_Item, tag=3):

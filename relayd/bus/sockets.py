@@ -139,6 +139,11 @@ class HubBus:
         self._send(topic + _encode(event))
         self._subscriptions.look()
 
+    @property
+    def kept_back(self) -> int:
+        """How many events wait for a pipe to have room."""
+        return len(self._kept_back)
+
     def _send(self, data: bytes) -> None:
         """Sends an event, or keeps it and all that come after it back: their order is what clients rely on."""
         if not self._kept_back:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket as sockets
+import time
 from importlib import resources
 from random import Random
 
@@ -14,7 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
-from relayd.bus.messages import Call, NewSettings, Report, SendAway
+from relayd.bus.messages import Call, NewSettings, Report, SendAway, Tally
 from relayd.bus.sockets import Endpoints, GatewayBus
 from relayd.errors import Draining
 from relayd.gateway import rest
@@ -32,6 +33,7 @@ from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.http.passwords import Passwords
 from relayd.lag import LoopLag
 from relayd.logs import change_level
+from relayd.process import resident_bytes
 from relayd.rooms.limits import PerAddress
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
@@ -64,7 +66,7 @@ class Gateway:
         self._lag = LoopLag()
         self._pressure = Pressure(settings.limits.max_outboxes)
         self._wheel = Wheel()
-        self._fanout = Fanout(self._subscribe, self._unsubscribe)
+        self._fanout = Fanout(self._subscribe, self._unsubscribe, time.monotonic)
         self._calls = HubCalls(self._call, settings.timing.call_timeout)
         self._bus = GatewayBus(context, endpoints, topic, self._fanout.deliver, self._calls.on_answer)
         self._publisher = Publisher(topic, self._bus.tell)
@@ -81,13 +83,14 @@ class Gateway:
         self._password_rate = PerAddress(settings.limits.proof_rate)
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
+        self._lobby = Lobby(self._station, self._lag.check)
         self._server = HTTPServer(
-            self._application(Lobby(self._station, self._lag.check)),
+            self._application(),
             max_body_size=MAX_DROPPED_BYTES,
             idle_connection_timeout=_IDLE_HTTP_S,
             body_timeout=_IDLE_HTTP_S,
         )
-        self._reporting = asyncio.get_running_loop().create_task(self._report())
+        self._reporting = asyncio.get_running_loop().create_task(self._keep_reporting())
 
     def listen(self, listeners: list[sockets.socket]) -> None:
         """Serves those who connect to these sockets, which are closed with it."""
@@ -103,19 +106,32 @@ class Gateway:
             return
         self._server.handle_stream(IOStream(connection), address)
 
-    async def _report(self) -> None:
+    async def _keep_reporting(self) -> None:
         while True:
             self._pressure.relieve()
-            self._publisher.add(
-                Report(
-                    connections=len(self._fanout.sockets),
-                    deliveries=self._fanout.deliveries,
-                    waiting_bytes=self._pressure.waiting_bytes,
-                    slow_closed=self._pressure.closed,
-                    lag_s=self._lag.seconds,
-                )
-            )
+            self._publisher.add(self._report())
             await asyncio.sleep(_REPORT_S)
+
+    def _report(self) -> Report:
+        fanout = self._fanout
+        return Report(
+            connections=len(fanout.sockets),
+            rooms=len(fanout.channels),
+            slow=self._pressure.slow,
+            waiting_bytes=self._pressure.waiting_bytes,
+            lag_s=self._lag.seconds,
+            cpu_s=time.process_time(),
+            memory=resident_bytes(),
+            sent_at=time.monotonic(),
+            tally=Tally(
+                deliveries=fanout.deliveries,
+                delivered_bytes=fanout.delivered_bytes,
+                opened=self._lobby.opened,
+                refused=self._lobby.refused,
+                slow_closed=self._pressure.closed,
+                fanout=fanout.latency,
+            ),
+        )
 
     @property
     def ready(self) -> bool:
@@ -134,14 +150,14 @@ class Gateway:
             socket.forget_allowance()
         change_level(settings)
 
-    def _application(self, lobby: Lobby) -> Application:
+    def _application(self) -> Application:
         door = {"door": Door(self._calls, self._peers, self._passwords, self._password_rate)}
         page = resources.files("relayd.web").joinpath("index.html").read_bytes()
         routes = [(pattern, handler, door) for pattern, handler in rest.ROUTES]
         return Application(
             [
                 *routes,
-                (_UUID, Socket, {**door, "lobby": lobby, "page": page}),
+                (_UUID, Socket, {**door, "lobby": self._lobby, "page": page}),
                 (r"/", Page, {**door, "page": page}),
                 (r"/healthz", Health, door),
                 (r"/readyz", Ready, {**door, "gateway": self}),

@@ -26,6 +26,7 @@ from relayd.bus.messages import (
 )
 from relayd.errors import Restarting
 from relayd.gateway.hearer import Hearer
+from relayd.histogram import Histogram
 from relayd.wire import events
 from relayd.wire.frames import Opcode, encode_frame
 from relayd.wire.ids import RoomId, room_id_text
@@ -75,14 +76,27 @@ class Fanout:
 
     Args:
         subscribe, unsubscribe: of the bus.
+        monotonic: the machine's clock, which the hub reads, too.
+
+    Attributes:
+        deliveries, delivered_bytes, latency: see `Tally`.
     """
 
-    def __init__(self, subscribe: Callable[[bytes], None], unsubscribe: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        subscribe: Callable[[bytes], None],
+        unsubscribe: Callable[[bytes], None],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._subscribe = subscribe
         self._unsubscribe = unsubscribe
+        self._monotonic = monotonic
+        self._loop = asyncio.get_running_loop()
         self.channels: dict[RoomId, Channel] = {}
         self.sockets: dict[int, Hearer] = {}  # all of this gateway, by number
-        self.deliveries = 0  # messages, each counted once for everyone who hears it
+        self.deliveries = self.delivered_bytes = 0
+        self.latency = Histogram()
+        self._written: list[float] = []  # when what this turn has written was said
         self.emptied = asyncio.Event()  # set while there are none
         self.emptied.set()
         self._handlers: dict[type, Callable[[RoomId, Any], None]] = {
@@ -169,11 +183,24 @@ class Fanout:
             self._on_gap(channel, event.first_seq)
             return
         channel.last_seq += len(event.frames)
-        self.deliveries += len(event.frames) * len(channel.sockets)
+        hearers = len(channel.sockets)
         if len(event.frames) == 1:
-            channel.write(encode_frame(Opcode.TEXT, event.frames[0]))
+            data = encode_frame(Opcode.TEXT, event.frames[0])
         else:
-            channel.write(b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames]))
+            data = b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames])
+        channel.write(data)
+        self.deliveries += len(event.frames) * hearers
+        self.delivered_bytes += len(data) * hearers
+        if not self._written:
+            # The next turn begins when the kernel has what this one has written: uvloop sends at a turn's end.
+            self._loop.call_soon(self._observe)
+        self._written.append(event.at)
+
+    def _observe(self) -> None:
+        written, self._written = self._written, []
+        now = self._monotonic()
+        for at in written:
+            self.latency.observe(now - at)
 
     def _on_rekeyed(self, topic: RoomId, event: Rekeyed) -> None:
         channel = self.channels.get(topic)

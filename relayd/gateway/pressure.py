@@ -22,6 +22,11 @@ class Pressure:
         self.max_bytes = max_bytes
         self._slow: dict[Hearer, None] = {}
 
+    @property
+    def slow(self) -> int:
+        """How many are behind."""
+        return len(self._slow)
+
     def add(self, socket: Hearer) -> None:
         """The socket is behind."""
         self._slow[socket] = None

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import itertools
 import socket as sockets
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketProtocol13
 
-from relayd.errors import Malformed, Overloaded, RateLimited, UpgradeRequired
+from relayd.errors import Malformed, Overloaded, RateLimited, RelayError, UpgradeRequired
 from relayd.gateway.handlers import Door, Handler
 from relayd.gateway.socket import RelaySocket, Station
 from relayd.rooms.addresses import neighbourhood
@@ -35,12 +34,17 @@ class Lobby:
     Args:
         station: what they share.
         check_lag: raises `Overloaded` while the loop is late.
+
+    Attributes:
+        opened: how many it has taken; each has its place among them as its number.
+        refused: handshakes that were refused, by error code.
     """
 
     def __init__(self, station: Station, check_lag: Callable[[], None]) -> None:
+        self.opened = 0
+        self.refused: Counter[str] = Counter()
         self._station = station
         self._check_lag = check_lag
-        self._numbers = itertools.count(1)
         self._by_address: Counter[str] = Counter()
 
     def check(self, address: str) -> None:
@@ -66,7 +70,8 @@ class Lobby:
             stream.close()  # before anything is awaited: it would read what is not for it
             if socket.family != sockets.AF_UNIX:
                 socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            relay_socket = RelaySocket(self._station, next(self._numbers), room_id, address, early)
+            self.opened += 1
+            relay_socket = RelaySocket(self._station, self.opened, room_id, address, early)
             await asyncio.get_running_loop().connect_accepted_socket(lambda: relay_socket, socket)
         except (OSError, StreamClosedError):  # gone while it was handed over, or no descriptor left for it
             stream.close()
@@ -134,6 +139,13 @@ class Socket(Handler):
             self.set_header("Sec-WebSocket-Protocol", SUBPROTOCOL)
         self.finish()
         await self._lobby.take(self.detach(), room_id, address)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Counts the refusal, and answers with it."""
+        info = kwargs.get("exc_info")
+        if info and isinstance(info[1], RelayError) and "Upgrade" in self.request.headers:
+            self._lobby.refused[info[1].code] += 1
+        super().write_error(status_code, **kwargs)
 
 
 def unmask(mask: bytes, data: bytes) -> bytes:

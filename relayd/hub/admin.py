@@ -185,16 +185,20 @@ class Admin:
             "connections": sum(room.connections for room in rooms),
             "messages": service.past_messages + sum(room.messages for room in rooms),
             "bytes": service.past_bytes + sum(room.data_volume for room in rooms),
-            "deliveries": service.past_deliveries + sum(report.deliveries for report in service.reports.values()),
+            "deliveries": service.reports.total().deliveries,
         }
 
     def gateways(self) -> list[control.GatewayStatus]:
         """What each gateway last said of itself."""
         return [
             control.GatewayStatus(
-                report.connections, report.deliveries, report.waiting_bytes, report.slow_closed, round(report.lag_s, 4)
+                report.connections,
+                report.tally.deliveries,
+                report.waiting_bytes,
+                report.tally.slow_closed,
+                round(report.lag_s, 4),
             )
-            for report in self._service.reports.values()
+            for _, report, _ in self._service.reports
         ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from relayd.bus.sockets import Endpoints, HubBus
 from relayd.errors import Draining
 from relayd.hub.admin import Admin
 from relayd.hub.calls import Calls
+from relayd.hub.counts import Counts
 from relayd.hub.happenings import Happenings
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
@@ -59,7 +61,7 @@ class Hub:
         self._ends_at: float | None = None  # on the loop's clock, while draining
         self._registry = Registry()
         self._bus = HubBus(context, endpoints, self._on_batch, self._on_call)
-        self._outgoing = Outgoing(self._bus.publish)
+        self._outgoing = Outgoing(self._bus.publish, time.monotonic)
         self.service = RoomService(settings, self._registry, self._outgoing, random_bytes, self._check_newcomers)
         self._talk = Talk(self.service, self._outgoing, random_bytes)
         self._calls = Calls(self.service)
@@ -73,6 +75,21 @@ class Hub:
             return work(self._clock())
         finally:
             self._end_turn()
+
+    @property
+    def counts(self) -> Counts:
+        """What clients have tried."""
+        return self._talk.counts
+
+    @property
+    def lag_s(self) -> float:
+        """How late the loop is."""
+        return self._lag.seconds
+
+    @property
+    def kept_back(self) -> int:
+        """Events that wait for a gateway to take what came before."""
+        return self._bus.kept_back
 
     @property
     def draining(self) -> bool:

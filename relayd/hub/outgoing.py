@@ -16,17 +16,23 @@ Publish = Callable[[bytes, Event], None]  # (topic, event)
 
 
 class Outgoing:
-    """Collects messages, passes on everything else at once."""
+    """Collects messages, passes on everything else at once.
 
-    def __init__(self, publish: Publish) -> None:
+    Args:
+        publish: tells the gateways.
+        monotonic: the machine's clock, by which gateways see how long a message was under way.
+    """
+
+    def __init__(self, publish: Publish, monotonic: Callable[[], float]) -> None:
         self._publish = publish
+        self._monotonic = monotonic
         self._said: dict[RoomId, Said] = {}  # what this turn has said so far, by room
 
     def say(self, room_id: RoomId, seq: int, frame: bytes) -> None:
         """A message to all in the room."""
         said = self._said.get(room_id)
         if said is None:
-            self._said[room_id] = Said(seq, [frame])
+            self._said[room_id] = Said(seq, [frame], self._monotonic())
         else:
             said.frames.append(frame)
 

@@ -5,7 +5,8 @@ REST, the sockets' owner commands and the control API all come here; who may ask
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from relayd.errors import (
 )
 from relayd.fields import check
 from relayd.hub.outgoing import Outgoing, by_gateway
+from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.member import Connection, Member
@@ -65,7 +67,7 @@ class RoomService:
         self.rooms: dict[RoomId, Room] = {}
         self.connections: dict[tuple[bytes, int], Connection] = {}  # by gateway and number
         self.on_report: Callable[[bytes, Report], None] = lambda gateway, report: None  # for who watches the processes
-        self.reports: dict[bytes, Report] = {}  # the last one of each gateway
+        self.reports = Reports(time.monotonic)
         self.lost_gateways: set[bytes] = set()  # topics of those that are gone
         self._registry = registry
         self._outgoing = outgoing
@@ -74,8 +76,8 @@ class RoomService:
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
         self.past_messages, self.past_bytes = 0, 0  # of rooms that have ended
-        self.past_deliveries = 0  # of gateways that are gone
         self.rooms_created = 0
+        self.rooms_ended = Counter(expired=0, terminated=0, empty=0, shutdown=0)  # by reason
         self._due: dict[RoomId, float] = {}  # what the registry has been told, to tell it changes only
         self._presence_due: OrderedDict[RoomId, float] = OrderedDict()  # in that order: the delay is always the same
 
@@ -207,6 +209,7 @@ class RoomService:
         self._registry.remove(room_id)
         self.past_messages += room.messages
         self.past_bytes += room.data_volume
+        self.rooms_ended[reason] += 1
         self.happened("room_closed", room, reason=reason)
         del self.rooms[room_id], self._due[room_id]
         self._presence_due.pop(room_id, None)
@@ -310,14 +313,13 @@ class RoomService:
 
     def take_report(self, gateway: bytes, report: Report) -> None:
         """A gateway says how it fares."""
-        self.reports[gateway] = report
+        self.reports.take(gateway, report)
         self.on_report(gateway, report)
 
     def lose_gateway(self, gateway: bytes, now: float) -> None:
         """A gateway process is gone, and all its sockets with it: their users are away."""
         self.lost_gateways.add(gateway)
-        report = self.reports.pop(gateway, None)
-        self.past_deliveries += report.deliveries if report is not None else 0
+        self.reports.lose(gateway)
         for connection in [one for one in self.connections.values() if one.gateway == gateway]:
             self.forget(connection)
             connection.room.disconnect(connection, now)

@@ -40,6 +40,7 @@ from relayd.errors import (
     StaleEpoch,
     TooManyConnections,
 )
+from relayd.hub.counts import Counts
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
@@ -72,6 +73,7 @@ class Talk:
         self._random = random_bytes
         self._address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self._joins = PerAddress(service.settings.limits.join_rate)
+        self.counts = Counts()
         self._sealed = SealedRooms(service, outgoing)
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
             Say: self._say,
@@ -141,11 +143,14 @@ class Talk:
             self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now))
             return
         self._service.connections[gateway, item.number] = admission.connection
+        self.counts.joins += 1
         if admission.evicted is not None:
             self._service.drop([admission.evicted], TooManyConnections())
         key = item.session if admission.by_session else self._new_session(room, admission)
         self._service.rings.expire(room.ring, now)
         missed = room.missed(admission.member, item.since_epoch, item.since_seq)
+        if item.since_epoch:
+            self.counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
         joined = events.encode(self._joined(room, admission, key, missed, item, now))
         frame_bytes = self._sealed.frame_bytes(room, is_owner=admission.member.is_owner)
         attached = Attached(item.number, user_id, room.seq, [joined, *missed.frames], entry.sid, frame_bytes)
@@ -153,6 +158,7 @@ class Talk:
         self._service.presence_changed(room, now)
 
     def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float) -> None:
+        self.counts.joins_refused[error.code] += 1
         if error.retry_after_s is not None:
             frame = events.encode(error_event(error, None))
             self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, Sent([item.number], frame, droppable=False))
@@ -298,6 +304,7 @@ class Talk:
         self._outgoing.to_connections([connection], events.encode(event))
 
     def _refuse(self, connection: Connection, error: RelayError, message_id: str | None) -> None:
+        self.counts.refused[error.code] += 1
         self._reply(connection, error_event(error, message_id))
 
 

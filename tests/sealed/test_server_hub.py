@@ -27,7 +27,7 @@ from relayd.wire.sealing_text import encode_base64url
 def hub():
     """The rooms and what is said to gateways, without either."""
     said = []
-    outgoing = Outgoing(lambda topic, event: said.append(event))
+    outgoing = Outgoing(lambda topic, event: said.append(event), lambda: 0.0)
     service = RoomService(Settings(), Registry(), outgoing, os.urandom, lambda: None)
     return service, SealedRooms(service, outgoing), said
 

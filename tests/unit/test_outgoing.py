@@ -16,7 +16,7 @@ ROOM, OTHER, GATEWAY = RoomId(b"r" * 16), RoomId(b"s" * 16), b"g" * 16
 
 def outgoing() -> tuple[Outgoing, list]:
     published = []
-    return Outgoing(lambda *event: published.append(event)), published
+    return Outgoing(lambda *event: published.append(event), lambda: 0.0), published
 
 
 def test_messages_of_a_turn_leave_together():
