@@ -165,7 +165,9 @@ class Settings(Part, frozen=True):
             is believed.
         metrics: `HOST:PORT` of this machine's own (127.0.0.1, ::1) or `unix:PATH` where Prometheus finds `/metrics`;
             nowhere without it.
-        log_level: least level that is logged. log_addresses: whether addresses may be logged.
+        log_level: least level that is logged.
+        log_format: `text` for people or `json` for programs, one line an event.
+        log_addresses: whether addresses may be logged.
     """
 
     listen: tuple[str, ...] = ("127.0.0.1:8080",)
@@ -177,6 +179,7 @@ class Settings(Part, frozen=True):
     trusted_proxies: tuple[str, ...] = ("unix:",)
     metrics: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
     log_addresses: bool = False
     limits: Limits = Limits()
     rooms: Rooms = Rooms()

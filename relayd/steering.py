@@ -15,7 +15,7 @@ import msgspec
 from relayd import __version__
 from relayd.errors import SettingsError
 from relayd.hub.hub import Hub
-from relayd.logs import change_level
+from relayd.logs import change_logging
 from relayd.process import children, resident_bytes
 from relayd.settings import FIXED, Settings, changes
 from relayd.wire import control
@@ -101,7 +101,13 @@ class Helm:
         Raises:
             SettingsError: some are wrong, and nothing is changed.
         """
-        wanted = self._load()
+        return self._take(self._load())
+
+    def set_log_level(self, level: str) -> control.Reloaded:
+        """Logs from that level on, here and in every gateway, until the settings are taken anew."""
+        return self._take(msgspec.structs.replace(self._settings, log_level=level))
+
+    def _take(self, wanted: Settings) -> control.Reloaded:
         found = [
             control.Change(path, before, after, applied=path not in FIXED)
             for path, before, after in changes(self._settings, wanted)
@@ -109,7 +115,7 @@ class Helm:
         fixed = {name: getattr(self._settings, name) for name in FIXED}
         self._settings = msgspec.structs.replace(wanted, **fixed)
         if any(change.applied for change in found):
-            change_level(self._settings)
+            change_logging(self._settings)
             self._hub.change(self._settings)
             for tell in self.on_settings:
                 tell(self._settings)

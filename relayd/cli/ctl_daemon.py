@@ -78,6 +78,21 @@ def _show_changes(answer: Mapping[str, Any]) -> None:
         click.echo("Reloaded; no setting has changed.")
 
 
+@command("relayctl loglevel debug")
+@click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]), required=False)
+def loglevel(session: Session, level: str | None) -> None:
+    """Show from which level on relayd logs, or set it.
+
+    It holds at once, for all processes, until the settings are read anew or relayd ends.
+    """
+    if level is None:
+        held = session.control.get(path("settings"))["log_level"]
+        session.show({"log_level": held}, lambda value: click.echo(value["log_level"]))
+        return
+    answer = session.control.request("PATCH", path("settings"), {"log_level": level})
+    session.show(answer, _show_changes if answer["changes"] else lambda _: click.echo(f"log_level is {level} already."))
+
+
 def _short(value: Any) -> str:
     return ctl_output.clean(value if isinstance(value, str) else ctl_output.json_line(value))
 
@@ -134,4 +149,10 @@ def _progress() -> Callable[[str], None]:
     return lambda line: click.echo(f"\r\033[K{line}", nl=False, err=True)
 
 
-COMMANDS: dict[str, click.Command] = {"status": status, "reload": reload, "drain": drain, "stop": stop}
+COMMANDS: dict[str, click.Command] = {
+    "status": status,
+    "reload": reload,
+    "loglevel": loglevel,
+    "drain": drain,
+    "stop": stop,
+}

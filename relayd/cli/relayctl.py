@@ -25,6 +25,7 @@ MODULES = {
     "top": "ctl_top",
     "watch": "ctl_watch",
     "reload": "ctl_daemon",
+    "loglevel": "ctl_daemon",
     "drain": "ctl_daemon",
     "stop": "ctl_daemon",
     "config": "ctl_config",

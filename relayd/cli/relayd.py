@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import click
 
@@ -29,6 +28,9 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
     "--workers", metavar="N|auto", help="Gateway processes besides the one with the rooms. Default: 0, all in one."
 )
 @click.option("--config", "file", metavar="FILE", help="TOML file with settings.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="How each line of the log is written. Default: text."
+)
 @click.option("--check-config", is_flag=True, help="Check the settings, say what is wrong, and end.")
 @click.option("--hello", is_flag=True, help="Once it listens, say what to do next.")
 @click.version_option(__version__, message="relayd %(version)s")
@@ -37,6 +39,7 @@ def main(
     control: str | None,
     workers: str | None,
     file: str | None,
+    log_format: str | None,
     *,
     check_config: bool,
     hello: bool,
@@ -46,13 +49,8 @@ def main(
     Settings come from built-in defaults, the TOML file, RELAYD_* environment variables and these options; the
     last one wins. SIGTERM sends everyone away and ends, SIGHUP reloads the settings; see also relayctl.
     """
-    flags: dict[str, Any] = {}
-    if listen:
-        flags["listen"] = list(listen)
-    if control is not None:
-        flags["control"] = control
-    if workers is not None:
-        flags["workers"] = workers
+    given = {"listen": list(listen) or None, "control": control, "workers": workers, "log_format": log_format}
+    flags = {name: value for name, value in given.items() if value is not None}
 
     def read() -> Settings:
         return load(file, os.environ, flags)

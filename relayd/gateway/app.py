@@ -32,7 +32,7 @@ from relayd.gateway.wheel import Wheel
 from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.http.passwords import Passwords
 from relayd.lag import LoopLag
-from relayd.logs import change_level
+from relayd.logs import change_logging
 from relayd.process import resident_bytes
 from relayd.rooms.limits import PerAddress
 from relayd.settings import Settings
@@ -148,7 +148,7 @@ class Gateway:
         self._close_timeout_s = settings.timing.close_timeout + 1
         for socket in self._fanout.sockets.values():
             socket.forget_allowance()
-        change_level(settings)
+        change_logging(settings)
 
     def _application(self) -> Application:
         door = {"door": Door(self._calls, self._peers, self._passwords, self._password_rate)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -73,6 +73,12 @@ class Change(msgspec.Struct, frozen=True):
     before: Any
     after: Any
     applied: bool
+
+
+class SetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `PATCH /v1/settings`: the one setting that is changed without the file, to look into something."""
+
+    log_level: Literal["debug", "info", "warning", "error"]
 
 
 class Reloaded(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket as sockets
 import subprocess
@@ -49,7 +50,7 @@ class Daemon:
                 **self._kwargs,
             )
         self.wait_for_log("listening on http")
-        self.base = self.log.read_text().rpartition("listening on ")[2].split()[0]
+        self.base = re.findall(r"listening on (http://[\d.:]+)", self.log.read_text())[-1]
 
     def wait_for_log(self, text: str, timeout: float = 20) -> str:
         """The log, once it has that text."""

@@ -86,6 +86,7 @@ REQUESTS = [
     ("POST", "/v1/rooms/tea/messages", "operate", "send"),
     ("POST", "/v1/announcements", "operate", "announce"),
     ("POST", "/v1/reload", "admin", "reload"),
+    ("PATCH", "/v1/settings", "admin", "set"),
     ("POST", "/v1/drain", "admin", "drain"),
     ("POST", "/v1/stop", "admin", "stop"),
 ]

@@ -32,7 +32,10 @@ class SettingsReport(ControlHandler):
     def _read(self) -> None:
         self.write_json(self.desk.steering.settings_json())
 
-    verbs: ClassVar = {"GET": Verb("settings", Tier.OBSERVE, _read)}
+    def _set(self) -> None:
+        self.write_struct(self.desk.steering.set_log_level(self.take(control.SetSettings).log_level))
+
+    verbs: ClassVar = {"GET": Verb("settings", Tier.OBSERVE, _read), "PATCH": Verb("set", Tier.ADMIN, _set)}
 
 
 class Reload(ControlHandler):

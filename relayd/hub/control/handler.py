@@ -44,6 +44,9 @@ class Steering(Protocol):
     def reload(self) -> Reloaded:
         """Takes the settings anew."""
 
+    def set_log_level(self, level: str) -> Reloaded:
+        """Logs from that level on, until the settings are taken anew."""
+
     def drain(self, over_s: float) -> Draining:
         """Begins to end."""
 
@@ -152,5 +155,11 @@ class ControlHandler(JsonHandler):
         verb = self._verb()
         if verb is None or self._peer is None or self.request.method in ("GET", "HEAD"):
             return
-        uid, pid = self._peer.uid, self._peer.pid
-        audit.info("uid=%d pid=%d verb=%s room=%s result=%s", uid, pid, verb.name, self.about, self._result)
+        said = {
+            "uid": self._peer.uid,
+            "pid": self._peer.pid,
+            "verb": verb.name,
+            "room": self.about,
+            "result": self._result,
+        }
+        audit.info("uid=%(uid)d pid=%(pid)d verb=%(verb)s room=%(room)s result=%(result)s", said)
