@@ -25,6 +25,7 @@ from relayd.rooms.addresses import neighbourhood
 from relayd.wire.ids import RoomId, parse_room_id
 
 SUBPROTOCOL = "relay.v1"
+_REFUSALS = ("overloaded", "rate_limited", "wrong_host", "wrong_origin")  # counted from the start: see Counts
 _EARLY_BYTES = 65_536  # more than a client can send with its request before it has an answer
 
 
@@ -42,7 +43,7 @@ class Lobby:
 
     def __init__(self, station: Station, check_lag: Callable[[], None]) -> None:
         self.opened = 0
-        self.refused: Counter[str] = Counter()
+        self.refused = Counter(dict.fromkeys(_REFUSALS, 0))
         self._station = station
         self._check_lag = check_lag
         self._by_address: Counter[str] = Counter()

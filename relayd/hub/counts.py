@@ -23,4 +23,4 @@ class Counts:
         # Those that a rule or a picture asks for are there from the start: a rate begins with the second value.
         self.joins_refused = Counter(dict.fromkeys(_REFUSALS, 0))
         self.resumes = Counter(dict.fromkeys(("recovered", "incomplete", "unknown"), 0))
-        self.refused: Counter[str] = Counter()
+        self.refused = Counter(dict.fromkeys(("rate_limited", "muted", "stale_epoch"), 0))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
+import shutil
 import socket as sockets
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.control.conftest import Daemon
+from tests.control.conftest import BIN, Daemon
+
+ROOT = Path(__file__).parents[2]
 
 _SAMPLE = re.compile(r'^(\w+)(?:\{((?:\w+="[^"]*",?)+)\})? (\S+)$')
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -84,3 +88,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     assert daemon.end() == 0
     assert "Traceback" not in daemon.log.read_text()
     assert not daemon.metrics.exists()
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus' own judge."""
+    found = shutil.which("promtool", path=f"{BIN}:{os.environ['PATH']}")
+    if found is None:
+        # CI gets it by make test, whatever a developer's machine can do.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("promtool is not there; as root, make test gets it")
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket as sockets
 import subprocess
@@ -15,19 +14,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.control.conftest import BIN, Person, clean_environment
-from tests.watch.conftest import Watched
+from tests.watch.conftest import ROOT, Watched
 
-ROOT = Path(__file__).parents[2]
-PROMTOOL = shutil.which("promtool", path=f"{BIN}:{os.environ['PATH']}")
 BODY = {"kind": "text", "text": "x" * 100}
-
-
-@pytest.fixture(scope="module")
-def promtool():
-    if PROMTOOL is None:
-        # CI gets it by make test, whatever a developer's machine can do.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("promtool is not there; as root, make test gets it")
-    return PROMTOOL
 
 
 @pytest.fixture(scope="module")
