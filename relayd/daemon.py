@@ -6,31 +6,31 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import signal
-import socket as sockets
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import uvloop
 import zmq
 
-from relayd import collector
+from relayd import collector, descriptors
+from relayd.accepting import Acceptor
+from relayd.bus.messages import Report
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
 from relayd.clock import SteadyClock
-from relayd.errors import SettingsError
 from relayd.gateway.app import Gateway
+from relayd.heartbeat import Heartbeat
 from relayd.hub.control.listener import ControlListener
 from relayd.hub.control.peers import socket_group
 from relayd.hub.control.server import ControlServer
 from relayd.hub.hub import Hub
-from relayd.listeners import address_of, bind_listeners, bind_metrics
+from relayd.listeners import Listeners, listening
 from relayd.places import default_control
 from relayd.settings import Settings
 from relayd.steering import Helm
 from relayd.supervisor import Supervisor
+from relayd.systemd import Systemd
 
 if TYPE_CHECKING:
     from relayd.hub.scrape import MetricsServer
@@ -44,6 +44,55 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_GAVE_UP = 70  # EX_SOFTWARE of sysexits(3): workers die at once, and starting again would not help
 
 
+class Doors(NamedTuple):
+    """Where the daemon is reached: by clients, by who watches it, and by admins."""
+
+    clients: Listeners
+    metrics: Listeners
+    control: ControlListener
+
+    @classmethod
+    def open(cls, settings: Settings, systemd: Systemd) -> Doors:
+        """Those that systemd has handed in, and for the others those of the settings.
+
+        Raises:
+            CannotListen: one cannot be had.
+        """
+        fds, systemd.fds = systemd.fds, {}
+        with contextlib.ExitStack() as stack:
+            control = _control_listener(settings, fds.pop("control", []))
+            stack.callback(control.close)
+            clients = _listeners("listen", settings.listen, fds.pop("http", []))
+            stack.callback(clients.close)
+            metrics = _listeners("metrics", (settings.metrics,) if settings.metrics else (), fds.pop("metrics", []))
+            stack.pop_all()
+        _close_others(fds)
+        return cls(clients, metrics, control)
+
+
+def _control_listener(settings: Settings, fds: list[int]) -> ControlListener:
+    if fds:
+        return ControlListener(listening(fds[0]))
+    return ControlListener.bind(settings.control or default_control(os.environ), socket_group(settings.control_groups))
+
+
+def _listeners(setting: str, places: tuple[str, ...], fds: list[int]) -> Listeners:
+    if not fds:
+        return Listeners.bind(setting, places)
+    taken = Listeners.take(fds)
+    if places not in ((), Settings().listen):
+        log.warning("%s has no effect: systemd holds the sockets, %s", setting, " ".join(taken.addresses))
+    return taken
+
+
+def _close_others(fds: dict[str, list[int]]) -> None:
+    """Whoever connects to a socket that nobody serves would wait for ever."""
+    for name, named in fds.items():
+        log.warning("systemd hands in %s, and there is no use for it: see FileDescriptorName= of its unit", name)
+        for fd in named:
+            os.close(fd)
+
+
 class Daemon:
     """A running relayd: the hub, and gateways in this process or in others.
 
@@ -53,33 +102,31 @@ class Daemon:
         exit_code: to end with.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        listeners: list[sockets.socket],
-        metrics: list[sockets.socket],
-        control: ControlListener,
-        load: Load,
-    ) -> None:
-        self.addresses = [address_of(listener) for listener in listeners]
+    def __init__(self, settings: Settings, doors: Doors, load: Load, systemd: Systemd) -> None:
+        self.addresses = doors.clients.addresses
         self.stop = asyncio.Event()
         self.exit_code = 0
-        self._listeners = listeners
+        self._doors = doors
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._cleanup = contextlib.ExitStack()
         count = (os.cpu_count() or 1) if settings.workers == "auto" else settings.workers
         endpoints = self._private_endpoints() if count else Endpoints.inproc("relayd")
         self._hub = Hub(settings, self._context, endpoints, SteadyClock(), os.urandom)
         self._gateway: Gateway | None = None
+        self._acceptor: Acceptor | None = None
         self._supervisor: Supervisor | None = None
         if count:
-            self._supervisor = Supervisor(settings, endpoints, listeners, count, self._hub.lose_gateway, self._give_up)
-            self._hub.service.on_report = self._supervisor.report
+            self._supervisor = Supervisor(
+                settings, endpoints, doors.clients.sockets, count, self._hub.lose_gateway, self._give_up
+            )
         else:
             self._gateway = Gateway(settings, self._context, endpoints, os.urandom(TOPIC_BYTES), os.urandom)
-        self._helm = Helm(settings, self._hub, self.addresses, load, self.stop)
-        self._metrics = _metrics_server(self._hub, count or 1, metrics) if metrics else None
-        self._control = ControlServer(settings, control, self._hub, self._helm)
+            self._acceptor = Acceptor(doors.clients.sockets, self._gateway.adopt)
+        self._heartbeat = Heartbeat(systemd, max(1, count), self._status)
+        self._hub.service.on_report = self._on_report
+        self._helm = Helm(settings, self._hub, self.addresses, load, self.stop, systemd)
+        self._metrics = _metrics_server(self._hub, max(1, count), doors.metrics) if doors.metrics.sockets else None
+        self._control = ControlServer(settings, doors.control, self._hub, self._helm)
         self._helm.on_settings.append(self._control.change)
         if self._supervisor is not None:
             self._helm.on_settings.append(self._supervisor.change)
@@ -90,8 +137,8 @@ class Daemon:
 
     async def start(self) -> None:
         """Lets clients in."""
-        if self._gateway is not None:
-            self._gateway.listen(self._listeners)
+        if self._acceptor is not None:
+            self._acceptor.start()
         if self._supervisor is not None:
             ready, stopped = asyncio.ensure_future(self._supervisor.ready()), asyncio.ensure_future(self.stop.wait())
             await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -100,6 +147,9 @@ class Daemon:
 
     async def close(self) -> None:
         """Ends in order: clients first, then rooms, then the bus."""
+        self._heartbeat.close()
+        if self._acceptor is not None:
+            self._acceptor.stop()
         if self._gateway is not None:
             await self._gateway.close()
         if self._supervisor is not None:
@@ -110,10 +160,8 @@ class Daemon:
         self._hub.close()
         self._context.destroy(linger=0)
         self._cleanup.close()
-        for listener, address in zip(self._listeners, self.addresses, strict=True):
-            listener.close()
-            if address.startswith("unix:"):
-                Path(address.removeprefix("unix:")).unlink(missing_ok=True)  # noqa: ASYNC240 - at the very end
+        self._doors.metrics.close()
+        self._doors.clients.close()
 
     def _private_endpoints(self) -> Endpoints:
         """Sockets of the bus that only this user can reach (mkdtemp makes the directory 0700)."""
@@ -121,42 +169,50 @@ class Daemon:
         directory = tempfile.TemporaryDirectory(prefix="relayd-", dir=parent)
         return Endpoints.ipc(self._cleanup.enter_context(directory))
 
+    def _on_report(self, gateway: bytes, report: Report) -> None:
+        self._heartbeat.hear(gateway)
+        if self._supervisor is not None:
+            self._supervisor.report(gateway, report)
+
+    def _status(self) -> str:
+        service = self._hub.service
+        return f"{len(service.rooms)} rooms, {len(service.connections)} connections"
+
     def _give_up(self) -> None:
         log.error("workers end at once again and again; giving up")
         self.exit_code = EXIT_GAVE_UP
         self.stop.set()
 
 
-def _metrics_server(hub: Hub, workers: int, listeners: list[sockets.socket]) -> MetricsServer:
+def _metrics_server(hub: Hub, workers: int, listeners: Listeners) -> MetricsServer:
     # Imported late: whoever is not watched pays neither the memory nor the start.
     from relayd.hub.metrics import registry  # noqa: PLC0415
     from relayd.hub.scrape import MetricsServer  # noqa: PLC0415
 
-    for listener in listeners:
-        log.info("metrics at %s/metrics", address_of(listener))
-    return MetricsServer(registry(hub, workers), listeners)
+    for address in listeners.addresses:
+        log.info("metrics at %s/metrics", address)
+    return MetricsServer(registry(hub, workers), listeners.sockets)
 
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, signals: tuple[signal.Signals, ...] = (), load: Load | None = None
+    settings: Settings,
+    signals: tuple[signal.Signals, ...] = (),
+    load: Load | None = None,
+    systemd: Systemd | None = None,
 ) -> AsyncIterator[Daemon]:
-    """A daemon from start to orderly end, which obeys these signals; `load` reads the settings anew.
+    """A daemon from start to orderly end.
+
+    Args:
+        signals: those it obeys.
+        load: reads the settings anew.
+        systemd: may have handed in the sockets, and is told how it fares.
 
     Raises:
-        SettingsError: it cannot listen where it should.
+        CannotListen: it cannot listen where it should.
     """
-    control = ControlListener(settings.control or default_control(os.environ), socket_group(settings.control_groups))
-    listeners: list[sockets.socket] = []
-    try:
-        listeners = bind_listeners(settings)
-        metrics = bind_metrics(settings)
-    except SettingsError:
-        control.close()
-        for listener in listeners:
-            listener.close()
-        raise
-    daemon = Daemon(settings, listeners, metrics, control, load or (lambda: settings))
+    systemd = systemd or Systemd()
+    daemon = Daemon(settings, Doors.open(settings, systemd), load or (lambda: settings), systemd)
     try:
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, daemon.on_signal, number)
@@ -173,15 +229,18 @@ async def serve(settings: Settings, load: Load | None = None, on_listening: OnLi
         load: reads the settings anew, for a reload.
         on_listening: called with the addresses once clients can come.
     """
-    raise_descriptor_limit()
+    descriptors.raise_limit()
     collector.calm()
-    async with running(settings, _SIGNALS, load) as daemon:
+    systemd = Systemd.take(os.environ, os.getpid())
+    async with running(settings, _SIGNALS, load, systemd) as daemon:
         if not daemon.stop.is_set():
             for address in daemon.addresses:
                 log.info("listening on %s", address)
             if on_listening is not None:
                 on_listening(daemon.addresses)
+            systemd.notify(READY=1)
         await daemon.stop.wait()
+        systemd.notify(STOPPING=1)
         log.info("stopping")
     log.info("stopped")
     return daemon.exit_code
@@ -190,9 +249,3 @@ async def serve(settings: Settings, load: Load | None = None, on_listening: OnLi
 def run(settings: Settings, load: Load | None = None, on_listening: OnListening | None = None) -> int:
     """Runs the daemon on a loop of its own; see `serve`."""
     return uvloop.run(serve(settings, load, on_listening))
-
-
-def raise_descriptor_limit() -> None:
-    """As many descriptors as the system allows: each client takes one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -253,3 +253,7 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class CannotListen(SettingsError):
+    """A place to listen cannot be had, or not now: whoever has it may let go of it."""

@@ -5,48 +5,92 @@ from __future__ import annotations
 import contextlib
 import socket as sockets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from tornado.netutil import bind_sockets, bind_unix_socket
 
-from relayd.errors import SettingsError
-from relayd.settings import Settings, parse_listen
+from relayd.errors import CannotListen
+from relayd.settings import parse_listen
 
 BACKLOG = 4096  # Linux caps it at net.core.somaxconn, 4096 since 5.4
 
 
-def bind_listeners(settings: Settings) -> list[sockets.socket]:
-    """Listening sockets for `settings.listen`.
+class Listeners:
+    """Where clients connect.
 
-    Raises:
-        SettingsError: naming each place that cannot be had, and why.
+    Args:
+        sockets: listening.
+        lent: whether they are somebody else's, who goes on listening when this process has ended.
+
+    Attributes:
+        sockets: see above.
+        addresses: of each, as `http://HOST:PORT` or `unix:PATH`.
     """
-    wanted = [("listen", text) for text in settings.listen]
-    return _bind_all(wanted)
 
+    def __init__(self, sockets: list[sockets.socket], *, lent: bool = False) -> None:
+        self.sockets = sockets
+        self.addresses = [_address_of(listener) for listener in sockets]
+        self._lent = lent
 
-def bind_metrics(settings: Settings) -> list[sockets.socket]:
-    """Listening sockets for `settings.metrics`; none if it is not set.
+    @classmethod
+    def bind(cls, setting: str, places: Iterable[str]) -> Self:
+        """At these places.
 
-    Raises:
-        SettingsError: why it cannot be had.
-    """
-    return _bind_all([("metrics", settings.metrics)] if settings.metrics else [])
+        Args:
+            setting: that has them, for the error.
+            places: see `parse_listen`.
 
+        Raises:
+            CannotListen: naming each that cannot be had, and why.
+        """
+        bound: list[sockets.socket] = []
+        problems: list[str] = []
+        for text in places:
+            try:
+                bound += _bind(parse_listen(text))
+            except OSError as failed:
+                problems.append(f"{setting}: {text}: {failed.strerror or failed}")
+        if problems:
+            for listener in bound:
+                listener.close()
+            raise CannotListen(problems)
+        return cls(bound)
 
-def _bind_all(wanted: list[tuple[str, str]]) -> list[sockets.socket]:
-    listeners: list[sockets.socket] = []
-    problems: list[str] = []
-    for key, text in wanted:
-        try:
-            listeners += _bind(parse_listen(text))
-        except OSError as failed:
-            problems.append(f"{key}: {text}: {failed.strerror or failed}")
-    if problems:
-        for listener in listeners:
+    @classmethod
+    def take(cls, fds: list[int]) -> Self:
+        """Those that systemd holds and has handed in.
+
+        Raises:
+            CannotListen: one of them is no listening socket.
+        """
+        return cls([listening(fd) for fd in fds], lent=True)
+
+    def close(self) -> None:
+        """Listens no more, and leaves no socket file that nobody answers at."""
+        for listener, address in zip(self.sockets, self.addresses, strict=True):
             listener.close()
-        raise SettingsError(problems)
-    return listeners
+            if address.startswith("unix:") and not self._lent:
+                Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+
+
+def listening(fd: int) -> sockets.socket:
+    """The listening socket that was handed in as this descriptor.
+
+    Raises:
+        CannotListen: it is none.
+    """
+    try:
+        socket = sockets.socket(fileno=fd)
+        listens = socket.type == sockets.SOCK_STREAM and socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_ACCEPTCONN)
+    except OSError as failed:
+        raise CannotListen([f"descriptor {fd}, handed in by systemd, is no socket: {failed.strerror}"]) from None
+    if not listens:
+        socket.close()
+        raise CannotListen([f"descriptor {fd}, handed in by systemd, does not listen; is Accept=yes in its unit?"])
+    socket.setblocking(False)
+    return socket
 
 
 def _bind(place: tuple[str, int] | Path) -> list[sockets.socket]:
@@ -71,8 +115,7 @@ def _answers(path: Path) -> bool:
         return True
 
 
-def address_of(listener: sockets.socket) -> str:
-    """Where it listens, as `http://HOST:PORT` or `unix:PATH`."""
+def _address_of(listener: sockets.socket) -> str:
     if listener.family == sockets.AF_UNIX:
         return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]

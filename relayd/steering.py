@@ -18,12 +18,15 @@ from relayd.hub.hub import Hub
 from relayd.logs import change_logging
 from relayd.process import children, resident_bytes
 from relayd.settings import FIXED, Settings, changes
+from relayd.systemd import Systemd
 from relayd.wire import control
 from relayd.wire.rest import rfc3339
 
 log = logging.getLogger("relayd")
 
 T = TypeVar("T")
+
+_ENDING_S = 20.0  # for what comes after a drain: closing handshakes, and the end of workers
 
 
 class Helm:
@@ -35,6 +38,7 @@ class Helm:
         addresses: where it listens.
         load: reads the settings anew from where they came from.
         stop: set when it is to end.
+        systemd: is told when it takes new settings, and when it ends.
 
     Attributes:
         on_settings: called with new settings, for parts that the hub doesn't reach.
@@ -47,6 +51,7 @@ class Helm:
         addresses: list[str],
         load: Callable[[], Settings],
         stop: asyncio.Event,
+        systemd: Systemd,
     ) -> None:
         self.on_settings: list[Callable[[Settings], None]] = []
         self._settings = settings
@@ -54,6 +59,7 @@ class Helm:
         self._addresses = addresses
         self._load = load
         self._stop = stop
+        self._systemd = systemd
         self._started_at, self._started_monotonic = time.time(), time.monotonic()
         self._draining: asyncio.Task[None] | None = None
 
@@ -101,7 +107,12 @@ class Helm:
         Raises:
             SettingsError: some are wrong, and nothing is changed.
         """
-        return self._take(self._load())
+        # The time is asked for by Type=notify-reload (systemd 253); those before it pass over it.
+        self._systemd.notify(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+        try:
+            return self._take(self._load())
+        finally:
+            self._systemd.notify(READY=1)
 
     def set_log_level(self, level: str) -> control.Reloaded:
         """Logs from that level on, here and in every gateway, until the settings are taken anew."""
@@ -139,6 +150,8 @@ class Helm:
         if self._draining is not None:
             self._draining.cancel()
         connections = self._hub.admin.counts()["connections"]
+        # Longer than TimeoutStopSec of the unit allows, if it must be.
+        self._systemd.notify(STOPPING=1, EXTEND_TIMEOUT_USEC=round((over_s + _ENDING_S) * 1e6))
         log.info("draining over %.0f s, %d connections", over_s, connections)
         self._draining = asyncio.get_running_loop().create_task(self._drain(over_s))
         return control.Draining(over_s, connections)

@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from relayd.accepting import Acceptor
 from relayd.bus.messages import Report
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
 from relayd.gateway.__main__ import Orders
@@ -34,8 +35,7 @@ BACKOFF_S, MAX_BACKOFF_S = 0.25, 10.0
 SILENT_S = 10.0  # a worker that reports nothing for so long hangs; its clients are better off with another
 START_S = 30.0  # for a worker to be ready
 MAX_HOMELESS = 1024  # accepted, and waiting for a worker
-_ACCEPT_PAUSE_S, _HOUSING_PAUSE_S = 1.0, 0.05
-_ACCEPT_AT_ONCE = 64  # connections taken in one turn of the loop
+_HOUSING_PAUSE_S = 0.05
 
 
 class Worker:
@@ -112,7 +112,7 @@ class Supervisor:
     ) -> None:
         self._settings = settings
         self._endpoints = endpoints
-        self._listeners = listeners
+        self._acceptor = Acceptor(listeners, self._welcome)
         self._on_lost = on_lost
         self._on_give_up = on_give_up
         self._loop = asyncio.get_running_loop()
@@ -143,9 +143,7 @@ class Supervisor:
     async def ready(self) -> None:
         """Until connections can be served, by all: the first worker alone would get all early clients."""
         await self._all_ready.wait()
-        for listener in self._listeners:
-            listener.setblocking(False)
-        self._start_accepting()
+        self._acceptor.start()
 
     async def close(self) -> None:
         """Ends all workers in order: each sends its clients away."""
@@ -227,31 +225,11 @@ class Supervisor:
 
     # Connections. -----------------------------------------------------------------------------------------------
 
-    def _accept(self, listener: sockets.socket) -> None:
-        for _ in range(_ACCEPT_AT_ONCE):
-            try:
-                connection, _ = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                break
-            except OSError as failed:
-                # Out of descriptors (or memory): trying at once again would only burn the processor.
-                log.warning("accept failed: %s; trying again in %.0f s", failed.strerror, _ACCEPT_PAUSE_S)
-                self._pause_accepting(_ACCEPT_PAUSE_S)
-                break
-            self._homeless.append(connection)
+    def _welcome(self, connection: sockets.socket) -> None:
+        self._homeless.append(connection)
         self._house()
         if len(self._homeless) >= MAX_HOMELESS:
-            self._pause_accepting(_HOUSING_PAUSE_S)  # the kernel's queue holds the others
-
-    def _pause_accepting(self, seconds: float) -> None:
-        for listener in self._listeners:
-            self._loop.remove_reader(listener.fileno())
-        self._loop.call_later(seconds, self._start_accepting)
-
-    def _start_accepting(self) -> None:
-        if not self._stopping:
-            for listener in self._listeners:
-                self._loop.add_reader(listener.fileno(), self._accept, listener)
+            self._acceptor.pause(_HOUSING_PAUSE_S)  # the kernel's queue holds the others
 
     def _house(self) -> None:
         """Gives each waiting connection to the worker with the fewest."""
@@ -264,7 +242,6 @@ class Supervisor:
                 return
 
     def _stop_accepting(self) -> None:
-        for listener in self._listeners:
-            self._loop.remove_reader(listener.fileno())
+        self._acceptor.stop()
         while self._homeless:
             self._homeless.popleft().close()

@@ -39,6 +39,11 @@ class Systemd:
         self.fds = fds or {}
         self._notify_socket = notify_socket
 
+    @property
+    def is_there(self) -> bool:
+        """Whether somebody hears what is told."""
+        return bool(self._notify_socket)
+
     @classmethod
     def take(cls, environment: MutableMapping[str, str], pid: int) -> Self:
         """That which started the process `pid`, with this environment.
@@ -73,7 +78,7 @@ class Systemd:
         Returns:
             False if there is nobody to tell, or it could not be told; that is logged.
         """
-        if not self._notify_socket:
+        if not self.is_there:
             return False
         address = "\0" + self._notify_socket[1:] if self._notify_socket.startswith("@") else self._notify_socket
         text = "".join(f"{name}={' '.join(str(value).splitlines())}\n" for name, value in fields.items())

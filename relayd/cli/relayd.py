@@ -9,9 +9,10 @@ from collections.abc import Callable
 import click
 
 from relayd import __version__
-from relayd.errors import SettingsError
+from relayd.errors import CannotListen, SettingsError
 from relayd.settings import Settings, load
 
+EXIT_CANNOT_LISTEN = 1  # not now: a supervisor may try again
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
 
 
@@ -97,4 +98,4 @@ Ctrl-C ends relayd, and every room with it.
 def _fail(wrong: SettingsError) -> None:
     for problem in wrong.problems:
         click.echo(f"relayd: {problem}", err=True)
-    sys.exit(EXIT_CONFIG)
+    sys.exit(EXIT_CANNOT_LISTEN if isinstance(wrong, CannotListen) else EXIT_CONFIG)

@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 import zmq
 
-from relayd import collector
+from relayd import collector, descriptors
 from relayd.bus.sockets import Endpoints
 from relayd.gateway.app import Gateway
 from relayd.logs import set_up_logging
@@ -29,6 +29,7 @@ log = logging.getLogger("relayd.gateway")
 _MAX_ORDERS_BYTES = 1024 * 1024
 _TAKEN_AT_ONCE = 64
 _RETRY_S = 0.01
+_SCARCE_S = 1.0  # until it is looked again whether there are descriptors
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -56,28 +57,45 @@ class Channel:
         self._on_closed = on_closed
         self._untold = b"r"  # ready
         self._loop = asyncio.get_running_loop()
+        self._resuming: asyncio.TimerHandle | None = None
+        self._outage = descriptors.Outage()
         socket.setblocking(False)
-        self._loop.add_reader(socket.fileno(), self._take)
+        self._resume()
         self._tell()
 
     def close(self) -> None:
         """Takes nothing more."""
         self._loop.remove_reader(self._socket.fileno())
+        if self._resuming is not None:
+            self._resuming.cancel()
+
+    def _resume(self) -> None:
+        self._loop.add_reader(self._socket.fileno(), self._take)
+
+    def _wait(self) -> None:
+        """Leaves connections with the supervisor: received without a descriptor to hold it, one would be lost."""
+        if self._outage.is_new():
+            log.warning("newcomers wait: %d descriptors, the limit, are in use", descriptors.limit())
+        self._loop.remove_reader(self._socket.fileno())
+        self._resuming = self._loop.call_later(_SCARCE_S, self._resume)
 
     def _take(self) -> None:
+        if descriptors.are_scarce():
+            self._wait()
+            return
         for _ in range(_TAKEN_AT_ONCE):
             try:
-                data, descriptors, _, _ = sockets.recv_fds(self._socket, 1, 1)
+                data, fds, _, _ = sockets.recv_fds(self._socket, 1, 1)
             except BlockingIOError:
                 break
             except ConnectionError:
-                data, descriptors = b"", []
+                data, fds = b"", []
             if not data:
                 self.close()
                 self._on_closed()
                 return
-            for descriptor in descriptors:
-                self._adopt(sockets.socket(fileno=descriptor))
+            for fd in fds:
+                self._adopt(sockets.socket(fileno=fd))
             self._untold += data
         self._tell()
 

@@ -92,12 +92,8 @@ class Gateway:
         )
         self._reporting = asyncio.get_running_loop().create_task(self._keep_reporting())
 
-    def listen(self, listeners: list[sockets.socket]) -> None:
-        """Serves those who connect to these sockets, which are closed with it."""
-        self._server.add_sockets(listeners)
-
     def adopt(self, connection: sockets.socket) -> None:
-        """Serves a connection that another process has accepted."""
+        """Serves a connection that was accepted."""
         connection.setblocking(False)
         try:
             address = connection.getpeername() if connection.family != sockets.AF_UNIX else ("", 0)
@@ -179,7 +175,6 @@ class Gateway:
     async def close(self) -> None:
         """Accepts nobody any more, sends everyone away with 4500, and lets the codes arrive."""
         self._reporting.cancel()
-        self._server.stop()
         self._departure.begin(0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._fanout.emptied.wait(), self._close_timeout_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket as sockets
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -62,15 +61,12 @@ class MetricsServer:
         handlers: list[Any] = [(r"/metrics", Metrics, {"registry": registry})]
         application = Application(handlers, default_handler_class=NothingHere, log_function=_log_request)
         self._server = HTTPServer(application, max_body_size=_MAX_BODY_BYTES, idle_connection_timeout=_IDLE_S)
-        self._paths = [Path(one.getsockname()) for one in listeners if one.family == sockets.AF_UNIX]
         self._server.add_sockets(listeners)
 
     async def close(self) -> None:
         """Serves nobody any more."""
         self._server.stop()
         await self._server.close_all_connections()
-        for path in self._paths:
-            path.unlink(missing_ok=True)
 
 
 def _log_request(handler: RequestHandler) -> None:

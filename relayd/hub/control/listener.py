@@ -11,8 +11,9 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
-from relayd.errors import SettingsError
+from relayd.errors import CannotListen
 
 MODE, DIRECTORY_MODE = 0o660, 0o750
 MAX_PATH_BYTES = 107  # sun_path of unix(7) without its final zero byte
@@ -24,29 +25,40 @@ class ControlListener:
     """The listening socket and its place in the file system.
 
     Args:
-        path: absolute; its directory is made if it is missing.
-        group: number of the group that may connect; None leaves the daemon's own.
-
-    Raises:
-        SettingsError: it cannot be had, and why.
+        socket: listening.
+        path: of its file, if that is this daemon's to remove; None if it is somebody else's socket.
     """
 
-    def __init__(self, path: str, group: int | None) -> None:
-        self.path = Path(path)
+    def __init__(self, socket: sockets.socket, path: Path | None = None) -> None:
+        self.socket = socket
+        self.path = path
+        self._inode = path.stat().st_ino if path is not None else 0
+
+    @classmethod
+    def bind(cls, path: str, group: int | None) -> Self:
+        """One of the daemon's own.
+
+        Args:
+            path: absolute; its directory is made if it is missing.
+            group: number of the group that may connect; None leaves the daemon's own.
+
+        Raises:
+            CannotListen: it cannot be had, and why.
+        """
+        place = Path(path)
         try:
-            _check_path(self.path)
-            _make_directory(self.path.parent, group)
-            with _locked(self.path.parent):
-                _clear_place(self.path)
-                self.socket = _bind(self.path, group)
+            _check_path(place)
+            _make_directory(place.parent, group)
+            with _locked(place.parent):
+                _clear_place(place)
+                return cls(_bind(place, group), place)
         except OSError as failed:
-            raise SettingsError([f"control: {path}: {failed.strerror or failed}"]) from None
-        self._inode = self.path.stat().st_ino
+            raise CannotListen([f"control: {path}: {failed.strerror or failed}"]) from None
 
     def close(self) -> None:
         """Takes the socket away, unless another daemon's is there by now."""
         with contextlib.suppress(OSError):
-            if self.path.lstat().st_ino == self._inode:
+            if self.path is not None and self.path.lstat().st_ino == self._inode:
                 self.path.unlink()
         self.socket.close()
 

@@ -1,0 +1,78 @@
+"""Taking connections from listening sockets, as fast as they come and no faster than they can be served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket as sockets
+from collections.abc import Callable
+
+from relayd import descriptors
+
+log = logging.getLogger("relayd")
+
+_AT_ONCE = 64  # connections taken in one turn of the loop
+_PAUSE_S = 1.0
+
+
+class Acceptor:
+    """Gives each new connection to `take`.
+
+    Whoever cannot be served yet waits in the kernel's queue, and is not turned away. asyncio's and Tornado's own ways
+    to accept try again at once when descriptors run out: thousands of times a second, with a traceback each.
+
+    Args:
+        listeners: listening sockets; whoever made them closes them.
+        take: called with a connection, which is its own from then on.
+    """
+
+    def __init__(self, listeners: list[sockets.socket], take: Callable[[sockets.socket], None]) -> None:
+        self._listeners = listeners
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self._accepting = False
+        self._resuming: asyncio.TimerHandle | None = None
+        self._outage = descriptors.Outage()
+
+    def start(self) -> None:
+        """Accepts from now on."""
+        self._resuming = None
+        self._accepting = True
+        for listener in self._listeners:
+            listener.setblocking(False)
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def pause(self, seconds: float) -> None:
+        """Accepts nothing for so long."""
+        if self._accepting:
+            self.stop()
+            self._resuming = self._loop.call_later(seconds, self.start)
+
+    def stop(self) -> None:
+        """Accepts nothing more; what waits in the queue stays there."""
+        self._accepting = False
+        if self._resuming is not None:
+            self._resuming.cancel()
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+
+    def _accept(self, listener: sockets.socket) -> None:
+        if descriptors.are_scarce():
+            self._wait(f"{descriptors.limit()} descriptors, the limit, are in use")
+            return
+        for _ in range(_AT_ONCE):
+            try:
+                connection, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as failed:  # the whole machine is out of descriptors or memory: accept(2)
+                self._wait(f"accept: {failed.strerror}")
+                return
+            self._take(connection)
+            if not self._accepting:
+                return
+
+    def _wait(self, reason: str) -> None:
+        if self._outage.is_new():
+            log.warning("newcomers wait: %s; looking again every second", reason)
+        self.pause(_PAUSE_S)

@@ -1,0 +1,49 @@
+"""File descriptors: every client takes one, and the last ones are not for clients."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+
+# For the control socket, new workers and whatever a library opens: an admin can still get in when clients cannot.
+RESERVE = 128
+_SAID_AGAIN_S = 60.0
+
+
+def raise_limit() -> None:
+    """As many as the system allows this process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def limit() -> int:
+    """How many this process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def are_scarce() -> bool:
+    """Whether only the reserve is left; of a low limit that is a quarter.
+
+    The kernel gives the lowest free number (open(2)), so a new one tells how many are in use without counting them.
+    """
+    most = limit()
+    try:
+        probe = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return True
+    os.close(probe)
+    return probe >= most - min(RESERVE, most // 4)
+
+
+class Outage:
+    """Something that cannot be done for a while, and is tried again and again: worth one line, not one a try."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+
+    def is_new(self) -> bool:
+        """Whether it failed for the first time, or worked for a minute in between. Called with each failure."""
+        now, before = time.monotonic(), self._at
+        self._at = now
+        return before is None or now - before > _SAID_AGAIN_S
