@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import time
 from pathlib import Path
 
 
@@ -14,6 +16,20 @@ def resident_bytes(pid: int | str = "self") -> int:
     except OSError:
         return 0
     return pages * resource.getpagesize()
+
+
+def open_descriptors() -> int:
+    """How many this process has open."""
+    # Since Linux 6.2 the directory's size is their number; before, they are counted, which takes its time.
+    return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 - plain and fast
+
+
+def started_at() -> float:
+    """When this process began, in seconds since 1970."""
+    # proc_pid_stat(5), field 22, counted behind the name in parentheses: clock ticks between boot and start.
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted_at + int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:

@@ -106,7 +106,9 @@ def test_fanout_latency(busy):
 def test_of_the_process(busy):
     """What any process exports."""
     watched, _, _ = busy
-    assert watched.value("process_open_fds") > 10
+    assert 10 < watched.value("process_open_fds") < watched.value("process_max_fds")
+    assert abs(watched.value("process_start_time_seconds") - watched.log.stat().st_ctime) < 3600
+    assert watched.value("process_cpu_seconds_total") > 0
     assert watched.value("process_resident_memory_bytes") > 2**20
 
 
