@@ -178,6 +178,16 @@ class Said(_Item, tag=2):
     at: float = 0.0
 
 
+class Turn(_Item, tag=23):
+    """Messages of several rooms at once, on the topic of a gateway that has somebody in each.
+
+    Attributes:
+        said: with the id of each room.
+    """
+
+    said: list[tuple[bytes, Said]]
+
+
 class Signalled(_Item, tag=3):
     """A frame that may be dropped under pressure, for all but one socket."""
 
@@ -287,6 +297,7 @@ class NewSettings(_Item, tag=21):
 Event = (
     Subscribed
     | Said
+    | Turn
     | Signalled
     | Announced
     | PresenceTold

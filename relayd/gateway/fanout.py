@@ -23,6 +23,7 @@ from relayd.bus.messages import (
     Sent,
     Signalled,
     Subscribed,
+    Turn,
 )
 from relayd.errors import Restarting
 from relayd.gateway.hearer import Hearer
@@ -102,6 +103,7 @@ class Fanout:
         self._handlers: dict[type, Callable[[RoomId, Any], None]] = {
             Subscribed: self._on_subscribed,
             Said: self._on_said,
+            Turn: self._on_turn,
             Signalled: self._on_signalled,
             Announced: self._on_announced,
             PresenceTold: self._on_presence,
@@ -201,6 +203,10 @@ class Fanout:
         now = self._monotonic()
         for at in written:
             self.latency.observe(now - at)
+
+    def _on_turn(self, topic: RoomId, event: Turn) -> None:
+        for room_id, said in event.said:
+            self._on_said(RoomId(room_id), said)
 
     def _on_rekeyed(self, topic: RoomId, event: Rekeyed) -> None:
         channel = self.channels.get(topic)

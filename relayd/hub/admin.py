@@ -154,7 +154,7 @@ class Admin:
         room.data_volume += len(body)
         frame = events.message(room.seq, int(now * 1000), ADMIN, self._random(8).hex(), body)
         self._service.rings.add(room.ring, room.seq, frame, now)
-        self._outgoing.say(room.meta.room_id, room.seq, frame)
+        self._outgoing.say(room, room.seq, frame)
         return control.Said(room_id_text(room.meta.room_id), room.seq, len(room.members))
 
     def announce(self, rooms: Iterable[Room], text: str) -> control.Announced:

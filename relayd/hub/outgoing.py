@@ -2,14 +2,19 @@
 
 Messages of one room are collected and leave together. Anything else that concerns the room makes those collected
 so far leave first: a joiner hears exactly what was said after the join, a room's end comes after its last word.
+
+Messages of several rooms that leave at the end of a turn go to each gateway together: to publish and receive each
+room's by itself costs twice what its fan-out costs in a room of five. All topics share one pipe to a gateway, so
+their order is the same either way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayd.bus.messages import Event, Said, Sent
+from relayd.bus.messages import Event, Said, Sent, Turn
 from relayd.rooms.member import Connection
+from relayd.rooms.room import Room
 from relayd.wire.ids import RoomId
 
 Publish = Callable[[bytes, Event], None]  # (topic, event)
@@ -26,15 +31,16 @@ class Outgoing:
     def __init__(self, publish: Publish, monotonic: Callable[[], float]) -> None:
         self._publish = publish
         self._monotonic = monotonic
-        self._said: dict[RoomId, Said] = {}  # what this turn has said so far, by room
+        self._said: dict[RoomId, tuple[Room, Said]] = {}  # what this turn has said so far
 
-    def say(self, room_id: RoomId, seq: int, frame: bytes) -> None:
+    def say(self, room: Room, seq: int, frame: bytes) -> None:
         """A message to all in the room."""
+        room_id = room.meta.room_id
         said = self._said.get(room_id)
         if said is None:
-            self._said[room_id] = Said(seq, [frame], self._monotonic())
+            self._said[room_id] = (room, Said(seq, [frame], self._monotonic()))
         else:
-            said.frames.append(frame)
+            said[1].frames.append(frame)
 
     def to_room(self, room_id: RoomId, event: Event) -> None:
         """Anything else that everyone in the room hears, or that all its gateways must know."""
@@ -54,14 +60,20 @@ class Outgoing:
 
     def flush(self) -> None:
         """Lets the turn's messages go."""
+        if len(self._said) == 1:  # a large room as often as not: encoded once for all gateways
+            self._release(next(iter(self._said)))
         said, self._said = self._said, {}
-        for room_id, event in said.items():
-            self._publish(room_id, event)
+        turns: dict[bytes, Turn] = {}
+        for room_id, (room, event) in said.items():
+            for gateway in room.gateways:
+                turns.setdefault(gateway, Turn([])).said.append((room_id, event))
+        for gateway, turn in turns.items():
+            self._publish(gateway, turn)
 
     def _release(self, room_id: RoomId) -> None:
         said = self._said.pop(room_id, None)
         if said is not None:
-            self._publish(room_id, said)
+            self._publish(room_id, said[1])
 
 
 def by_gateway(connections: list[Connection]) -> dict[bytes, list[Connection]]:

@@ -208,7 +208,7 @@ class Talk:
         if receiver is None:
             frame = events.message(said.seq, at_ms, member.user_id, item.id, item.body)
             self._service.rings.add(room.ring, said.seq, frame, now)
-            self._outgoing.say(room.meta.room_id, said.seq, frame)
+            self._outgoing.say(room, said.seq, frame)
         else:
             frame = events.direct_message(said.seq, at_ms, member.user_id, receiver.user_id, item.id, item.body)
             self._service.rings.add(room.ring, said.seq, frame, now, (member.user_id, receiver.user_id))

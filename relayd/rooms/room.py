@@ -93,7 +93,7 @@ class Room:
         self._graces = graces
         self._max_connections = max_connections
         self.members: dict[UserId, Member] = {}  # in the order they came
-        self.connections = 0
+        self.gateways: dict[bytes, int] = {}  # how many of its connections each has
         self.seq = 0
         self.messages = 0
         self.data_volume = 0  # bytes of payload accepted
@@ -113,6 +113,11 @@ class Room:
     def meta(self) -> RoomMeta:
         """What the registry keeps of it."""
         return self._meta
+
+    @property
+    def connections(self) -> int:
+        """How many sockets are in it."""
+        return sum(self.gateways.values())
 
     @property
     def keys(self) -> Keys:
@@ -208,7 +213,7 @@ class Room:
         connection = Connection(gateway, number, ticket.address, self, member, now)
         member.connections.append(connection)
         member.address = ticket.address
-        self.connections += 1
+        self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
         by_session = ticket.session is not None and self._sessions.user_of(ticket.session.digest) == user_id
         if by_session and ticket.session is not None:
             self.add_session(member, ticket.session.digest)
@@ -285,7 +290,9 @@ class Room:
 
     def _drop(self, connection: Connection) -> None:
         connection.member.connections.remove(connection)
-        self.connections -= 1
+        self.gateways[connection.gateway] -= 1
+        if not self.gateways[connection.gateway]:
+            del self.gateways[connection.gateway]
 
     # Being there. -----------------------------------------------------------------------------------------------
 
