@@ -7,7 +7,6 @@ import contextlib
 import logging
 import socket as sockets
 import time
-from importlib import resources
 from random import Random
 
 import zmq
@@ -23,6 +22,7 @@ from relayd.gateway.calls import HubCalls
 from relayd.gateway.departure import Departure
 from relayd.gateway.fanout import Fanout
 from relayd.gateway.handlers import Door, Handler, NothingHere
+from relayd.gateway.page import Assets, File, Page
 from relayd.gateway.peer import Peers
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
@@ -148,13 +148,14 @@ class Gateway:
 
     def _application(self) -> Application:
         door = {"door": Door(self._calls, self._peers, self._passwords, self._password_rate)}
-        page = resources.files("relayd.web").joinpath("index.html").read_bytes()
+        assets = Assets()
         routes = [(pattern, handler, door) for pattern, handler in rest.ROUTES]
         return Application(
             [
                 *routes,
-                (_UUID, Socket, {**door, "lobby": self._lobby, "page": page}),
-                (r"/", Page, {**door, "page": page}),
+                (_UUID, Socket, {**door, "lobby": self._lobby, "assets": assets}),
+                (r"/", Page, {**door, "assets": assets}),
+                (r"/web/(.+)", File, {**door, "assets": assets}),
                 (r"/healthz", Health, door),
                 (r"/readyz", Ready, {**door, "gateway": self}),
             ],
@@ -187,24 +188,6 @@ class Gateway:
         self._wheel.close()
         self._publisher.close()
         self._bus.close()
-
-
-class Page(Handler):
-    """`/`: the page."""
-
-    methods = ("GET", "HEAD")
-
-    def initialize(self, door: Door, page: bytes) -> None:  # type: ignore[override]
-        """Tornado's constructor."""
-        super().initialize(door)
-        self._page = page
-
-    def get(self) -> None:
-        """Shows it."""
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(self._page)
-
-    head = get
 
 
 class Health(Handler):

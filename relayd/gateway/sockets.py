@@ -20,6 +20,7 @@ from tornado.websocket import WebSocketProtocol13
 
 from relayd.errors import Malformed, Overloaded, RateLimited, RelayError, UpgradeRequired
 from relayd.gateway.handlers import Door, Handler
+from relayd.gateway.page import Assets, serve
 from relayd.gateway.socket import RelaySocket, Station
 from relayd.rooms.addresses import neighbourhood
 from relayd.wire.ids import RoomId, parse_room_id
@@ -103,18 +104,23 @@ def _unread(stream: IOStream) -> bytes:
 class Socket(Handler):
     """`/<room_id>`: the chat for those who ask for an upgrade, the page for those who look."""
 
-    def initialize(self, door: Door, lobby: Lobby, page: bytes) -> None:  # type: ignore[override]
+    methods = ("GET", "HEAD")
+
+    def initialize(self, door: Door, lobby: Lobby, assets: Assets) -> None:  # type: ignore[override]
         """Tornado's constructor."""
         super().initialize(door)
         self._lobby = lobby
-        self._page = page
+        self._assets = assets
+
+    def head(self, room_id_text: str) -> None:
+        """The page's head."""
+        serve(self, self._assets.page)
 
     async def get(self, room_id_text: str) -> None:
         """Upgrades, or shows the page: the same bytes for every id, as it reveals nothing."""
         headers = self.request.headers
         if headers.get("Upgrade", "").lower() != "websocket":
-            self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(self._page)
+            serve(self, self._assets.page)
             return
         peers = self.door.peers
         peers.check_origin(self.request, peers.base_url(self.request))
