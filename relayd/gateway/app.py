@@ -21,13 +21,14 @@ from relayd.gateway import rest
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.departure import Departure
 from relayd.gateway.fanout import Fanout
+from relayd.gateway.front import ROOM_PATH, Front
 from relayd.gateway.handlers import Door, Handler, NothingHere
+from relayd.gateway.lobby import Lobby, unmask
 from relayd.gateway.page import Assets, File, Page
 from relayd.gateway.peer import Peers
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.socket import Station
-from relayd.gateway.sockets import Lobby, Socket, unmask
 from relayd.gateway.wheel import Wheel
 from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.http.passwords import Passwords
@@ -40,7 +41,6 @@ from relayd.wire.ids import RandomBytes
 
 log = logging.getLogger("relayd.http")
 
-_UUID = r"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _REPORT_S = 1.0
 _IDLE_HTTP_S = 75  # nginx's keepalive_timeout; Tornado's own default is an hour
 
@@ -85,7 +85,7 @@ class Gateway:
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._lobby = Lobby(self._station, self._lag.check)
         self._server = HTTPServer(
-            self._application(),
+            self._front(),
             max_body_size=MAX_DROPPED_BYTES,
             idle_connection_timeout=_IDLE_HTTP_S,
             body_timeout=_IDLE_HTTP_S,
@@ -146,15 +146,18 @@ class Gateway:
             socket.forget_allowance()
         change_logging(settings)
 
-    def _application(self) -> Application:
-        door = {"door": Door(self._calls, self._peers, self._passwords, self._password_rate)}
+    def _front(self) -> Front:
+        door = Door(self._calls, self._peers, self._passwords, self._password_rate)
+        return Front(self._application({"door": door}), door, self._lobby)
+
+    def _application(self, door: dict[str, Door]) -> Application:
         assets = Assets()
         routes = [(pattern, handler, door) for pattern, handler in rest.ROUTES]
         return Application(
             [
                 *routes,
-                (_UUID, Socket, {**door, "lobby": self._lobby, "assets": assets}),
                 (r"/", Page, {**door, "assets": assets}),
+                (ROOM_PATH, Page, {**door, "assets": assets}),
                 (r"/web/(.+)", File, {**door, "assets": assets}),
                 (r"/healthz", Health, door),
                 (r"/readyz", Ready, {**door, "gateway": self}),

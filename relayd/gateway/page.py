@@ -98,7 +98,7 @@ def serve(handler: RequestHandler, asset: Asset) -> None:
 
 
 class Page(Handler):
-    """`/`: the page."""
+    """`/` and `/<room_id>`: the same bytes for every id, so they tell nobody whether there is such a room."""
 
     methods = ("GET", "HEAD")
 
@@ -107,7 +107,7 @@ class Page(Handler):
         super().initialize(door)
         self._assets = assets
 
-    def get(self) -> None:
+    def get(self, room_id_text: str = "") -> None:
         """Shows it."""
         serve(self, self._assets.page)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
+import socket
 from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
@@ -32,6 +34,7 @@ class Peers:
         """Goes by other settings from now on."""
         self._trusts_unix = UNIX in settings.trusted_proxies
         self._trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies if text != UNIX]
+        self._good_host: str | None = None  # the last one that passed
         self._public = urlsplit(settings.public_url) if settings.public_url else None
         self._hosts = {host.lower() for host in settings.allowed_hosts}
         self._origins = set(settings.allowed_origins)
@@ -76,11 +79,14 @@ class Peers:
         Raises:
             WrongHost: saying what to set.
         """
+        if host == self._good_host:  # as nearly always: one name is what people were given
+            return
         parts = _AUTHORITY.fullmatch(host)
         name = (parts[1] or parts[2]).lower().rstrip(".") if parts else ""
         local = "." not in name or any(name == top or name.endswith(f".{top}") for top in _LOCAL_TOPS)
         if not name or not (name in self._hosts or _is_address(name) or local):
             raise WrongHost("This server does not answer to that host name; set public_url or allowed_hosts")
+        self._good_host = host
 
     def check_origin(self, request: HTTPServerRequest, base_url: tuple[str, str]) -> None:
         """Browsers say which page wants to connect; only our own may, and those that are allowed.
@@ -108,6 +114,9 @@ def _peer(request: HTTPServerRequest) -> str:
 
 
 def _is_address(text: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        socket.inet_pton(socket.AF_INET, text)  # a tenth of what ip_address costs
+        return True
     try:
         ipaddress.ip_address(text)
     except ValueError:
