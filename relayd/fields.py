@@ -53,8 +53,8 @@ def _check(
                 problems.append(FieldProblem(prefix + name, "is required"))
             continue
         value = given[name]
-        part = struct_in(field.type)
-        if isinstance(value, Mapping) and part is not None:
+        part = struct_in(field.type) if isinstance(value, Mapping) else None
+        if part is not None:
             values[field.name] = _check(part, value, strict, f"{prefix}{name}.", problems)
             continue
         try:

@@ -154,12 +154,12 @@ class RoomService:
         self._due[meta.room_id] = room.due_at()
         self.rooms_created += 1
         self.happened("room_created", room)
-        details = room.details(now)
+        expiration, ends = room.expiration()
         return Created(
-            name=details.name,
-            id=details.id,
-            expiration=details.expiration,
-            expiration_date=details.expiration_date,
+            name=name,
+            id=ids.room_id_text(meta.room_id),
+            expiration=expiration,
+            expiration_date=ends,
             owner_id=meta.owner_id,
             owner_key=owner_key,
             invite_key=invite_key,
@@ -245,6 +245,8 @@ class RoomService:
         return RoomSettings(rooms.files, rooms.max_file, rooms.resume, rooms.idle_timeout)
 
     def _room_settings(self, before: RoomSettings, given: dict[str, Any]) -> RoomSettings:
+        if not given:
+            return before
         try:
             wanted = check(RoomSettings, msgspec.to_builtins(before) | given)
         except InvalidFields as wrong:

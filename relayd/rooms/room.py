@@ -401,7 +401,7 @@ class Room:
         """The room as REST and frames show it; `joined` adds what shows a joiner that the relay knows the room."""
         meta = self._meta
         access = None if meta.seal is None else meta.seal.public(joined=joined)
-        ends = rfc3339(meta.ends_at)
+        expiration, ends = self.expiration()
         return Details(
             name=meta.name,
             id=room_id_text(meta.room_id),
@@ -413,7 +413,7 @@ class Room:
             messages=self.messages,
             date=rfc3339(meta.created_at),
             time_alive=round(max(0.0, now - meta.created_at), 3),
-            expiration=USERS_LEAVE if meta.users_leave else ends,
+            expiration=expiration,
             expiration_date=ends,
             protected=access is not None and access.password,
             sealed=access is not None,
@@ -421,6 +421,11 @@ class Room:
             locked=meta.locked,
             settings=meta.settings,
         )
+
+    def expiration(self) -> tuple[str, str]:
+        """When it ends, `usersLeave` or a time, and when at the latest."""
+        ends = rfc3339(self._meta.ends_at)
+        return USERS_LEAVE if self._meta.users_leave else ends, ends
 
     def entry(self, member: Member) -> bytes:
         """A user as others see it, as JSON text. Kept until it changes: every joiner is told of up to 200."""
