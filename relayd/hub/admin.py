@@ -11,8 +11,9 @@ from relayd.errors import FieldProblem, InvalidFields, NoSuchRoom, SealedRoom, T
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
 from relayd.registry.registry import Registry
+from relayd.rooms.access import PASS_VALID_S
 from relayd.rooms.room import Room
-from relayd.wire import control, events
+from relayd.wire import control, events, ids
 from relayd.wire.ids import RandomBytes, RoomId, room_id_text
 from relayd.wire.names import name_key
 
@@ -156,6 +157,12 @@ class Admin:
         self._service.rings.add(room.ring, room.seq, frame, now)
         self._outgoing.say(room, room.seq, frame)
         return control.Said(room_id_text(room.meta.room_id), room.seq, len(room.members))
+
+    def mint_pass(self, room: Room, now: float) -> control.Pass:
+        """A key that lets one newcomer into the room, once and soon, even if it is locked."""
+        key = ids.new_key(ids.INVITE, self._random)
+        room.add_pass(ids.digest_of(key), now)
+        return control.Pass(room_id_text(room.meta.room_id), key, PASS_VALID_S)
 
     def announce(self, rooms: Iterable[Room], text: str) -> control.Announced:
         """Tells everyone in these rooms, outside of their order."""

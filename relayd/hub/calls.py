@@ -40,10 +40,10 @@ class Calls:
         self._creations = PerAddress(service.settings.limits.create_rate)
         self._handlers: dict[type, Callable[[Any, float], Any]] = {
             CreateRoom: self._create,
-            ReadRoom: lambda call, now: service.details(self._room_of(call), now),
+            ReadRoom: lambda call, now: service.details(self._room_of(call, now), now),
             EditRoom: lambda call, now: service.edit(self._owned(call), call.body, now),
             EndRoom: lambda call, now: service.terminate(self._owned(call), "terminated"),
-            ListUsers: lambda call, now: UserPage(service.users(self._room_of(call), call.after)),
+            ListUsers: lambda call, now: UserPage(service.users(self._room_of(call, now), call.after)),
             KickUser: lambda call, now: service.kick(self._owned(call), call.user, ban=call.ban, now=now),
             RenewInvite: lambda call, now: service.renew_invite(self._owned(call), now),
         }
@@ -66,9 +66,9 @@ class Calls:
         self._creations.spend(call.address, now)
         return self._service.create(call.body, now)
 
-    def _room_of(self, call: ReadRoom | ListUsers) -> Room:
+    def _room_of(self, call: ReadRoom | ListUsers, now: float) -> Room:
         room = self._service.find(call.room)
-        room.keys.is_owner(ids.parse_key(call.key))
+        room.check_key(ids.parse_key(call.key), now)
         return room
 
     def _owned(self, call: EditRoom | EndRoom | KickUser | RenewInvite) -> Room:

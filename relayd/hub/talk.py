@@ -136,7 +136,7 @@ class Talk:
             ticket = Ticket(
                 ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, address
             )
-            user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random))
+            user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random), now)
             entry = self._sealed.let_in(room, user_id, item, now, by_session=known)
             admission = room.admit(user_id, ticket, entry.profile, gateway, item.number, now)
         except RelayError as error:

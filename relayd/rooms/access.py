@@ -9,6 +9,8 @@ from relayd.wire.ids import INVITE, OWNER, Credential, UserId
 
 MAX_DEPARTED = 1024  # sessions of users who have left, by which they can come back as the same user
 MAX_BANS = 4096
+PASS_VALID_S = 30.0  # an admin's program joins at once; a person may have to type the room's password before
+MAX_PASSES = 64
 
 
 class Keys:
@@ -55,6 +57,31 @@ class Keys:
         """
         if not self.is_owner(credential):
             raise OwnerOnly
+
+
+class Passes:
+    """Keys that let one newcomer in once, within `PASS_VALID_S`, even where the room is locked."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until: dict[bytes, float] = {}  # digest -> when it ends
+
+    def add(self, digest: bytes, now: float) -> None:
+        """One more; the oldest goes when there are too many."""
+        self._until[digest] = now + PASS_VALID_S
+        while len(self._until) > MAX_PASSES:
+            del self._until[next(iter(self._until))]
+
+    def has(self, credential: Credential | None, now: float) -> bool:
+        """Whether it is one that is still good."""
+        # By digest, not in constant time: how far a digest agrees says nothing of the key, which has 128 random bits.
+        return credential is not None and self._until.get(credential.digest, now) > now
+
+    def spend(self, credential: Credential | None) -> None:
+        """It has let somebody in."""
+        if credential is not None:
+            self._until.pop(credential.digest, None)
 
 
 class Sessions:

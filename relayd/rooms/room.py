@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
-from relayd.rooms.access import MAX_DEPARTED, Bans, Keys, Sessions
+from relayd.rooms.access import MAX_DEPARTED, Bans, Keys, Passes, Sessions
 from relayd.rooms.expiry import next_warning
 from relayd.rooms.limits import Allowance
 from relayd.rooms.member import MAX_SESSIONS, REMEMBERED_S, Connection, Member, Said
@@ -103,6 +103,7 @@ class Room:
         self.rekeying: Rekeying | None = None  # the last one
         self._sessions = Sessions()
         self._bans = Bans()
+        self._passes = Passes()
         self._muted: set[UserId] = set()
         self._known: dict[UserId, dict[str, Said]] = {}  # ids of what those said who have left since, in that order
         self._away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
@@ -123,6 +124,19 @@ class Room:
     def keys(self) -> Keys:
         """Its keys' digests, to hold one against."""
         return Keys(self._meta.invite_digest, self._meta.owner_digest)
+
+    def add_pass(self, digest: bytes, now: float) -> None:
+        """The key with that digest lets one newcomer in."""
+        self._passes.add(digest, now)
+
+    def check_key(self, credential: Credential | None, now: float) -> None:
+        """Lets those pass who may look at the room: by one of its keys, or a pass.
+
+        Raises:
+            NoSuchRoom: it is none of them.
+        """
+        if not self._passes.has(credential, now):
+            self.keys.is_owner(credential)
 
     @property
     def sealing_epoch(self) -> int:
@@ -147,7 +161,7 @@ class Room:
 
     # Coming in. -------------------------------------------------------------------------------------------------
 
-    def identify(self, ticket: Ticket, new_user_id: Callable[[], UserId]) -> tuple[UserId, bool]:
+    def identify(self, ticket: Ticket, new_user_id: Callable[[], UserId], now: float) -> tuple[UserId, bool]:
         """Who that is.
 
         Returns:
@@ -155,7 +169,7 @@ class Room:
 
         Raises:
             NoSuchRoom: no session or key that fits, or a ban.
-            Locked: a newcomer, and the room is locked.
+            Locked: a newcomer without a pass, and the room is locked.
         """
         if ticket.session is not None:
             if ticket.session.digest in self._bans:
@@ -163,6 +177,8 @@ class Room:
             known = self._sessions.user_of(ticket.session.digest)
             if known is not None:
                 return known, True
+        if self._passes.has(ticket.key, now):
+            return new_user_id(), False
         if self.keys.is_owner(ticket.key):
             return self._meta.owner_id, False
         if ticket.address in self._bans:
@@ -188,6 +204,7 @@ class Room:
         if member is None:
             if len(self.members) >= self._meta.max_users:
                 raise RoomFull
+            self._passes.spend(ticket.key)
             member = Member(
                 user_id,
                 is_owner=user_id == self._meta.owner_id,

@@ -46,6 +46,18 @@ class Said(msgspec.Struct, frozen=True):
     users: int
 
 
+class Pass(msgspec.Struct, frozen=True):
+    """A key to join a room with, once, within `valid` seconds."""
+
+    room: str
+    key: str
+    valid: float
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return "Pass()"
+
+
 class Announced(msgspec.Struct, frozen=True):
     """How many rooms, and how many people in them, were told."""
 

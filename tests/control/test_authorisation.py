@@ -84,6 +84,7 @@ REQUESTS = [
     ("DELETE", "/v1/rooms/tea", "operate", "close_room"),
     ("DELETE", "/v1/rooms/tea/users/u_0", "operate", "kick"),
     ("POST", "/v1/rooms/tea/messages", "operate", "send"),
+    ("POST", "/v1/rooms/tea/passes", "operate", "pass"),
     ("POST", "/v1/announcements", "operate", "announce"),
     ("POST", "/v1/reload", "admin", "reload"),
     ("PATCH", "/v1/settings", "admin", "set"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from websockets import ConnectionClosed
 from websockets.sync.client import connect
 
 
@@ -132,3 +133,23 @@ def test_nobody_can_say_anything_in_a_sealed_room_from_outside(daemon):
     assert daemon.json("announce", "sealed", "hello")["rooms"] == 1
     assert "correct horse" not in daemon.log.read_text()
     daemon.ctl("close", "room", "sealed")
+
+
+def test_a_pass_opens_a_locked_room_once(daemon, room):
+    """It goes where the invite key goes, and lets one newcomer in; the log tells of it, and not the key."""
+    daemon.ctl("edit", "room", room["id"], "-lock")
+    (raw,) = daemon.requests([("POST", f"/v1/rooms/{room['id']}/passes", "")])
+    minted = json.loads(raw)
+    assert (minted["room"], minted["valid"]) == (room["id"], 30.0)
+    assert minted["key"].startswith("ri_")
+    with daemon.join(room, "admin", key=minted["key"]) as admin:
+        assert admin.joined["you"]["role"] == "member"
+        with connect(f"{daemon.base.replace('http', 'ws')}/{room['id']}", compression=None) as second:
+            second.send(json.dumps({"type": "join", "key": minted["key"]}))
+            with pytest.raises(ConnectionClosed) as closed:
+                second.recv(timeout=10)
+            assert closed.value.rcvd.code == 4004
+    log = daemon.log.read_text()
+    assert f"verb=pass room={room['id']} result=ok" in log
+    assert minted["key"] not in log
+    daemon.ctl("edit", "room", room["id"], "-unlock")

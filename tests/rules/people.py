@@ -59,7 +59,7 @@ class House:
     ) -> tuple[Admission, ids.Credential]:
         """As the hub does it: who comes by no living session gets a fresh one."""
         ticket = Ticket(key, session, address)
-        user_id, _ = self.room.identify(ticket, lambda: ids.new_user_id(fixed_bytes))
+        user_id, _ = self.room.identify(ticket, lambda: ids.new_user_id(fixed_bytes), now)
         admission = self.room.admit(user_id, ticket, profile, b"gateway", next(_numbers), now)
         if admission.by_session:
             assert session is not None

@@ -127,6 +127,16 @@ class Messages(ControlHandler):
     verbs: ClassVar = {"POST": Verb("send", Tier.OPERATE, _say)}
 
 
+class Passes(ControlHandler):
+    """`/v1/rooms/<room>/passes`."""
+
+    def _mint(self, reference: str) -> None:
+        room = self.room(reference)
+        self.write_struct(self.act(lambda now: self.desk.admin.mint_pass(room, now)), 201)
+
+    verbs: ClassVar = {"POST": Verb("pass", Tier.OPERATE, _mint)}
+
+
 class Announcements(ControlHandler):
     """`/v1/announcements`."""
 

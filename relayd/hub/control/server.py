@@ -39,6 +39,7 @@ ROUTES: list[tuple[str, type[ControlHandler]]] = [
     (r"/v1/announcements", rooms.Announcements),
     (_ROOM, rooms.Room),
     (_ROOM + r"/messages", rooms.Messages),
+    (_ROOM + r"/passes", rooms.Passes),
     (_ROOM + r"/users", rooms.Users),
     (_ROOM + r"/users/([^/]+)", rooms.User),
 ]
