@@ -12,6 +12,7 @@ from relayd.cli.relay_refused import Refused
 
 _LINK = click.argument("link")
 _NICK = click.option("--nick", metavar="NAME", help="The name that others see. Default: RELAY_NICK, or one at random.")
+_WAIT = "How long to wait for somebody to accept a file."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,33 +52,47 @@ def new(
 @cli.command()
 @_LINK
 @_NICK
-def join(link: str, nick: str | None) -> None:
+@click.option("--files", "directory", metavar="DIR", help="Take every file that is offered, into DIR.")
+@click.option("--yes", is_flag=True, help="Take every file that is offered, into the present directory.")
+def join(link: str, nick: str | None, directory: str | None, *, yes: bool) -> None:
     """Chat, full screen. /help there lists what can be done."""
     from relayd.cli.relay_join import chat  # noqa: PLC0415
 
-    chat(link, nick)
+    chat(link, nick, directory or ".", take_all=yes or directory is not None)
 
 
 @cli.command()
 @_LINK
-@click.argument("text", nargs=-1, required=True)
+@click.argument("text", nargs=-1)
 @_NICK
-def send(link: str, text: tuple[str, ...], nick: str | None) -> None:
-    """Say TEXT; with -, say every line of standard input as it comes."""
+@click.option("-f", "--file", "files", metavar="PATH", multiple=True, help="Send this file; may be given again.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", default=30, show_default=True, help=_WAIT)
+def send(link: str, text: tuple[str, ...], nick: str | None, files: tuple[str, ...], wait: float) -> None:
+    """Say TEXT; with -, say every line of standard input as it comes. With -f, send files.
+
+    A file is offered to everyone in the room. It ends when all who accept it within 10 seconds have it (exit code 0),
+    or when nobody accepts it, or somebody who did has not got it (1).
+    """
     from relayd.cli.relay_pipe import send as run  # noqa: PLC0415
 
-    run(link, " ".join(text), nick)
+    run(link, " ".join(text), nick, files, wait)
 
 
 @cli.command()
 @_LINK
 @_NICK
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def receive(link: str, nick: str | None, output: str) -> None:
-    """Print what is said, until stopped or until the room is over."""
-    from relayd.cli.relay_pipe import receive as run  # noqa: PLC0415
+@click.option("--files", "directory", metavar="DIR", help="Take every file that is offered, into DIR.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="With --files: end after N files.")
+def receive(link: str, nick: str | None, output: str, directory: str | None, count: int | None) -> None:
+    """Print what is said, until stopped or until the room is over.
 
-    run(link, nick, as_json=output == "json")
+    No file is written over: one whose name is taken becomes `name (1).ext`. With --count the exit code is 1 if one of
+    the files has not come whole.
+    """
+    from relayd.cli.relay_receive import Wanted, receive_all  # noqa: PLC0415
+
+    receive_all(link, nick, Wanted(as_json=output == "json", directory=directory, most=count))
 
 
 def main() -> None:

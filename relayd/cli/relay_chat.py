@@ -7,14 +7,17 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
+from relayd.cli.relay_chat_files import ChatFiles, NotDone
 from relayd.cli.relay_notices import Notices, label
 from relayd.cli.relay_text import safe_lines, safe_nick
-from relayd.cli.relay_wrap import INDENT, Entry, Line
+from relayd.cli.relay_wrap import INDENT, Entry, Fragment, Line
 from relayd.client import (
     ClientError,
     Event,
+    FileOffered,
     Message,
     Rekeyed,
     Room,
@@ -43,10 +46,6 @@ def colour_of(user: User) -> str:
     return _COLOURS[digest[0] % len(_COLOURS)]
 
 
-class NotDone(Exception):
-    """A command was wrong; the text says how it goes."""
-
-
 class _Said(NamedTuple):
     """A text that can be replied to, edited or taken back."""
 
@@ -61,9 +60,13 @@ class Chat:
     Args:
         room: entered.
         changed: called when there is something new to be shown.
+        directory: where files go.
+        take_all: whether files are taken without asking.
     """
 
-    def __init__(self, room: Room, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, room: Room, changed: Callable[[], None], directory: Path = Path(), *, take_all: bool = False
+    ) -> None:
         self.room = room
         self.lines: deque[Entry] = deque(maxlen=MOST_LINES)
         self.leaving = False
@@ -73,6 +76,7 @@ class Chat:
         self._said: dict[tuple[str, str], _Said] = {}  # (author, id) -> what replies, edits and the like may name
         self._typing: dict[str, float] = {}  # user id -> until when that is shown
         self._tasks: set[asyncio.Task[None]] = set()
+        self.files = ChatFiles(room, self._changing_line, changed, directory, take_all=take_all)
 
     def greet(self) -> None:
         """The first lines."""
@@ -102,6 +106,13 @@ class Chat:
     def tell(self, text: str, style: str = _NOTE) -> None:
         """A line of the program itself. What others say in it must have been made safe."""
         self._add(Entry([(_NOTE, _clock() + "  "), (style, "* " + text)]))
+
+    def _changing_line(self, text: str) -> Callable[[str], None]:
+        """A line as `tell` makes them, and what puts another text into it."""
+        head: Fragment = (_NOTE, _clock() + "  ")
+        entry = Entry([head, (_NOTE, "* " + text)])
+        self._add(entry)
+        return lambda now: setattr(entry, "lines", ([head, (_NOTE, "* " + now)],))
 
     def _add(self, entry: Entry) -> None:
         self.lines.append(entry)
@@ -222,6 +233,7 @@ class Chat:
 
     _EVENTS: ClassVar[dict[type, Callable[..., None]]] = {
         Message: _on_message,
+        FileOffered: lambda self, event: self.files.on_offered(event),
         Signal: _on_signal,
         UserJoined: lambda self, event: self.tell(f"{label(event.user)} has come"),
         UserLeft: _on_left,
@@ -351,6 +363,9 @@ class Chat:
     COMMANDS: ClassVar[dict[str, tuple[str, Callable[[Any, str], Awaitable[None]]]]] = {
         "nick": ("/nick NAME            be called so", _nick),
         "msg": ("/msg NAME TEXT        say it to one person (or NAME#tag)", _msg),
+        "file": ("/file PATH            offer a file to all", lambda chat, path: chat.files.offer(path)),
+        "accept": ("/accept [NUMBER]      take that file, or the last one", lambda chat, n: chat.files.accept(n)),
+        "cancel": ("/cancel [NUMBER]      end that file, or the last one", lambda chat, n: chat.files.cancel(n)),
         "who": ("/who                  who is here", _who),
         "code": ("/code [NAME]          safety codes, to compare by voice", _code),
         "link": ("/link                 the link of this room", _link),

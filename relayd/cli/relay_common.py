@@ -7,13 +7,14 @@ import contextlib
 import getpass
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from relayd.cli import relay_keys
+from relayd.cli.relay_notices import Notices
 from relayd.cli.relay_refused import (
     EXIT_FAILED,
     EXIT_NO_ROOM,
@@ -24,7 +25,7 @@ from relayd.cli.relay_refused import (
     fail,
 )
 from relayd.cli.relay_text import safe_line
-from relayd.client import BadServer, ClientError, Owner, Room, Unreachable, join
+from relayd.client import BadServer, ClientError, FileOffered, Message, Owner, Room, Unreachable, join
 from relayd.client.joining import Joining
 from relayd.client.seal.link import parse_link
 from relayd.client.sealing_errors import LinkError, PasswordNeeded
@@ -160,3 +161,13 @@ class Door:
 def note(text: str) -> None:
     """Something for the person, not for the pipe."""
     click.echo(f"relay: {text}", err=True)
+
+
+async def tell(room: Room, take: Callable[[Message | FileOffered], None]) -> None:
+    """Hands on what is said and offered, and says what becomes of the connection on standard error."""
+    notices = Notices()
+    async for event in room:
+        if isinstance(event, Message | FileOffered):
+            take(event)
+        elif (text := notices.of(event)) is not None:
+            note(text)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, cast
 
 import click
@@ -24,6 +25,7 @@ from prompt_toolkit.styles import Style
 from relayd.cli.relay_chat import Chat
 from relayd.cli.relay_common import Door, make_nick, note, run
 from relayd.cli.relay_refused import EXIT_USAGE, fail
+from relayd.cli.relay_text import safe_line
 from relayd.cli.relay_wrap import Entry
 from relayd.client import Room
 from relayd.errors import Left, RoomClosed
@@ -41,21 +43,23 @@ _STYLE: Final = Style.from_dict(
 )
 
 
-def chat(link: str, nick: str | None) -> None:
-    """Runs it to its end."""
+def chat(link: str, nick: str | None, directory: str, *, take_all: bool) -> None:
+    """Runs it to its end; files that are taken go to `directory`."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         fail("join needs a terminal; for pipes there are `relay send` and `relay receive`", EXIT_USAGE)
+    if not Path(directory).is_dir():
+        fail(f"--files: {safe_line(directory)} is no directory", EXIT_USAGE)
     door = Door(link, make_nick(nick), as_owner=True)
-    run(_chat(door))
+    run(_chat(door, Path(directory), take_all=take_all))
 
 
-async def _chat(door: Door) -> None:
+async def _chat(door: Door, directory: Path, *, take_all: bool) -> None:
     with door.forgetting():
         joining, room = await door.open()
     link = room.link
     try:
         with door.forgetting():
-            await Screen(room).run()
+            await Screen(room, directory, take_all=take_all).run()
     except (RoomClosed, Left) as goodbye:
         note(str(goodbye))  # how a chat ends well
     finally:
@@ -91,8 +95,8 @@ class _Log(UIControl):
 class Screen:
     """A bar, the log, a line of what goes on, and one to type in."""
 
-    def __init__(self, room: Room) -> None:
-        self._chat = Chat(room, self._refresh)
+    def __init__(self, room: Room, directory: Path, *, take_all: bool) -> None:
+        self._chat = Chat(room, self._refresh, directory, take_all=take_all)
         self._log = _Log(self._chat.lines)
         words = [f"/{word}" for word in Chat.COMMANDS]
         self._input = Buffer(

@@ -16,11 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relayd.client.backoff import Backoff
-    from relayd.client.errors import BadServer, ClientError, NotConnected, Unconfirmed, Unreachable
+    from relayd.client.errors import (
+        BadServer,
+        ClientError,
+        DiskError,
+        FileChanged,
+        NotConnected,
+        NotWhole,
+        TransferError,
+        Unconfirmed,
+        Unreachable,
+        Withdrawn,
+    )
     from relayd.client.events import (
         Announcement,
         Disconnected,
         Event,
+        FileOffered,
         Message,
         Reconnected,
         Rekeyed,
@@ -33,6 +45,8 @@ if TYPE_CHECKING:
         UserJoined,
         UserLeft,
     )
+    from relayd.client.files.receiving import Receiving
+    from relayd.client.files.sending import Delivered, Delivery, Offer
     from relayd.client.joining import Made, Owner, create, join
     from relayd.client.outbox import Receipt
     from relayd.client.rest import Rest
@@ -46,13 +60,21 @@ _MODULES = {
     "Backoff": "backoff",
     "BadServer": "errors",
     "ClientError": "errors",
+    "Delivered": "files.sending",
+    "Delivery": "files.sending",
     "Disconnected": "events",
+    "DiskError": "errors",
     "Event": "events",
+    "FileChanged": "errors",
+    "FileOffered": "events",
     "Made": "joining",
     "Message": "events",
     "NotConnected": "errors",
+    "NotWhole": "errors",
+    "Offer": "files.sending",
     "Owner": "joining",
     "Receipt": "outbox",
+    "Receiving": "files.receiving",
     "Reconnected": "events",
     "RekeyRefused": "events",
     "Rekeyed": "events",
@@ -62,6 +84,7 @@ _MODULES = {
     "RoomExpiring": "events",
     "RoomUpdated": "events",
     "Signal": "events",
+    "TransferError": "errors",
     "Unconfirmed": "errors",
     "Unreachable": "errors",
     "Unreadable": "events",
@@ -69,6 +92,7 @@ _MODULES = {
     "UserChanged": "events",
     "UserJoined": "events",
     "UserLeft": "events",
+    "Withdrawn": "errors",
     "create": "joining",
     "join": "joining",
 }
@@ -78,13 +102,21 @@ __all__ = [
     "Backoff",
     "BadServer",
     "ClientError",
+    "Delivered",
+    "Delivery",
     "Disconnected",
+    "DiskError",
     "Event",
+    "FileChanged",
+    "FileOffered",
     "Made",
     "Message",
     "NotConnected",
+    "NotWhole",
+    "Offer",
     "Owner",
     "Receipt",
+    "Receiving",
     "Reconnected",
     "RekeyRefused",
     "Rekeyed",
@@ -94,6 +126,7 @@ __all__ = [
     "RoomExpiring",
     "RoomUpdated",
     "Signal",
+    "TransferError",
     "Unconfirmed",
     "Unreachable",
     "Unreadable",
@@ -101,6 +134,7 @@ __all__ = [
     "UserChanged",
     "UserJoined",
     "UserLeft",
+    "Withdrawn",
     "create",
     "join",
 ]

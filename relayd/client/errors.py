@@ -5,6 +5,8 @@ No text repeats a key, a link, a password or what was said.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from relayd.errors import RelayError, by_code
 
 
@@ -26,6 +28,34 @@ class Unconfirmed(ClientError):
 
 class NotConnected(ClientError):
     """There is no connection at the moment, and this is not worth waiting for one."""
+
+
+class TransferError(ClientError):
+    """A file did not arrive.
+
+    Attributes:
+        partial: where what came of it is kept; None if nothing is.
+    """
+
+    def __init__(self, text: str, partial: Path | None = None) -> None:
+        super().__init__(text)
+        self.partial = partial
+
+
+class Withdrawn(TransferError):
+    """No more of it will come: its sender has withdrawn it, or has left."""
+
+
+class NotWhole(TransferError):
+    """What came is not what was offered, so it was deleted."""
+
+
+class DiskError(TransferError):
+    """A file cannot be read or written on this machine."""
+
+
+class FileChanged(DiskError):
+    """A file was changed while it was sent, so it is not the one that was offered any more."""
 
 
 # Where a close frame carries no reason that is known (a proxy may drop it), its code says as much.

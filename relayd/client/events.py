@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from relayd.client.files.names import safe_name
+from relayd.client.seal.files import FileOffer
 from relayd.client.shapes import RoomDetails
 from relayd.client.users import User
 from relayd.wire.sealing_text import Redacted, encode_base64url
@@ -60,6 +62,38 @@ class Message(Redacted, msgspec.Struct, frozen=True, kw_only=True):
             text = body.get("text")
             return text if isinstance(text, str) else ""
         return body if isinstance(body, str) else ""
+
+
+class FileOffered(Redacted, msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody offers a file: `Room.accept` receives it.
+
+    Attributes:
+        message: that which offers it.
+        file: what it says of the file; the name in it is whatever its sender likes.
+    """
+
+    message: Message
+    file: FileOffer
+
+    @property
+    def user(self) -> User:
+        """Who offers it."""
+        return self.message.user
+
+    @property
+    def mine(self) -> bool:
+        """Whether this user does, here or in another tab."""
+        return self.message.mine
+
+    @property
+    def name(self) -> str:
+        """What it would be called here: a name without a path, safe to be created."""
+        return safe_name(self.file.name)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.file.size
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -146,6 +180,7 @@ class Reconnected(msgspec.Struct, frozen=True):
 
 Event: TypeAlias = (
     Message
+    | FileOffered
     | Unreadable
     | Signal
     | UserJoined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
@@ -10,6 +11,8 @@ from typing import Any, ClassVar, Final
 from relayd.client.events import (
     Announcement,
     Event,
+    FileOffered,
+    Message,
     RoomExpiring,
     RoomUpdated,
     Signal,
@@ -18,7 +21,8 @@ from relayd.client.events import (
     UserJoined,
     UserLeft,
 )
-from relayd.client.sealing_errors import Dropped, NotOpened, UnknownSender
+from relayd.client.seal.files import read_offer
+from relayd.client.sealing_errors import Dropped, FileError, NotOpened, UnknownSender
 from relayd.client.shapes import (
     AnyFrame,
     JoinedFrame,
@@ -186,13 +190,20 @@ class Hearing:
         if may_wait and not self.roster.has_seen(frame.from_):
             return _WAIT
         try:
-            return self._voice.read_message(frame, place, user)
+            return self._offer_or_message(self._voice.read_message(frame, place, user))
         except UnknownSender as wrong:
             return _WAIT if may_wait else Unreadable(user, str(wrong))
         except NotOpened as wrong:
             return Unreadable(user, str(wrong))
         except Dropped:
             return None
+
+    def _offer_or_message(self, message: Message) -> Message | FileOffered:
+        if isinstance(message.body, dict) and message.body.get("kind") == "file":
+            # One that cannot be read is shown as what it is: something of a kind that this client does not know.
+            with contextlib.suppress(FileError):
+                return FileOffered(message=message, file=read_offer(message.body, sealed=self._voice.sealed))
+        return message
 
 
 _WAIT: Final = object()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,13 +12,24 @@ from typing import Any, ClassVar, Final
 
 from relayd.client.errors import ClientError, NotConnected, Unconfirmed, Unreachable
 from relayd.client.events import Disconnected, Event, Reconnected, Rekeyed, RekeyRefused
+from relayd.client.files.desk import Files
+from relayd.client.files.line import Bell
 from relayd.client.hearing import Hearing
 from relayd.client.outbox import Outbox, Pending, Receipt, new_id
 from relayd.client.rest import Rest
 from relayd.client.seal.link import ShareLink
 from relayd.client.sealed_voice import SealedVoice
 from relayd.client.sealing_errors import RekeyError
-from relayd.client.shapes import AnyFrame, ErrorFrame, JoinedFrame, MessageFrame, OkFrame, RoomFrame
+from relayd.client.shapes import (
+    AnyFrame,
+    ErrorFrame,
+    FileFrame,
+    JoinedFrame,
+    MessageFrame,
+    OkFrame,
+    PresenceFrame,
+    RoomFrame,
+)
 from relayd.client.stream import Back, Lost, Stream
 from relayd.client.voice import Voice
 from relayd.errors import RelayError, TooLarge, by_code
@@ -74,6 +86,9 @@ class Membership(Redacted):
         self._all_known = asyncio.Event()
         self._all_known.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.connected = Bell()
+        self.back_at = -math.inf
+        self.files = Files(self)
 
     async def start(self) -> None:
         """Joins. Raises what `Stream.run` does if that fails."""
@@ -85,6 +100,7 @@ class Membership(Redacted):
         if self._said and not self.over:
             await asyncio.sleep(self._shown_at + LINGER_S - asyncio.get_running_loop().time())
         self.end(None)
+        await self.files.wait_closed()
         await self.stream.leave()
         for task in list(self._tasks):
             task.cancel()
@@ -118,6 +134,7 @@ class Membership(Redacted):
         told = error or Unreachable("the room was left")
         self._outbox.fail_all(told)
         self._fail_answers(told)
+        self.files.end(told)
         if not self._joined.done():
             self._joined.set_exception(told)
         self._moved.set()
@@ -152,7 +169,7 @@ class Membership(Redacted):
     async def room_for_more(self) -> None:
         """The stream's question. Whoever waits for an answer must hear, however much was told meanwhile."""
         while self._events is not None and len(self._events) >= MOST_EVENTS:
-            if self._outbox or self._answers or self.over:
+            if self._outbox or self._answers or self.files.busy or self.over:
                 return
             self._taken.clear()
             await self._taken.wait()
@@ -161,10 +178,17 @@ class Membership(Redacted):
 
     async def say(self, body: Any, to: str | None) -> Receipt:
         """Says it exactly once: `Room.say`."""
-        self.check()
-        pending = self._outbox.add(body, to, int(time.time() * 1000))
+        return await self._say(self._outbox.add(body, to, int(time.time() * 1000)))
+
+    async def say_offer(self, body: Any, to: str | None, file: dict[str, Any]) -> tuple[Receipt, int]:
+        """Says the message that offers a file; its receipt, and the epoch in which it was said."""
+        pending = self._outbox.add(body, to, int(time.time() * 1000), file)
+        return await self._say(pending), pending.epoch
+
+    async def _say(self, pending: Pending) -> Receipt:
         self._said = True
         try:
+            self.check()
             self._transmit(pending)
             self._taken.set()
             return await pending.done
@@ -213,8 +237,8 @@ class Membership(Redacted):
             return
         said = pending.said
         try:
-            frame = {"type": "message", "id": said.id, "body": self.voice.message(said)}
-            self.stream.send(frame if said.to is None else {**frame, "to": said.to})
+            more = {name: value for name, value in (("to", said.to), ("file", said.file)) if value is not None}
+            self.stream.send({"type": "message", "id": said.id, "body": self.voice.message(said), **more})
         except NotConnected:
             return
         except (SealingError, RelayError, TypeError, ValueError) as error:
@@ -245,6 +269,9 @@ class Membership(Redacted):
         self.hearing.on_joined(joined, self.voice.join_profile(self.nick))
         if not back.first:
             self._emit(Reconnected(joined.recovered, joined.missed))
+            self.back_at = asyncio.get_running_loop().time()
+            self.files.on_joined()
+            self.connected.ring()
         if joined.room.users > len(joined.users):
             self._all_known.clear()
             self._do(self._fetch_users(joined.users[-1].id if joined.users else ""))
@@ -272,6 +299,7 @@ class Membership(Redacted):
             for pending in self._outbox.all():
                 if pending.sent_at is not None:
                     self._outbox.fail(pending, TooLarge())
+        self.files.on_lost()
         self._emit(Disconnected(lost.reason, retry_in_s))
 
     def on_frame(self, frame: AnyFrame) -> None:
@@ -280,10 +308,20 @@ class Membership(Redacted):
         if handler is not None:
             handler(self, frame)
         self.hearing.on_frame(frame, self.stream.seq)
+        if isinstance(frame, PresenceFrame):
+            self.files.on_presence()
+
+    def on_chunk(self, frame: bytes) -> None:
+        """A chunk of a file."""
+        self.files.on_chunk(frame)
 
     def _on_message(self, frame: MessageFrame) -> None:
-        if frame.from_ == self.me:
-            self._outbox.said(frame.id, frame.seq)
+        pending = self._outbox.get(frame.id) if frame.from_ == self.me else None
+        if pending is None:
+            return
+        if self.voice.sealed and isinstance(frame.body, dict) and isinstance(epoch := frame.body.get("e"), int):
+            pending.epoch = epoch  # of several attempts, the one that was said
+        self._outbox.said(frame.id, frame.seq)
 
     def _on_ok(self, frame: OkFrame) -> None:
         answer = self._answers.get(frame.id or "")
@@ -306,6 +344,11 @@ class Membership(Redacted):
             loop.call_later(retry_s, self._transmit, pending)
         elif pending is not None:
             self._outbox.fail(pending, error)
+        elif frame.fid is not None:
+            self.files.on_error(frame.fid, error)
+
+    def _on_file(self, frame: FileFrame) -> None:
+        self.files.on_frame(frame)
 
     def _send_in_new_epoch(self, pending: Pending) -> None:
         if pending.epoch < self.voice.epoch:
@@ -339,6 +382,7 @@ class Membership(Redacted):
         OkFrame: _on_ok,
         ErrorFrame: _on_error,
         RoomFrame: _on_room,
+        FileFrame: _on_file,
     }
 
     # Inside. ----------------------------------------------------------------------------------------------------

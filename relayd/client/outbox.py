@@ -60,9 +60,9 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._pending)
 
-    def add(self, body: Any, to: str | None, t_ms: int) -> Pending:
+    def add(self, body: Any, to: str | None, t_ms: int, file: dict[str, Any] | None = None) -> Pending:
         """One more."""
-        pending = Pending(Outgoing(new_id(), body, to, t_ms), asyncio.get_running_loop().create_future())
+        pending = Pending(Outgoing(new_id(), body, to, t_ms, file), asyncio.get_running_loop().create_future())
         self._pending[pending.said.id] = pending
         return pending
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from relayd.client.errors import NotConnected
-from relayd.client.events import Event
+from relayd.client.events import Event, FileOffered
+from relayd.client.files.receiving import Receiving
+from relayd.client.files.sending import Offer
 from relayd.client.membership import Membership
 from relayd.client.outbox import Receipt
 from relayd.client.sealed_voice import SealedVoice
@@ -165,6 +168,40 @@ class Room(Redacted):
         self._inside.check()
         self._inside.nick = nick
         self._inside.send_profile()
+
+    # Files. -----------------------------------------------------------------------------------------------------
+
+    async def offer(self, path: Path | str, to: User | str | None = None, *, name: str | None = None) -> Offer:
+        """Offers a file to all, or to one; returns when they have been told of it.
+
+        It is sent to whoever accepts it, as long as this client is in the room and does not withdraw it.
+
+        Args:
+            path: of the file. It must not change until it has arrived.
+            to: who alone may have it.
+            name: what the others see it called; by default its own name.
+
+        Raises:
+            DiskError: it cannot be read, or changes meanwhile (`FileChanged`).
+            RelayError: refused: `FilesOff`, `FileTooLarge`, `TooManyFiles`, and as `say`.
+            Unconfirmed: as `say`.
+        """
+        self._inside.check()
+        async with self._slots:
+            return await self._inside.files.offer(Path(path), None if to is None else _id_of(to), name)
+
+    def accept(self, offered: FileOffered, to: Path | str = ".") -> Receiving:
+        """Begins to receive a file that was offered; await what is returned for the path of the whole file.
+
+        No file is ever written over: it becomes `name (1).ext` where there is one of its name. What an earlier
+        attempt has left in that directory of the same file is not sent again.
+
+        Args:
+            offered: the event.
+            to: the directory it goes to.
+        """
+        self._inside.check()
+        return self._inside.files.accept(offered, Path(to))
 
     # The owner's work. ------------------------------------------------------------------------------------------
 

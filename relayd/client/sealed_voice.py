@@ -8,8 +8,12 @@ from typing import Any
 import msgspec
 
 from relayd.client.events import Message
+from relayd.client.seal.files import Digest
 from relayd.client.sealing import (
     Card,
+    ChunkOpener,
+    ChunkSealer,
+    FileOffer,
     Heard,
     Link,
     NewEpoch,
@@ -143,6 +147,16 @@ class SealedVoice(Redacted):
             raise NotOpened("it is not sealed")
         signal = self._hearing.signal(frame.from_, frame.data, place)
         return signal.kind, signal.data
+
+    # Files. -----------------------------------------------------------------------------------------------------
+
+    def sending_pass(self, offer: FileOffer, epoch: int, first: int) -> ChunkSealer:
+        """Sealed under the offer's own key."""
+        return ChunkSealer(offer, salt=self._keys.salt, epoch=epoch, first=first, random_bytes=self._random)
+
+    def receiving_pass(self, offer: FileOffer, epoch: int, pass_id: bytes, first: int, digest: Digest) -> ChunkOpener:
+        """Opened with the offer's own key."""
+        return ChunkOpener(offer, salt=self._keys.salt, epoch=epoch, pass_id=pass_id, first=first, digest=digest)
 
     # Rekeying. --------------------------------------------------------------------------------------------------
 

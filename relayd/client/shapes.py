@@ -164,6 +164,20 @@ class ErrorFrame(Frame, tag="error"):
     detail: str = ""
     id: str | None = None
     retry_after_ms: int | None = None
+    fid: str | None = None
+
+
+class FileFrame(Frame, tag="file"):
+    """Something about a file that this client sends or receives; which fields matter hangs on `event`."""
+
+    event: str
+    fid: str
+    stream: int = 0
+    from_: int = msgspec.field(name="from", default=0)
+    upto: int = 0
+    user: str = ""
+    ok: bool = False
+    reason: str = ""
 
 
 class PongFrame(Frame, tag="pong"):
@@ -172,7 +186,9 @@ class PongFrame(Frame, tag="pong"):
     id: str | None = None
 
 
-AnyFrame = JoinedFrame | MessageFrame | SignalFrame | PresenceFrame | RoomFrame | OkFrame | ErrorFrame | PongFrame
+AnyFrame = (
+    JoinedFrame | MessageFrame | SignalFrame | PresenceFrame | RoomFrame | FileFrame | OkFrame | ErrorFrame | PongFrame
+)
 
 _decode: Final[Callable[[bytes], AnyFrame]] = msgspec.json.Decoder(AnyFrame).decode
 

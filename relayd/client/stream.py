@@ -66,6 +66,9 @@ class Listener(Protocol):
     def on_lost(self, lost: Lost, retry_in_s: float) -> None:
         """The connection is lost; the stream tries again in so many seconds."""
 
+    def on_chunk(self, frame: bytes) -> None:
+        """A binary frame: a chunk of a file."""
+
     async def room_for_more(self) -> None:
         """Returns when the next frame may come."""
 
@@ -143,6 +146,12 @@ class Stream:
         if self._socket is None:
             raise NotConnected("there is no connection at the moment")
         self._socket.send(Opcode.TEXT, payload)
+
+    def send_chunk(self, frame: bytes) -> None:
+        """Writes a chunk's frame. Raises NotConnected."""
+        if self._socket is None:
+            raise NotConnected("there is no connection at the moment")
+        self._socket.send(Opcode.BINARY, frame)
 
     async def drained(self) -> None:
         """Waits until the network has taken most of what was sent."""
@@ -278,9 +287,13 @@ class Stream:
         return True
 
     async def _next(self, socket: ClientSocket) -> AnyFrame | None:
-        """The next frame that can be read; None at the end."""
+        """The next text frame that can be read; None at the end. Chunks are passed on meanwhile."""
         while (message := await socket.receive()) is not None:
-            frame = read_frame(message.payload) if message.opcode == Opcode.TEXT else None
+            if message.opcode == Opcode.BINARY:
+                self._heard_at = socket.heard_at
+                self._listener.on_chunk(message.payload)
+                continue
+            frame = read_frame(message.payload)
             if isinstance(frame, ErrorFrame) and frame.retry_after_ms is not None:
                 self._retry_at = self._loop.time() + frame.retry_after_ms / 1000
             if frame is not None:

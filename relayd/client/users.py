@@ -71,6 +71,10 @@ class Roster:
         """Whether that user is or was here."""
         return user_id in self._users or user_id in self._past or not user_id.startswith("u_")
 
+    def has_left(self, user_id: str) -> bool:
+        """Whether that user was here and is not any more."""
+        return user_id in self._past and user_id not in self._users
+
     def known(self, user_id: str) -> User:
         """The user with that id as last known; one without a nick if never seen.
 

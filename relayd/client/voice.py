@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from relayd.client.events import Message
+from relayd.client.seal.files import Digest, FileOffer, OpenReceiver, OpenSender
 from relayd.client.shapes import JoinedFrame, MessageFrame, RoomFrame, SignalFrame, UserShape, read_access
 from relayd.client.users import User
 from relayd.wire.sealing_text import SealingError
@@ -19,6 +20,31 @@ class Outgoing(NamedTuple):
     body: Any
     to: str | None
     t_ms: int
+    file: dict[str, Any] | None = None  # what the server must know of the file that it offers
+
+
+class SendingPass(Protocol):
+    """One pass over a file that is sent."""
+
+    pass_id: bytes
+    index: int
+
+    def seal(self, data: bytes) -> bytes:
+        """The next chunk as it travels. Raises FileError."""
+
+
+class ReceivingPass(Protocol):
+    """One pass over a file that is received."""
+
+    pass_id: bytes
+    index: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the file has come, and is what was offered."""
+
+    def open(self, data: bytes, /) -> bytes:
+        """The next chunk as it is in the file. Raises FileError."""
 
 
 class Voice(Protocol):
@@ -67,6 +93,12 @@ class Voice(Protocol):
 
     def read_signal(self, frame: SignalFrame, place: int) -> tuple[str, Any]:
         """Kind and data of a signal. Raises: as `read_message`."""
+
+    def sending_pass(self, offer: FileOffer, epoch: int, first: int) -> SendingPass:
+        """A pass over a file that this client sends, offered in that epoch, from chunk `first` on."""
+
+    def receiving_pass(self, offer: FileOffer, epoch: int, pass_id: bytes, first: int, digest: Digest) -> ReceivingPass:
+        """A pass over a file that this client receives; `digest` is the SHA-256 of all before `first`."""
 
     def take_rekey(self, frame: RoomFrame) -> bool:
         """Goes on to new keys; False if they are in use already.
@@ -132,6 +164,14 @@ class OpenVoice:
     def read_signal(self, frame: SignalFrame, place: int) -> tuple[str, Any]:
         """Believed as the server tells it."""
         return frame.kind, frame.data
+
+    def sending_pass(self, offer: FileOffer, epoch: int, first: int) -> OpenSender:
+        """As it is."""
+        return OpenSender(offer, first=first)
+
+    def receiving_pass(self, offer: FileOffer, epoch: int, pass_id: bytes, first: int, digest: Digest) -> OpenReceiver:
+        """As it is."""
+        return OpenReceiver(offer, pass_id=pass_id, first=first, digest=digest)
 
     def take_rekey(self, frame: RoomFrame) -> bool:
         """There is nothing to rekey."""

@@ -50,6 +50,9 @@ class FakeRelay:
         self.rest: Callable[[Frame], Frame] = lambda details: details
         self.refuse: Callable[[str, Frame], Frame | None] = lambda user, frame: None
         self.silent: set[str] = set()  # types of frames that get no answer
+        self.chunk: Callable[[bytes], list[bytes]] = lambda frame: [frame]
+        self.offers: dict[str, tuple[Any, Frame]] = {}  # fid -> the socket that serves it, and what it said
+        self.streams: dict[int, tuple[Any, str, int]] = {}  # one for each accept: who receives what, from where
         self.base = ""
 
     def details(self, *, joined: bool = False) -> Frame:
@@ -134,6 +137,8 @@ class FakeRelay:
         if self.access is not None and frame["body"].get("e") != self.epoch:
             self.tell(socket, {"type": "error", "id": frame["id"], "code": "stale_epoch", "detail": ""})
             return
+        if "file" in frame:
+            self.offers[frame["file"]["fid"]] = (socket, frame["file"])
         out = {"type": "message", "at": 0, "from": user, "id": frame["id"], "body": frame["body"]}
         if "to" in frame:
             for other in [one for one, who in self.sockets.items() if who in (user, frame["to"])]:
@@ -174,6 +179,56 @@ class FakeRelay:
         for other, who in list(self.sockets.items()):
             self.tell(other, {"type": "room", "event": "rekeyed", **self.boxes.get(who, {"epoch": self.epoch})})
 
+    # Files: every receiver has a stream of its own. -------------------------------------------------------------
+
+    def on_accept(self, socket: Any, user: str, frame: Frame) -> None:
+        fid = frame["fid"]
+        if fid not in self.offers:
+            error = {"type": "error", "id": frame["id"], "fid": fid, "code": "no_such_file", "detail": ""}
+            self.tell(socket, error)
+            return
+        stream = len(self.streams) + 1
+        self.streams[stream] = (socket, fid, frame["from"])
+        self.tell(socket, {"type": "ok", "id": frame["id"]})
+        self.tell_file(fid, "accepted", user=user)
+        self.tell_file(fid, "send", stream=stream, **{"from": frame["from"]}, upto=frame["upto"])
+
+    def on_grant(self, socket: Any, user: str, frame: Frame) -> None:
+        for stream, (receiver, fid, first) in self.streams.items():
+            if receiver is socket and fid == frame["fid"] and fid in self.offers:
+                self.tell_file(fid, "send", stream=stream, **{"from": first}, upto=frame["upto"])
+
+    def on_serve(self, socket: Any, user: str, frame: Frame) -> None:
+        self.offers[frame["fid"]] = (socket, frame)
+
+    def on_done(self, socket: Any, user: str, frame: Frame) -> None:
+        self.tell(socket, {"type": "ok", "id": frame["id"]})
+        if frame["fid"] in self.offers:
+            self.tell_file(frame["fid"], "received", user=user, ok=frame["ok"])
+
+    def on_cancel(self, socket: Any, user: str, frame: Frame) -> None:
+        if frame["fid"] not in self.offers:
+            return
+        if self.offers[frame["fid"]][0] is socket:
+            self.end_file(frame["fid"], "withdrawn")
+        else:
+            self.tell_file(frame["fid"], "cancelled", user=user)
+
+    def tell_file(self, fid: str, event: str, **fields: Any) -> None:
+        """Tells the connection that serves the file."""
+        self.tell(self.offers[fid][0], {"type": "file", "event": event, "fid": fid, **fields})
+
+    def end_file(self, fid: str, reason: str) -> None:
+        del self.offers[fid]
+        for receiver in {receiver for receiver, of, _ in self.streams.values() if of == fid}:
+            self.tell(receiver, {"type": "file", "event": "ended", "fid": fid, "reason": reason})
+
+    def hear_chunk(self, frame: bytes) -> None:
+        receiver, _, _ = self.streams[int.from_bytes(frame[2:6], "big")]
+        for one in self.chunk(frame):
+            with contextlib.suppress(WebSocketClosedError):
+                receiver.write_message(one, binary=True)
+
     def on_ping(self, socket: Any, user: str, frame: Frame) -> None:
         self.tell(socket, {"type": "pong", "id": frame.get("id")})
 
@@ -192,7 +247,10 @@ class _Socket(WebSocketHandler):
 
     def on_message(self, message: str | bytes) -> None:
         self.fake.logged.append(message.encode() if isinstance(message, str) else message)
-        self.fake.hear(self, json.loads(message))
+        if isinstance(message, bytes):
+            self.fake.hear_chunk(message)
+        else:
+            self.fake.hear(self, json.loads(message))
 
     def on_close(self) -> None:
         self.fake.sockets.pop(self, None)

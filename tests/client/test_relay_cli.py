@@ -420,7 +420,8 @@ async def test_join_leaves_on_ctrl_c(relay, home):
 
 async def test_the_clients_import_nothing_of_the_server():
     code = (
-        "import sys, relayd.client, relayd.cli.relay_join, relayd.cli.relay_pipe, relayd.cli.relay_new\n"
+        "import sys, relayd.client, relayd.cli.relay_join, relayd.cli.relay_pipe, relayd.cli.relay_receive\n"
+        "import relayd.cli.relay_new\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('zmq', 'sqlite_utils', 'sqlite3', 'uvloop')\n"
         "       or name.startswith(('tornado.', 'relayd.')) and name != 'tornado.speedups'\n"
         "       and name.split('.')[1] not in ('client', 'cli', 'wire', 'errors', 'fields')])"

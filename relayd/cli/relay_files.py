@@ -1,0 +1,234 @@
+"""Files at a command line: offered and waited for, taken as they are offered, with bars where a person looks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from relayd.cli.ctl_output import cut, duration, size
+from relayd.cli.relay_notices import label
+from relayd.cli.relay_text import safe_line
+from relayd.client import FileOffered, Offer, Room, TransferError
+from relayd.client.errors import ClientError
+from relayd.client.files.disk import Source
+from relayd.errors import RelayError
+from relayd.wire.sealing_text import SealingError
+
+# As many as one client receives at once: more would wait there, and look as if nobody accepted them.
+MOST_AT_ONCE: Final = 4
+NAME_COLUMNS: Final = 24
+BAR_COLUMNS: Final = 16
+REDRAW_S: Final = 0.1
+
+
+def shown_name(name: str) -> str:
+    """A file's name on a terminal."""
+    return safe_line(name) or "?"
+
+
+def kept_part(wrong: Exception) -> str:
+    """Where a file that did not come goes on from, in words; "" if nothing of it is kept."""
+    partial = wrong.partial if isinstance(wrong, TransferError) else None
+    return "" if partial is None else f"; what has come is kept in {safe_line(str(partial))}"
+
+
+class Bars:
+    """A bar for each file under way, on standard error, if that is a terminal; elsewhere nothing.
+
+    They are there only while something is under way, so what is printed besides is not disturbed by them.
+    """
+
+    def __init__(self) -> None:
+        self._progress: Any = None  # rich's, imported where a person looks only
+        self._wanted = sys.stderr.isatty()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hide()
+
+    def add(self, name: str, total: int) -> int | None:
+        """A bar for a file of `total` bytes; None where there are none."""
+        if not self._wanted:
+            return None
+        if self._progress is None:
+            self._progress = _rich_progress()
+            self._progress.start()
+        self._count += 1
+        bar: int = self._progress.add_task(cut(shown_name(name), NAME_COLUMNS), total=total)
+        return bar
+
+    def show(self, bar: int | None, completed: int) -> None:
+        """So many bytes have been moved."""
+        if bar is not None:
+            self._progress.update(bar, completed=completed)
+
+    def remove(self, bar: int | None) -> None:
+        """That file is done."""
+        if bar is not None:
+            self._count -= 1
+            self._progress.remove_task(bar)
+            if not self._count:
+                self._hide()
+
+    def _hide(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _rich_progress() -> Any:
+    from rich.console import Console  # noqa: PLC0415 - where a person looks only
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=BAR_COLUMNS),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+async def follow(bars: Bars, name: str, total: int, moved: Callable[[], int]) -> None:
+    """Shows how far a file has come, until this is cancelled."""
+    bar = bars.add(name, total)
+    try:
+        while bar is not None:
+            await asyncio.sleep(REDRAW_S)
+            bars.show(bar, moved())
+    finally:
+        bars.remove(bar)
+
+
+# Sending. -------------------------------------------------------------------------------------------------------
+
+
+def check_files(paths: Iterable[str]) -> None:
+    """Opens each file and closes it again, so that what cannot be sent is known before anybody is bothered.
+
+    Raises:
+        DiskError: one cannot be read.
+    """
+    for path in paths:
+        Source(Path(path)).close()
+
+
+class Sending:
+    """Sends files to a room.
+
+    Args:
+        room: entered.
+        note: takes lines for the person.
+        wait_s: how long one waits for somebody to accept one.
+    """
+
+    def __init__(self, room: Room, note: Callable[[str], None], wait_s: float) -> None:
+        self._room = room
+        self._note = note
+        self._wait_s = wait_s
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._bars = Bars()
+        self._failed = 0
+        self._nobody = False
+
+    async def run(self, paths: Sequence[str]) -> None:
+        """Sends them all.
+
+        Raises:
+            TransferError: some have not arrived, or not everywhere. What became of each was noted.
+        """
+        with self._bars:
+            await asyncio.gather(*(self._send(path) for path in paths))
+        if self._failed:
+            count = f"{self._failed} of {len(paths)} files" if len(paths) > 1 else "the file"
+            raise TransferError(f"{count} did not arrive")
+
+    async def _send(self, path: str) -> None:
+        async with self._slots:
+            name = shown_name(Path(path).name)
+            if self._nobody:
+                self._fail(f"{name}: not offered any more")
+                return
+            try:
+                offer = await self._room.offer(path)
+                await self._deliver(name, offer)
+            except (RelayError, ClientError, SealingError) as wrong:
+                self._fail(f"{name}: {safe_line(str(wrong))}")
+
+    async def _deliver(self, name: str, offer: Offer) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        following = asyncio.create_task(self._follow(offer))
+        try:
+            delivered = await offer.delivered(self._wait_s)
+        finally:
+            following.cancel()
+            offer.withdraw()
+        self._nobody = self._nobody or not offer.deliveries
+        if delivered.received:
+            took = duration(max(1.0, loop.time() - began))
+            people = ", ".join(label(self._room.user(user)) for user in delivered.received)
+            self._note(f"{name}: {people} got {size(offer.size)} in {took}")
+        if delivered.failed:
+            people = ", ".join(label(self._room.user(user)) for user in delivered.failed)
+            self._fail(f"{name}: {people} did not get it")
+
+    async def _follow(self, offer: Offer) -> None:
+        await offer.changed.wait_until(lambda: bool(offer.deliveries))
+        await follow(self._bars, offer.name, offer.size, lambda: offer.sent_bytes)
+
+    def _fail(self, line: str) -> None:
+        self._failed += 1
+        self._note(line)
+
+
+# Receiving. -----------------------------------------------------------------------------------------------------
+
+
+class Inbox:
+    """Takes every file that is offered.
+
+    Args:
+        room: entered.
+        directory: where they go.
+        bars: what is under way.
+    """
+
+    def __init__(self, room: Room, directory: Path, bars: Bars) -> None:
+        self._room = room
+        self._directory = directory
+        self._bars = bars
+
+    async def take(self, offered: FileOffered) -> Path:
+        """Receives one file.
+
+        Raises:
+            TransferError, RelayError, ClientError: it did not come.
+        """
+        receiving = self._room.accept(offered, self._directory)
+        following = asyncio.create_task(
+            follow(self._bars, receiving.name, receiving.size, lambda: receiving.received_bytes)
+        )
+        try:
+            return await receiving
+        finally:
+            following.cancel()

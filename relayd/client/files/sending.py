@@ -1,0 +1,278 @@
+"""A file that this client offers, and sends to those who accept it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, ClassVar, Final, NamedTuple
+
+from relayd.client.errors import DiskError, NotConnected, TransferError
+from relayd.client.files.disk import Source
+from relayd.client.files.line import Bell, Line, in_thread
+from relayd.client.seal.files import FileOffer
+from relayd.client.shapes import FileFrame
+from relayd.client.voice import SendingPass
+from relayd.errors import RelayError
+from relayd.wire.chunks import ChunkHead
+from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
+
+CHUNKS_AT_ONCE: Final = 4  # read and sealed in one go: few enough that chat comes between, and worth a thread
+WAIT_S: Final = 30.0
+GATHER_S: Final = 10.0
+
+
+class Delivery(StrEnum):
+    """How far a file has come with one user."""
+
+    ACCEPTED = "accepted"
+    RECEIVED = "received"
+    DAMAGED = "damaged"  # what arrived was not what was offered
+    CANCELLED = "cancelled"
+    LEFT = "left"  # gone from the room without having it all
+
+
+class Delivered(NamedTuple):
+    """Whom a file has reached: user ids."""
+
+    received: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+class Offer(Redacted):
+    """A file that is offered in a room. Made by `Room.offer`; it is served until it is withdrawn or the room is left.
+
+    Attributes:
+        name, size: of the file.
+        deliveries: user id -> how far it has come with them.
+        error: why it can be sent no more; None while it can.
+    """
+
+    def __init__(self, line: Line, source: Source, file: FileOffer, to: str | None) -> None:
+        self.name = file.name
+        self.size = file.size
+        self.deliveries: dict[str, Delivery] = {}
+        self.error: Exception | None = None
+        self.changed = Bell()
+        self.file = file
+        self.to = to
+        self._line = line
+        self._source = source
+        self._epoch: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._uploads: dict[int, _Upload] = {}  # by stream
+        self._furthest_bytes = 0
+        self._readers: set[asyncio.Task[None]] = set()  # uploads, those that were told to stop included
+        self._over = False
+
+    @property
+    def sent_bytes(self) -> int:
+        """How much of it the receiver who is furthest has been sent."""
+        return self._furthest_bytes
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is withdrawn, or cannot be sent any more."""
+        return self._over
+
+    async def say(self) -> str:
+        """Offers it in the room; the message's id."""
+        try:
+            receipt, epoch = await self._line.say_offer(self.file.body(), self.to, self.registration)
+        except BaseException:
+            self.end(None)
+            raise
+        if not self._epoch.done():
+            self._epoch.set_result(epoch)
+        return receipt.id
+
+    @property
+    def registration(self) -> dict[str, Any]:
+        """What the server is told of it."""
+        return {"fid": self.file.fid, "size": self.file.size, "chunk": self.file.chunk}
+
+    async def delivered(self, wait_s: float = WAIT_S, gather_s: float = GATHER_S) -> Delivered:
+        """Waits until everyone who accepts it soon has it.
+
+        Args:
+            wait_s: how long one waits for the first one to accept.
+            gather_s: how long after that others may; it ends sooner where everyone here has it.
+
+        Raises:
+            TransferError: nobody has accepted it, or it can be sent no more.
+        """
+        await self.changed.wait_until(lambda: bool(self.deliveries) or self._over, wait_s)
+        if not self.deliveries:
+            raise self.error or TransferError(f"nobody has accepted {self.name}")
+        await self.changed.wait_until(self._has_reached_all, gather_s)
+        taken = self.deliveries.keys() | set()
+        await self.changed.wait_until(lambda: self._over or taken <= self._finished())
+        if self.error is not None:
+            raise self.error
+        received = tuple(user for user in taken if self.deliveries[user] is Delivery.RECEIVED)
+        return Delivered(received, tuple(taken.difference(received)))
+
+    def _finished(self) -> set[str]:
+        return {user for user, state in self.deliveries.items() if state is not Delivery.ACCEPTED}
+
+    def _has_reached_all(self) -> bool:
+        wanted = self._others() if self.to is None else {self.to}
+        return self._over or (wanted | self.deliveries.keys()) <= self._finished()
+
+    def _others(self) -> set[str]:
+        return {user.id for user in self._line.hearing.roster.all()} - {self._line.me}
+
+    def withdraw(self) -> None:
+        """Takes it back: nobody gets more of it."""
+        self._withdraw(None)
+
+    def fail(self, error: Exception) -> None:
+        """It cannot be sent any more."""
+        self._withdraw(error)
+
+    def _withdraw(self, error: Exception | None) -> None:
+        if not self._over:
+            with contextlib.suppress(NotConnected):
+                self._line.stream.send({"type": "cancel", "fid": self.file.fid})
+            self.end(error)
+
+    # What happens to it. ----------------------------------------------------------------------------------------
+
+    def on_frame(self, frame: FileFrame) -> None:
+        """The server tells of it."""
+        handler = self._EVENTS.get(frame.event)
+        if handler is not None and not self._over:
+            handler(self, frame)
+            self.changed.ring()
+
+    def _on_send(self, frame: FileFrame) -> None:
+        upload = self._uploads.get(frame.stream)
+        if upload is None:
+            upload = self._uploads[frame.stream] = _Upload(self, frame.stream, frame.from_)
+            self._readers.add(upload.task)
+            upload.task.add_done_callback(self._read_no_more)
+        upload.allow(min(frame.upto, self.file.chunks))
+
+    def _on_stop(self, frame: FileFrame) -> None:
+        upload = self._uploads.pop(frame.stream, None)
+        if upload is not None:
+            upload.stop()
+
+    def _on_accepted(self, frame: FileFrame) -> None:
+        self.deliveries[frame.user] = Delivery.ACCEPTED
+
+    def _on_cancelled(self, frame: FileFrame) -> None:
+        self.deliveries[frame.user] = Delivery.CANCELLED
+
+    def _on_received(self, frame: FileFrame) -> None:
+        self.deliveries[frame.user] = Delivery.RECEIVED if frame.ok else Delivery.DAMAGED
+
+    _EVENTS: ClassVar[dict[str, Callable[..., None]]] = {
+        "send": _on_send,
+        "stop": _on_stop,
+        "accepted": _on_accepted,
+        "cancelled": _on_cancelled,
+        "received": _on_received,
+    }
+
+    def on_presence(self) -> None:
+        """Somebody has come or gone."""
+        for user, state in self.deliveries.items():
+            if state is Delivery.ACCEPTED and self._line.hearing.roster.has_left(user):
+                self.deliveries[user] = Delivery.LEFT
+        self.changed.ring()
+
+    def on_joined(self) -> None:
+        """The client is in the room again: it goes on serving."""
+        if self._epoch.done() and not self._over:
+            target = {} if self.to is None else {"to": self.to}
+            with contextlib.suppress(NotConnected):
+                self._line.stream.send({"type": "serve", **self.registration, **target})
+
+    def on_lost(self) -> None:
+        """The connection is gone, and its streams with it."""
+        for upload in self._uploads.values():
+            upload.stop()
+        self._uploads.clear()
+
+    def on_error(self, error: RelayError) -> None:
+        """The server refuses something about it."""
+        # A chunk that the server did not want: it asks again for what is missing.
+        if error.code != "bad_chunk":
+            self.fail(TransferError(f"{self.name} cannot be sent any more: {error.detail}"))
+
+    # For its uploads. -------------------------------------------------------------------------------------------
+
+    async def begin_pass(self, first: int) -> SendingPass:
+        """Another pass over the file."""
+        return self._line.voice.sending_pass(self.file, await self._epoch, first)
+
+    def prepare(self, sealing: SendingPass, stream: int, count: int) -> list[bytes]:
+        """The frames of the next chunks of a pass. It blocks."""
+        shape, frames = self.file.shape, []
+        fid = decode_base64url(self.file.fid, 16, "fid")
+        for _ in range(count):
+            index = sealing.index
+            data = self._source.read(index * shape.chunk, shape.bytes_of(index))
+            head = ChunkHead(shape.is_last(index), stream, fid, sealing.pass_id, index)
+            frames.append(head.encode() + sealing.seal(data))
+        return frames
+
+    async def transmit(self, frames: list[bytes], upto: int) -> None:
+        """Writes frames, the last of which is the one before `upto`. Raises NotConnected."""
+        for frame in frames:
+            self._line.stream.send_chunk(frame)
+        self._furthest_bytes = max(self._furthest_bytes, min(self.size, upto * self.file.chunk))
+        await self._line.stream.drained()
+
+    def end(self, error: Exception | None) -> None:
+        """It is over; the file is closed as soon as nothing reads it any more."""
+        if self._over:
+            return
+        self.error, self._over = error, True
+        self.on_lost()
+        if not self._epoch.done():
+            self._epoch.cancel()
+        if not self._readers:
+            self._source.close()
+        self.changed.ring()
+
+    def _read_no_more(self, task: asyncio.Task[None]) -> None:
+        self._readers.discard(task)
+        if self._over and not self._readers:
+            self._source.close()
+
+
+class _Upload:
+    """One stream: one pass over the file, as far as the server allows."""
+
+    def __init__(self, offer: Offer, stream: int, first: int) -> None:
+        self._offer = offer
+        self._stream = stream
+        self._next = first
+        self._upto = first
+        self._allowed = Bell()
+        self.task = asyncio.create_task(self._run())
+
+    def allow(self, upto: int) -> None:
+        """Chunks below `upto` may be sent."""
+        self._upto = max(self._upto, upto)
+        self._allowed.ring()
+
+    def stop(self) -> None:
+        """Nobody wants more of it."""
+        self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            sealing = await self._offer.begin_pass(self._next)
+            while self._next < self._offer.file.chunks:
+                await self._allowed.wait_until(lambda: self._next < self._upto)
+                count = min(CHUNKS_AT_ONCE, self._upto - self._next)
+                frames = await in_thread(self._offer.prepare, sealing, self._stream, count)
+                self._next += count
+                await self._offer.transmit(frames, self._next)
+        except (DiskError, SealingError) as wrong:
+            self._offer.fail(wrong)
+        except NotConnected:
+            pass  # the stream is gone with its connection

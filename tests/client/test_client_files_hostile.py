@@ -1,0 +1,256 @@
+"""Files from servers and senders that do as they like: what was not offered is not kept, nothing grows for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cutter import heard
+from fake_relay import FakeRelay, fake_relay
+
+from relayd.client import (
+    FileOffered,
+    Message,
+    NotWhole,
+    Offer,
+    Receiving,
+    Room,
+    TransferError,
+    Withdrawn,
+    create,
+    join,
+    membership,
+)
+from relayd.client.files import receiving as receiving_module
+
+WAIT_S = 30
+
+
+@pytest.fixture(autouse=True)
+def quick_goodbyes(monkeypatch):
+    """Presence is not looked at after somebody has left."""
+    monkeypatch.setattr(membership, "LINGER_S", 0.0)
+
+
+class Pair(NamedTuple):
+    """Two people in a room of a relay that is not ours."""
+
+    fake: FakeRelay
+    ann: Room
+    bob: Room
+
+    async def offered(self, path: Path) -> tuple[Offer, FileOffered]:
+        offer = await self.ann.offer(path)
+        return offer, await heard(self.bob, FileOffered, timeout=WAIT_S)
+
+
+@contextlib.asynccontextmanager
+async def pair(*, sealed: bool = True) -> AsyncIterator[Pair]:
+    async with fake_relay() as fake:
+        made = await create(fake.base, sealed=sealed)
+        async with join(made.link, "ann") as ann, join(made.link, "bob") as bob:
+            yield Pair(fake, ann, bob)
+
+
+def a_file(directory: Path, size: int, name: str = "a.bin") -> Path:
+    path = directory / name
+    path.write_bytes(os.urandom(size))
+    return path
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    directory = tmp_path / "inbox"
+    directory.mkdir()
+    return directory
+
+
+async def fails(receiving: Receiving, kind: type[Exception], match: str) -> TransferError:
+    async with asyncio.timeout(WAIT_S):
+        with pytest.raises(kind, match=match) as raised:
+            await receiving
+    return raised.value
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("size", [0, 1, 61_440, 61_441, 500_000])
+async def test_a_file_arrives_as_it_was(tmp_path, inbox, sealed, size):
+    async with pair(sealed=sealed) as (fake, ann, bob):
+        path = a_file(tmp_path, size)
+        offer = await ann.offer(path)
+        offered = await heard(bob, FileOffered, timeout=WAIT_S)
+        assert (offered.name, offered.size, offered.user.nick) == ("a.bin", size, "ann")
+        came = await bob.accept(offered, inbox)
+        assert came == inbox / "a.bin"
+        assert came.read_bytes() == path.read_bytes()
+        assert list(inbox.iterdir()) == [came]
+        delivered = await offer.delivered()
+        assert delivered == ((bob.me.id,), ())
+        assert offer.sent_bytes == size
+        sent = b"".join(fake.logged)
+        assert not sealed or b"a.bin" not in sent
+        assert not sealed or size < 1000 or path.read_bytes()[:100] not in sent
+
+
+CHANGES = {
+    "another byte": lambda frame: [frame[:-1] + bytes([frame[-1] ^ 1])],
+    "one byte less": lambda frame: [frame[:-1]],
+    "one byte more": lambda frame: [frame + b"\0"],
+    "another pass": lambda frame: [frame[:22] + bytes(16) + frame[38:]],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_a_chunk_that_was_changed_ends_a_sealed_file(tmp_path, inbox, change):
+    """It is deleted, and its sender told that it did not arrive."""
+    async with pair() as both:
+        offer, offered = await both.offered(a_file(tmp_path, 200_000))
+        both.fake.chunk = lambda frame: change(frame) if frame[45] == 2 else [frame]
+        await fails(both.bob.accept(offered, inbox), NotWhole, "not what was offered")
+        assert list(inbox.iterdir()) == []
+        assert await offer.delivered() == ((), (both.bob.me.id,))
+
+
+async def test_another_file_of_the_same_size_is_deleted(tmp_path, inbox):
+    """In an open room only the SHA-256 at the end can tell."""
+    async with pair(sealed=False) as both:
+        offer, offered = await both.offered(a_file(tmp_path, 200_000))
+        both.fake.chunk = lambda frame: [frame[:46] + bytes(len(frame) - 46)]
+        await fails(both.bob.accept(offered, inbox), NotWhole, "not the one that was offered")
+        assert list(inbox.iterdir()) == []
+        assert await offer.delivered() == ((), (both.bob.me.id,))
+
+
+ORDERS = {
+    "left out": lambda frame: [] if frame[45] == 1 else [frame],
+    "last too early": lambda frame: [frame[:1] + b"\1" + frame[2:]],
+    "far ahead": lambda frame: [frame[:38] + (1 << 40).to_bytes(8, "big") + frame[46:]],
+    "more than asked for": lambda frame: [frame[:38] + bytes([0] * 7 + [index]) + frame[46:] for index in range(3)],
+}
+
+
+@pytest.mark.parametrize("change", ORDERS.values(), ids=ORDERS)
+async def test_chunks_nobody_asked_for_end_it(tmp_path, inbox, change):
+    """No more than was asked for is ever kept in memory; what came before stays on disk."""
+    async with pair(sealed=False) as both:
+        _, offered = await both.offered(a_file(tmp_path, 300_000))
+        both.fake.chunk = change
+        await fails(both.bob.accept(offered, inbox), TransferError, "something else than what was asked for")
+        assert all(path.name.endswith(".part") for path in inbox.iterdir())
+
+
+async def test_chunks_that_come_twice_or_mean_nothing_are_passed_over(tmp_path, inbox):
+    async with pair(sealed=False) as both:
+        path = a_file(tmp_path, 300_000)
+        _, offered = await both.offered(path)
+        strange = [b"", b"\1", os.urandom(46), b"\1\0" + os.urandom(100), b"\2" * 200]
+        both.fake.chunk = lambda frame: [*strange, frame, frame, *strange]
+        assert (await both.bob.accept(offered, inbox)).read_bytes() == path.read_bytes()
+
+
+async def test_frames_about_files_that_nobody_knows_do_nothing(tmp_path, inbox):
+    async with pair(sealed=False) as both:
+        path = a_file(tmp_path, 100_000)
+        offer, offered = await both.offered(path)
+        for socket in both.fake.sockets:
+            for event in ("send", "stop", "accepted", "received", "ended", "paused", "cancelled", "dance"):
+                for fid in ("A" * 22, "", offer.file.fid if event in ("stop", "dance") else "?"):
+                    both.fake.tell(socket, {"type": "file", "event": event, "fid": fid, "stream": 9})
+            both.fake.tell(socket, {"type": "file", "event": "send", "fid": offer.file.fid, "upto": "many"})
+            both.fake.tell(socket, {"type": "error", "code": "no_such_file", "detail": "", "fid": "A" * 22})
+        assert (await both.bob.accept(offered, inbox)).read_bytes() == path.read_bytes()
+
+
+async def test_a_server_that_asks_for_what_is_not_there_ends_nothing_else(tmp_path):
+    """Streams from beyond the end, or from before the beginning: no bytes, and the offer lives."""
+    async with pair() as both:
+        offer = await both.ann.offer(a_file(tmp_path, 100))
+        socket = both.fake.offers[offer.file.fid][0]
+        for first, upto in ((5, 9), (-3, 1), (1 << 60, 1 << 61)):
+            both.fake.tell_file(offer.file.fid, "send", stream=first & 0xFFFF, **{"from": first}, upto=upto)
+        await both.ann.say("still here")
+        await heard(both.bob, Message, timeout=WAIT_S)
+        assert both.fake.streams == {}
+        assert socket in both.fake.sockets
+        assert not offer.is_over
+
+
+async def test_an_offer_with_a_hostile_name_lands_in_the_directory(tmp_path, inbox):
+    async with pair(sealed=False) as both:
+        path = a_file(tmp_path, 10)
+        names = ["../../etc/passwd", "CON", "\U0001f600" * 400, "photo\u202egpj.exe", ".bashrc", "a/b\0c"]
+        for name in names:
+            await both.ann.offer(path, name=name)
+            offered = await heard(both.bob, FileOffered, timeout=WAIT_S)
+            came = await both.bob.accept(offered, inbox)
+            assert came.parent == inbox
+            assert came.read_bytes() == path.read_bytes()
+        got = {came.name for came in inbox.iterdir()}
+        assert {"passwd", "_CON", "photogpj.exe", "bashrc", "bc"} < got
+        assert all(len(name.encode()) <= 255 for name in got)
+
+
+BAD: dict[str, Any] = {"fid": "short", "size": -1, "chunk": 0, "sha256": "x", "name": 7}
+
+
+async def test_an_offer_that_is_none_is_an_ordinary_message(tmp_path):
+    async with pair(sealed=False) as both:
+        await both.ann.offer(a_file(tmp_path, 10))
+        body = (await heard(both.bob, FileOffered, timeout=WAIT_S)).file.body()
+        for field, wrong in BAD.items():
+            await both.ann.say({**body, field: wrong})
+            assert (await heard(both.bob, Message, timeout=WAIT_S)).body["kind"] == "file"
+    async with pair() as both:
+        await both.ann.say(body)  # without a key, in a sealed room
+        assert (await heard(both.bob, Message, timeout=WAIT_S)).body["kind"] == "file"
+
+
+async def test_who_accepts_what_is_long_gone_is_told_at_once(tmp_path, inbox):
+    async with pair() as both:
+        offer, offered = await both.offered(a_file(tmp_path, 10))
+        offer.withdraw()
+        await both.ann.say("after")
+        await heard(both.bob, Message, timeout=WAIT_S)
+        await fails(both.bob.accept(offered, inbox), Withdrawn, "not to be had any more")
+
+
+async def test_a_sender_that_does_not_come_back_is_given_up(tmp_path, inbox, monkeypatch):
+    """What has come is kept, and said where."""
+    monkeypatch.setattr(receiving_module, "SENDER_PATIENCE_S", 0.5)
+    async with pair() as both:
+        _, offered = await both.offered(a_file(tmp_path, 3_000_000))
+        fid = offered.file.fid
+
+        def forget(frame: bytes) -> list[bytes]:
+            if frame[45] < 4:
+                return [frame]
+            both.fake.offers.pop(fid, None)
+            return []
+
+        both.fake.chunk = forget
+        both.fake.refuse = lambda user, frame: (
+            {"fid": fid, "code": "no_such_file", "detail": ""}
+            if frame["type"] == "grant" and fid not in both.fake.offers
+            else None
+        )
+        wrong = await fails(both.bob.accept(offered, inbox), Withdrawn, "not to be had any more")
+        assert wrong.partial is not None
+        assert wrong.partial.stat().st_size >= 2 * 61_440
+
+
+async def test_the_reason_why_it_ended_is_told_and_the_part_is_kept(tmp_path, inbox):
+    async with pair() as both:
+        for reason, words in (("withdrawn", "withdrawn it"), ("left", "has left"), ("off", "any more"), ("?", "ended")):
+            _, offered = await both.offered(a_file(tmp_path, 500_000, f"{reason.strip('?') or 'x'}.bin"))
+            both.fake.chunk = lambda frame: [frame] if frame[45] < 2 else []
+            receiving = both.bob.accept(offered, inbox)
+            await receiving.changed.wait_until(lambda one=receiving: one.received_bytes >= 61_440, WAIT_S)
+            both.fake.end_file(offered.file.fid, reason)
+            wrong = await fails(receiving, Withdrawn, words)
+            assert wrong.partial is not None
+            assert wrong.partial.stat().st_mode & 0o777 == 0o600
