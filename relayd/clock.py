@@ -10,11 +10,17 @@ class SteadyClock:
 
     Rooms live by it: setting the machine's clock neither ends nor prolongs one, and a machine that was suspended
     finds its rooms over (CLOCK_BOOTTIME goes on while it sleeps, unlike CLOCK_MONOTONIC).
+
+    Args:
+        offset_s: that of another process since the machine's start, whose clock is to go on; None begins anew.
+
+    Attributes:
+        offset_s: what it adds to CLOCK_BOOTTIME.
     """
 
-    def __init__(self) -> None:
-        self._offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    def __init__(self, offset_s: float | None = None) -> None:
+        self.offset_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if offset_s is None else offset_s
 
     def __call__(self) -> float:
         """Now."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) + self._offset
+        return time.clock_gettime(time.CLOCK_BOOTTIME) + self.offset_s

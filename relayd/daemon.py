@@ -18,13 +18,13 @@ from relayd import collector, descriptors
 from relayd.accepting import Acceptor
 from relayd.bus.messages import Report
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
-from relayd.clock import SteadyClock
 from relayd.gateway.app import Gateway
 from relayd.heartbeat import Heartbeat
 from relayd.hub.control.listener import ControlListener
 from relayd.hub.control.peers import socket_group
 from relayd.hub.control.server import ControlServer
 from relayd.hub.hub import Hub
+from relayd.keeping import Rooms
 from relayd.listeners import Listeners, listening
 from relayd.places import default_control
 from relayd.settings import Settings
@@ -102,7 +102,7 @@ class Daemon:
         exit_code: to end with.
     """
 
-    def __init__(self, settings: Settings, doors: Doors, load: Load, systemd: Systemd) -> None:
+    def __init__(self, settings: Settings, doors: Doors, rooms: Rooms, load: Load, systemd: Systemd) -> None:
         self.addresses = doors.clients.addresses
         self.stop = asyncio.Event()
         self.exit_code = 0
@@ -111,7 +111,7 @@ class Daemon:
         self._cleanup = contextlib.ExitStack()
         count = (os.cpu_count() or 1) if settings.workers == "auto" else settings.workers
         endpoints = self._private_endpoints() if count else Endpoints.inproc("relayd")
-        self._hub = Hub(settings, self._context, endpoints, SteadyClock(), os.urandom)
+        self._hub = Hub(settings, self._context, endpoints, rooms.clock, os.urandom, rooms.kept)
         self._gateway: Gateway | None = None
         self._acceptor: Acceptor | None = None
         self._supervisor: Supervisor | None = None
@@ -212,7 +212,8 @@ async def running(
         CannotListen: it cannot listen where it should.
     """
     systemd = systemd or Systemd()
-    daemon = Daemon(settings, Doors.open(settings, systemd), load or (lambda: settings), systemd)
+    rooms = Rooms.take(systemd)  # before the doors, which close what they have no use for
+    daemon = Daemon(settings, Doors.open(settings, systemd), rooms, load or (lambda: settings), systemd)
     try:
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, daemon.on_signal, number)

@@ -150,9 +150,7 @@ class Admin:
         body = msgspec.json.encode({"kind": "text", "text": text})
         if len(body) > self._service.settings.limits.max_message:
             raise TooLarge(f"A message has at most {self._service.settings.limits.max_message} bytes here")
-        room.seq += 1
-        room.messages += 1
-        room.data_volume += len(body)
+        room.say_from_outside(len(body), now)
         frame = events.message(room.seq, int(now * 1000), ADMIN, self._random(8).hex(), body)
         self._service.rings.add(room.ring, room.seq, frame, now)
         self._outgoing.say(room, room.seq, frame)

@@ -19,9 +19,11 @@ from relayd.hub.counts import Counts
 from relayd.hub.happenings import Happenings
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
+from relayd.hub.snapshot import Counters, Kept, Snapshot
 from relayd.hub.talk import Talk
 from relayd.lag import LoopLag
 from relayd.registry.registry import Registry
+from relayd.rooms.ledger import Ledger
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
@@ -43,6 +45,7 @@ class Hub:
         context, endpoints: of the bus.
         clock: seconds since 1970 that never jump, the same for every part of the daemon.
         random_bytes: a cryptographic source of randomness.
+        kept: where the rooms are written down, and those that lie there already; None keeps them nowhere.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Hub:
         endpoints: Endpoints,
         clock: Callable[[], float],
         random_bytes: RandomBytes,
+        kept: Kept | None = None,
     ) -> None:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -62,12 +66,17 @@ class Hub:
         self._registry = Registry()
         self._bus = HubBus(context, endpoints, self._on_batch, self._on_call)
         self._outgoing = Outgoing(self._bus.publish, time.monotonic)
-        self.service = RoomService(settings, self._registry, self._outgoing, random_bytes, self._check_newcomers)
+        self._ledger = Ledger()
+        self.service = RoomService(
+            settings, self._registry, self._outgoing, random_bytes, self._check_newcomers, self._ledger
+        )
         self._talk = Talk(self.service, self._outgoing, random_bytes)
         self._calls = Calls(self.service)
         self.happenings = Happenings(clock)
         self.service.happened = self.happenings.tell
         self.admin = Admin(self.service, self._registry, self._outgoing, random_bytes)
+        self._snapshot = None if kept is None else self._restore(kept)
+        self._end_turn()
 
     def act(self, work: Callable[[float], T]) -> T:
         """Does something to the rooms, given the time, and tells the gateways what came of it."""
@@ -121,13 +130,33 @@ class Hub:
         self.service.lose_gateway(gateway, self._clock())
         self._end_turn()
 
+    def _restore(self, kept: Kept) -> Snapshot:
+        """Goes on with the rooms that are there, and writes down what happens to them from now on."""
+        service = self.service
+        if kept.counters is not None:
+            counters = kept.counters
+            service.rooms_created, service.address_salt = counters.rooms_created, counters.address_salt
+            service.past_messages, service.past_bytes = counters.past_messages, counters.past_bytes
+        for draft in kept.drafts.values():
+            service.restore(draft, self._clock())
+        self._ledger.is_kept = True
+        snapshot = Snapshot(kept.log, self._ledger, kept.places)
+        snapshot.start(service.rooms, self._counters, self._clock)
+        return snapshot
+
+    def _counters(self) -> Counters:
+        service = self.service
+        return Counters(service.rooms_created, service.past_messages, service.past_bytes, service.address_salt)
+
     def _check_newcomers(self) -> None:
         if self._ends_at is not None:
             raise Draining(retry_after_s=max(0.0, self._ends_at - self._loop.time()) + RESTART_S)
         self._lag.check()
 
     def close(self) -> None:
-        """Ends every room (`shutdown`) as far as gateways still listen, then the bus."""
+        """Ends every room (`shutdown`) as far as gateways still listen, then the bus. What is written down stays."""
+        if self._snapshot is not None:
+            self._snapshot.close()
         for room in list(self.service.rooms.values()):
             self.service.terminate(room, "shutdown")
         self._outgoing.flush()
@@ -152,6 +181,8 @@ class Hub:
         self._end_turn()
 
     def _end_turn(self) -> None:
+        if self._snapshot is not None and self._ledger.has_changes:
+            self._snapshot.write(self._counters(), self._clock())
         self._outgoing.flush()
         due = self.service.next_due()
         if due == self._timer_at:

@@ -14,7 +14,7 @@ from relayd.rooms.guessing import Guessing
 from relayd.rooms.member import Member
 from relayd.rooms.meta import changed_meta
 from relayd.rooms.room import Room
-from relayd.rooms.seal import Rekeying, check_rekey, read_card, rekey_bytes
+from relayd.rooms.seal import check_rekey, read_card, rekey_bytes
 from relayd.settings import Settings
 from relayd.wire import commands, events
 from relayd.wire.ids import UserId
@@ -120,8 +120,7 @@ class SealedRooms:
             self._service.drop(left_out, Forbidden("The room has new keys, and there are none for you"))
         known = room.known_users()
         boxes = {UserId(user): box for user, box in command.boxes.items() if user in known}
-        room.seq += 1
-        room.rekeying = Rekeying(room.seq, command.epoch, command.check, boxes)
+        room.rekey(command.epoch, command.check, boxes)
         self._service.replace_meta(room, changed_meta(room.meta, seal=seal.next(command)), now)
         # Those who resume get their own box with it, see Room.missed.
         frame = events.rekeyed(room.seq, command.epoch, command.check, None)

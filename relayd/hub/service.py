@@ -29,11 +29,13 @@ from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
 from relayd.rooms.expiry import lifetime
+from relayd.rooms.ledger import Ledger
 from relayd.rooms.member import Connection, Member
 from relayd.rooms.meta import RoomMeta, changed_meta
 from relayd.rooms.ring import Rings
 from relayd.rooms.room import Graces, Room
 from relayd.rooms.seal import Seal, kick_note
+from relayd.rooms.state import Draft, room_of
 from relayd.settings import Settings
 from relayd.wire import events, ids
 from relayd.wire.ids import RandomBytes, RoomId
@@ -53,6 +55,7 @@ class RoomService:
         outgoing: what gateways are told.
         random_bytes: a cryptographic source of randomness.
         check_lag: raises `Overloaded` while the loop is late.
+        ledger: where rooms enter their changes.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class RoomService:
         outgoing: Outgoing,
         random_bytes: RandomBytes,
         check_lag: Callable[[], None],
+        ledger: Ledger,
     ) -> None:
         self.settings = settings
         self.rooms: dict[RoomId, Room] = {}
@@ -73,6 +77,8 @@ class RoomService:
         self._outgoing = outgoing
         self._random = random_bytes
         self._check_lag = check_lag
+        self._ledger = ledger
+        self.address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
         self.past_messages, self.past_bytes = 0, 0  # of rooms that have ended
@@ -147,11 +153,8 @@ class RoomService:
             epoch=self._random(8).hex(),
             seal=_seal_of(body),
         )
-        graces = Graces(self.settings.rooms.leave_grace, self.settings.rooms.join_grace)
-        room = Room(meta, graces, limits.max_connections_per_user)
-        self._registry.add(meta, room.due_at())
-        self.rooms[meta.room_id] = room
-        self._due[meta.room_id] = room.due_at()
+        room = Room(meta, self._graces, limits.max_connections_per_user, self._ledger)
+        self._take_in(room)
         self.rooms_created += 1
         self.happened("room_created", room)
         expiration, ends = room.expiration()
@@ -164,6 +167,27 @@ class RoomService:
             owner_key=owner_key,
             invite_key=invite_key,
         )
+
+    def restore(self, draft: Draft, now: float) -> None:
+        """Goes on with a room that another process had.
+
+        Raises:
+            NameTaken: two of them have one name.
+        """
+        room = room_of(draft, self._graces, self.settings.limits.max_connections_per_user, self._ledger, now)
+        self._take_in(room)
+        self.rings.adopt(room.ring, now)
+
+    @property
+    def _graces(self) -> Graces:
+        return Graces(self.settings.rooms.leave_grace, self.settings.rooms.join_grace)
+
+    def _take_in(self, room: Room) -> None:
+        room_id, due_at = room.meta.room_id, room.due_at()
+        self._registry.add(room.meta, due_at)
+        self._ledger.head(room)
+        self.rooms[room_id] = room
+        self._due[room_id] = due_at
 
     def details(self, room: Room, now: float) -> Details:
         """The room as everyone inside may see it."""
@@ -211,6 +235,7 @@ class RoomService:
         self.past_bytes += room.data_volume
         self.rooms_ended[reason] += 1
         self.happened("room_closed", room, reason=reason)
+        self._ledger.close(room)
         del self.rooms[room_id], self._due[room_id]
         self._presence_due.pop(room_id, None)
         for member in room.members.values():

@@ -71,7 +71,6 @@ class Talk:
         self._service = service
         self._outgoing = outgoing
         self._random = random_bytes
-        self._address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self._joins = PerAddress(service.settings.limits.join_rate)
         self.counts = Counts()
         self._sealed = SealedRooms(service, outgoing)
@@ -131,7 +130,7 @@ class Talk:
                 raise NoSuchRoom
             session = ids.parse_key(item.session)
             address = hashlib.blake2b(
-                neighbourhood(item.address).encode(), key=self._address_salt, digest_size=16
+                neighbourhood(item.address).encode(), key=self._service.address_salt, digest_size=16
             ).digest()
             ticket = Ticket(
                 ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, address

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from relayd.errors import NoSuchRoom, OwnerOnly
 from relayd.wire.ids import INVITE, OWNER, Credential, UserId
@@ -87,38 +87,60 @@ class Passes:
 class Sessions:
     """Which session is which user: of those inside, and of a bounded number of those who have left."""
 
-    __slots__ = ("_departed", "_inside")
+    __slots__ = ("_departed", "_departed_of", "_inside")
 
     def __init__(self) -> None:
         self._inside: dict[bytes, UserId] = {}
         self._departed: dict[bytes, UserId] = {}  # in the order they left
+        self._departed_of: dict[UserId, list[bytes]] = {}  # the same by user
 
     def user_of(self, digest: bytes) -> UserId | None:
         """The user of the session with that digest."""
         return self._inside.get(digest) or self._departed.get(digest)
 
     def departed_users(self) -> Iterable[UserId]:
-        """Those who have left and are remembered."""
-        return self._departed.values()
+        """Those who have left and are remembered, in that order."""
+        return self._departed_of
+
+    def departed_of(self, user_id: UserId) -> list[bytes]:
+        """The sessions by which a user who has left can come back."""
+        return self._departed_of.get(user_id, [])
 
     def add(self, digest: bytes, user_id: UserId) -> None:
         """The session is that of a user inside."""
         self._inside[digest] = user_id
-        self._departed.pop(digest, None)
+        self._forget_departed(digest)
 
     def drop(self, digests: list[bytes]) -> None:
         """Forgets sessions at once."""
         for digest in digests:
             self._inside.pop(digest, None)
-            self._departed.pop(digest, None)
+            self._forget_departed(digest)
 
-    def depart(self, digests: list[bytes]) -> None:
-        """The user of these sessions has left, and may come back while there is room to remember."""
+    def depart(self, digests: list[bytes]) -> list[UserId]:
+        """The user of these sessions has left, and may come back while there is room to remember.
+
+        Returns:
+            Users some of whose sessions are forgotten for it.
+        """
+        forgotten = []
         for digest in digests:
             user_id = self._inside.pop(digest, None)
             if user_id is not None:
                 self._departed[digest] = user_id
-        _trim(self._departed, MAX_DEPARTED)
+                before = self._departed_of.pop(user_id, [])
+                self._departed_of[user_id] = [*before, digest]
+        while len(self._departed) > MAX_DEPARTED:
+            forgotten.append(self._forget_departed(next(iter(self._departed))))
+        return [user_id for user_id in forgotten if user_id is not None]
+
+    def _forget_departed(self, digest: bytes) -> UserId | None:
+        user_id = self._departed.pop(digest, None)
+        if user_id is not None:
+            self._departed_of[user_id].remove(digest)
+            if not self._departed_of[user_id]:
+                del self._departed_of[user_id]
+        return user_id
 
 
 class Bans:
@@ -132,13 +154,13 @@ class Bans:
     def add(self, digests: list[bytes]) -> None:
         """Refuse these; the oldest bans go when there are too many."""
         self._refused.update(dict.fromkeys(digest for digest in digests if digest))
-        _trim(self._refused, MAX_BANS)
+        while len(self._refused) > MAX_BANS:
+            del self._refused[next(iter(self._refused))]
 
     def __contains__(self, digest: bytes) -> bool:
         """Whether it is refused."""
         return digest in self._refused
 
-
-def _trim(entries: dict[bytes, UserId] | dict[bytes, None], most: int) -> None:
-    while len(entries) > most:
-        del entries[next(iter(entries))]
+    def __iter__(self) -> Iterator[bytes]:
+        """All that is refused, the oldest first."""
+        return iter(self._refused)

@@ -18,7 +18,7 @@ REMEMBERED_MESSAGES = 256
 MAX_SESSIONS = 16  # of one user: the owner gets a fresh one with each join by key
 
 
-class Said(msgspec.Struct, frozen=True, gc=False):
+class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Where a message stands: its `seq`, or for a direct one the seq it came after."""
 
     seq: int

@@ -14,7 +14,7 @@ MAX_MESSAGES = 4_096
 MAX_BYTES = 256 * 1024
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False):
+class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One message.
 
     Attributes:
@@ -39,13 +39,15 @@ class Ring:
         kept_s: seconds for which a message is kept; 0 keeps nothing.
     """
 
-    __slots__ = ("_entries", "kept_s", "last_seq", "mark", "size")
+    __slots__ = ("_entries", "_written", "cleared", "kept_s", "last_seq", "mark", "size")
 
     def __init__(self, kept_s: float) -> None:
         self.kept_s = kept_s
         self.size = 0  # bytes of all frames in it
         self.mark = 0  # of the last one added
         self.last_seq = 0  # the highest seq added
+        self.cleared = 0  # `mark` when it was last emptied at once
+        self._written = 0  # `mark` when `unwritten` was last asked
         self._entries: deque[Kept] = deque()
 
     def add(self, seq: int, frame: bytes, now: float, between: tuple[UserId, ...] = ()) -> None:
@@ -72,6 +74,28 @@ class Ring:
         """Drops everything."""
         self._entries.clear()
         self.size = 0
+        self.cleared = self.mark
+
+    def entries(self) -> list[Kept]:
+        """All that is kept, in order; counts as written down."""
+        self._written = self.mark
+        return list(self._entries)
+
+    def unwritten(self) -> list[Kept]:
+        """What came since it was last asked for, or for `entries`, as far as it is still kept; in order."""
+        # Marks have no gaps: only the oldest entries are ever dropped.
+        count = min(len(self._entries), self.mark - self._written)
+        self._written = self.mark
+        return [self._entries[index] for index in range(-count, 0)]
+
+    def restore(self, entries: list[Kept], mark: int, last_seq: int) -> None:
+        """Makes it what it was when these were its entries; does so once, while it is empty."""
+        self.mark = self._written = mark
+        self.last_seq = last_seq
+        self._entries.extend(entries)
+        self.size = sum(len(entry.frame) for entry in entries)
+        while self.size > MAX_BYTES or len(self._entries) > MAX_MESSAGES:
+            self._drop_oldest()
 
     def since(self, seq: int, joined_mark: int, user_id: UserId) -> list[Kept]:
         """What the user has not heard, in order: messages after `seq`, direct ones of its own from `seq` on.
@@ -119,6 +143,13 @@ class Rings:
             heapq.heappush(self._due, (now + ring.kept_s, id(ring), ring))
         if self.max_bytes and self.size > self.max_bytes:
             self.clear(max(self._rings, key=lambda one: one.size))
+
+    def adopt(self, ring: Ring, now: float) -> None:
+        """A ring that holds something already."""
+        self.size += ring.size
+        if self.expire(ring, now) is not None:
+            self._rings[ring] = None
+            heapq.heappush(self._due, (now, id(ring), ring))
 
     def expire(self, ring: Ring, now: float) -> float | None:
         """Drops what is too old in one ring; see `Ring.expire`."""

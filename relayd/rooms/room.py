@@ -6,7 +6,7 @@ outside is in what the methods return. The hub has one `Room` for each living ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import msgspec
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
 from relayd.rooms.access import MAX_DEPARTED, Bans, Keys, Passes, Sessions
 from relayd.rooms.expiry import next_warning
+from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import Allowance
 from relayd.rooms.member import MAX_SESSIONS, REMEMBERED_S, Connection, Member, Said
 from relayd.rooms.meta import RoomMeta
@@ -86,10 +87,12 @@ class Room:
         meta: replaced as a whole when the room is edited.
         graces: how long the room waits for people.
         max_connections: of one user; 0 means no limit.
+        ledger: where changes are entered.
     """
 
-    def __init__(self, meta: RoomMeta, graces: Graces, max_connections: int) -> None:
+    def __init__(self, meta: RoomMeta, graces: Graces, max_connections: int, ledger: Ledger | None = None) -> None:
         self._meta = meta
+        self._ledger = Ledger() if ledger is None else ledger
         self._graces = graces
         self._max_connections = max_connections
         self.members: dict[UserId, Member] = {}  # in the order they came
@@ -101,14 +104,14 @@ class Room:
         self.allowance: Allowance | None = None
         self.ring = Ring(meta.settings.resume)
         self.rekeying: Rekeying | None = None  # the last one
-        self._sessions = Sessions()
-        self._bans = Bans()
+        self.sessions = Sessions()
+        self.bans = Bans()
         self._passes = Passes()
-        self._muted: set[UserId] = set()
-        self._known: dict[UserId, dict[str, Said]] = {}  # ids of what those said who have left since, in that order
-        self._away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
-        self._empty_at: float | None = meta.created_at + graces.join_s
-        self._warning_at = next_warning(meta.lifetime, meta.created_at)
+        self.muted: set[UserId] = set()
+        self.known: dict[UserId, dict[str, Said]] = {}  # ids of what those said who have left since, in that order
+        self.away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
+        self.empty_at: float | None = meta.created_at + graces.join_s
+        self.warning_at = next_warning(meta.lifetime, meta.created_at)
 
     @property
     def meta(self) -> RoomMeta:
@@ -152,12 +155,13 @@ class Room:
     def change(self, meta: RoomMeta, now: float) -> None:
         """The room was edited."""
         if meta.ends_at != self._meta.ends_at:
-            self._warning_at = next_warning(meta.lifetime, now)
+            self.warning_at = next_warning(meta.lifetime, now)
         if meta.users_leave and not self._meta.users_leave and not self.members:
             # Never sooner than it would have been all along: the people invited may still be on their way.
-            self._empty_at = max(self._empty_at or 0.0, now + self._graces.leave_s)
+            self.empty_at = max(self.empty_at or 0.0, now + self._graces.leave_s)
         self._meta = meta
         self.ring.kept_s = meta.settings.resume
+        self._ledger.head(self)
 
     # Coming in. -------------------------------------------------------------------------------------------------
 
@@ -172,16 +176,16 @@ class Room:
             Locked: a newcomer without a pass, and the room is locked.
         """
         if ticket.session is not None:
-            if ticket.session.digest in self._bans:
+            if ticket.session.digest in self.bans:
                 raise NoSuchRoom
-            known = self._sessions.user_of(ticket.session.digest)
+            known = self.sessions.user_of(ticket.session.digest)
             if known is not None:
                 return known, True
         if self._passes.has(ticket.key, now):
             return new_user_id(), False
         if self.keys.is_owner(ticket.key):
             return self._meta.owner_id, False
-        if ticket.address in self._bans:
+        if ticket.address in self.bans:
             raise NoSuchRoom
         if self._meta.locked:
             raise Locked
@@ -212,14 +216,16 @@ class Room:
                 joined_seq=self.seq,
                 joined_mark=self.ring.mark,
             )
-            member.muted = user_id in self._muted
-            member.known = self._known.pop(user_id, None)
+            member.muted = user_id in self.muted
+            member.known = self.known.pop(user_id, None)
             self.members[user_id] = member
-            self._empty_at = None
+            if self.empty_at is not None:
+                self.empty_at = None
+                self._ledger.head(self)
             self.presence.join(user_id)
         else:
             if member.away:
-                del self._away_since[user_id]
+                del self.away_since[user_id]
                 self._looks_different(member)
             if profile is not None:
                 self.set_profile(member, profile)
@@ -231,19 +237,21 @@ class Room:
         member.connections.append(connection)
         member.address = ticket.address
         self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
-        by_session = ticket.session is not None and self._sessions.user_of(ticket.session.digest) == user_id
+        by_session = ticket.session is not None and self.sessions.user_of(ticket.session.digest) == user_id
         if by_session and ticket.session is not None:
             self.add_session(member, ticket.session.digest)
         self.presence.list_given()
+        self._ledger.user(self, user_id)
         return Admission(member, connection, by_session, evicted)
 
     def add_session(self, member: Member, digest: bytes) -> None:
         """From now on the session with that digest is this user; the oldest of too many is forgotten."""
         if digest not in member.sessions:
             member.sessions.append(digest)
-        self._sessions.add(digest, member.user_id)
+        self.sessions.add(digest, member.user_id)
         if len(member.sessions) > MAX_SESSIONS:
-            self._sessions.drop([member.sessions.pop(0)])
+            self.sessions.drop([member.sessions.pop(0)])
+        self._ledger.user(self, member.user_id)
 
     # Going out. -------------------------------------------------------------------------------------------------
 
@@ -252,8 +260,9 @@ class Room:
         self._drop(connection)
         member = connection.member
         if member.away:
-            self._away_since[member.user_id] = now
+            self.away_since[member.user_id] = now
             self._looks_different(member)
+            self._ledger.user(self, member.user_id)
 
     def leave(self, member: Member, now: float) -> list[Connection]:
         """The user gives up the place, and may come back by session.
@@ -264,24 +273,28 @@ class Room:
         connections = list(member.connections)
         for connection in connections:
             self._drop(connection)
-        self._away_since.pop(member.user_id, None)
+        self.away_since.pop(member.user_id, None)
         del self.members[member.user_id]
-        self._sessions.depart(member.sessions)
+        self._ledger.user(self, member.user_id)
+        for forgotten in self.sessions.depart(member.sessions):
+            self._ledger.user(self, forgotten)
         self._keep_known(member, now)
         self.presence.leave(member.user_id)
         if not self.members:
-            self._empty_at = now + self._graces.leave_s
+            self.empty_at = now + self._graces.leave_s
+            self._ledger.head(self)
         return connections
 
     def _keep_known(self, member: Member, now: float) -> None:
         """What somebody said who lost the place, or left, is not said twice either if it comes again in time."""
         if member.known:
-            self._known[member.user_id] = member.known
-        for user_id, known in list(self._known.items()):
+            self.known[member.user_id] = member.known
+        for user_id, known in list(self.known.items()):
             latest = known[next(reversed(known))].at
-            if len(self._known) <= MAX_DEPARTED and now - latest <= REMEMBERED_S:
+            if len(self.known) <= MAX_DEPARTED and now - latest <= REMEMBERED_S:
                 return
-            del self._known[user_id]
+            del self.known[user_id]
+            self._ledger.user(self, user_id)
 
     def kick(self, member: Member, *, ban: bool, now: float) -> list[Connection]:
         """The user is put out, and the session is worth nothing any more.
@@ -299,10 +312,11 @@ class Room:
             reason = "is the owner, who cannot be put out; end the room instead"
             raise InvalidFields(f"user: {reason}", problems=(FieldProblem("user", reason),))
         if ban:
-            self._bans.add([*member.sessions, member.address, *(c.address for c in member.connections)])
+            self.bans.add([*member.sessions, member.address, *(c.address for c in member.connections)])
+            self._ledger.head(self)
         connections = self.leave(member, now)
-        self._sessions.drop(member.sessions)
-        self._muted.discard(member.user_id)
+        self.sessions.drop(member.sessions)
+        self.muted.discard(member.user_id)
         return connections
 
     def _drop(self, connection: Connection) -> None:
@@ -330,20 +344,22 @@ class Room:
 
     def known_users(self) -> set[UserId]:
         """Those who are here, and those who can come back as who they were."""
-        return {*self.members, *self._sessions.departed_users()}
+        return {*self.members, *self.sessions.departed_users()}
 
     def set_profile(self, member: Member, profile: bytes) -> None:
         """The user looks different from now on."""
         if member.profile != profile:
             member.profile = profile
             self._looks_different(member)
+            self._ledger.user(self, member.user_id)
 
     def set_muted(self, member: Member, *, muted: bool) -> None:
         """The user may only listen; coming back by session does not change that."""
         if member.muted != muted:
             member.muted = muted
-            (self._muted.add if muted else self._muted.discard)(member.user_id)
+            (self.muted.add if muted else self.muted.discard)(member.user_id)
             self._looks_different(member)
+            self._ledger.user(self, member.user_id)
 
     def _looks_different(self, member: Member) -> None:
         member.entry = None
@@ -351,13 +367,29 @@ class Room:
 
     def say(self, member: Member, message_id: str, size: int, *, direct: bool, now: float) -> Said:
         """Books a message that is not a repetition, and gives it its place in the order."""
+        said = self._count(size, direct=direct, now=now)
+        member.remember(message_id, said)
+        self._ledger.said(self, member.user_id, message_id, said)
+        return said
+
+    def say_from_outside(self, size: int, now: float) -> Said:
+        """The same for what nobody in the room says."""
+        self._ledger.head(self)
+        return self._count(size, direct=False, now=now)
+
+    def _count(self, size: int, *, direct: bool, now: float) -> Said:
         if not direct:
             self.seq += 1
         self.messages += 1
         self.data_volume += size
-        said = Said(self.seq, direct, now)
-        member.remember(message_id, said)
-        return said
+        return Said(self.seq, direct, now)
+
+    def rekey(self, epoch: int, check: str, boxes: Mapping[UserId, str]) -> Rekeying:
+        """Begins an epoch of the sealing, which has its place in the order."""
+        self.seq += 1
+        self.rekeying = Rekeying(self.seq, epoch, check, boxes)
+        self._ledger.head(self)
+        return self.rekeying
 
     def missed(self, member: Member, epoch: str, seq: int) -> Missed:
         """What the member has not heard since the message `seq` of `epoch`, as far as it is still kept.
@@ -381,31 +413,32 @@ class Room:
     def due_at(self) -> float:
         """When `advance` has something to do next."""
         due = self._meta.ends_at
-        if self._warning_at is not None:
-            due = min(due, self._warning_at)
-        if self._away_since:
-            due = min(due, next(iter(self._away_since.values())) + self.place_kept_s)
-        if self._empty_at is not None and self._ends_when_empty:
-            due = min(due, self._empty_at)
+        if self.warning_at is not None:
+            due = min(due, self.warning_at)
+        if self.away_since:
+            due = min(due, next(iter(self.away_since.values())) + self.place_kept_s)
+        if self.empty_at is not None and self._ends_when_empty:
+            due = min(due, self.empty_at)
         return due
 
     def advance(self, now: float) -> Due:
         """Lets everything happen that is due."""
         gone: list[UserId] = []
-        while self._away_since:
-            user_id, since = next(iter(self._away_since.items()))
+        while self.away_since:
+            user_id, since = next(iter(self.away_since.items()))
             if since + self.place_kept_s > now:
                 break
             self.leave(self.members[user_id], since + self.place_kept_s)
             gone.append(user_id)
         if now >= self._meta.ends_at:
             return Due(gone, None, "expired")
-        if self._ends_when_empty and self._empty_at is not None and now >= self._empty_at:
+        if self._ends_when_empty and self.empty_at is not None and now >= self.empty_at:
             return Due(gone, None, "empty")
         warning_s = None
-        if self._warning_at is not None and now >= self._warning_at:
+        if self.warning_at is not None and now >= self.warning_at:
             warning_s = round(self._meta.ends_at - now)
-            self._warning_at = next_warning(self._meta.lifetime, now)
+            self.warning_at = next_warning(self._meta.lifetime, now)
+            self._ledger.head(self)
         return Due(gone, warning_s, "")
 
     @property

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from relayd.rooms.expiry import lifetime
+from relayd.rooms.ledger import Ledger
 from relayd.rooms.meta import RoomMeta
 from relayd.rooms.room import Admission, Graces, Room, Ticket
 from relayd.wire import ids
@@ -30,7 +31,15 @@ def key(kind: str) -> ids.Credential:
 class House:
     """A room with its two keys, and the hub's part in letting people in."""
 
-    def __init__(self, expiration: float | str = "usersLeave", *, most: int = 50, connections: int = 8, **fields: Any):
+    def __init__(
+        self,
+        expiration: float | str = "usersLeave",
+        *,
+        most: int = 50,
+        connections: int = 8,
+        ledger: Ledger | None = None,
+        **fields: Any,
+    ):
         self.owner, self.invite = key(ids.OWNER), key(ids.INVITE)
         life = lifetime(expiration, BORN, BORN)
         values = {
@@ -47,7 +56,7 @@ class House:
             "settings": RoomSettings(),
             "epoch": "e",
         }
-        self.room = Room(RoomMeta(**{**values, **fields}), GRACES, connections)
+        self.room = Room(RoomMeta(**{**values, **fields}), GRACES, connections, ledger)
 
     def join(
         self,

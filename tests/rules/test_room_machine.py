@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,7 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rules.people import BORN, GRACES, House, make_session
 
 from relayd.errors import InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
+from relayd.rooms import state
 from relayd.rooms.expiry import lifetime
+from relayd.rooms.ledger import Ledger
 from relayd.rooms.meta import changed_meta
 from relayd.wire.rest import RoomSettings
 
@@ -23,6 +26,10 @@ ADDRESSES = st.sampled_from([b"a", b"b", b"c"])
 EXPIRATIONS = st.one_of(st.just("usersLeave"), st.sampled_from([0.01, 0.1, 1, 24]), st.floats(0.001, 24))
 MAX_CONNECTIONS = 3
 DAY = 86_400.0
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(list[state.Record]).decode
+replace = msgspec.structs.replace
 
 
 class Person:
@@ -47,8 +54,16 @@ class RoomMachine(RuleBasedStateMachine):
     @initialize(expiration=EXPIRATIONS, most=st.integers(1, 4), resume=st.sampled_from([0, 10, 30, 60]))
     def create(self, expiration, most, resume):
         self.now = BORN
-        self.house = House(expiration, most=most, connections=MAX_CONNECTIONS, settings=RoomSettings(resume=resume))
+        self.ledger = Ledger(is_kept=True)
+        self.house = House(
+            expiration,
+            most=most,
+            connections=MAX_CONNECTIONS,
+            ledger=self.ledger,
+            settings=RoomSettings(resume=resume),
+        )
         self.room = self.house.room
+        self.written = [encode(state.all_of(self.room))]
         self.most, self.resume, self.locked = most, resume, False
         self._set_lifetime(expiration)
         self.empty_since: float | None = None
@@ -323,6 +338,40 @@ class RoomMachine(RuleBasedStateMachine):
         self.warn_at = told if self.ends_at == before else self.warn_at
         meta = changed_meta(self.room.meta, ends_at=life.ends_at, users_leave=life.users_leave)
         self.room.change(meta, self.now)
+
+    # Another process. -------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: not self.over)
+    @rule(anew=st.booleans())
+    def goes_on_elsewhere(self, anew):
+        """The room made of what was written is the same, but for connections: whoever had one is away from now on."""
+        before = decode(encode(state.all_of(self.room)))
+        if anew:
+            self.written = [encode(before)]
+        first, *others = (record for records in self.written for record in decode(records))
+        draft = state.Draft(first)
+        for record in others:
+            draft.take(record)
+        room = state.room_of(draft, GRACES, MAX_CONNECTIONS, self.ledger, self.now)
+        assert decode(encode(state.all_of(room))) == [self._away(record) for record in before]
+        self.room = self.house.room = room
+        for person in self.inside:
+            if person.lost_at is None:
+                person.lost_at, person.tabs = self.now, []
+                person.looks = (person.looks[0], True, person.looks[2])
+        self.observers.clear()
+
+    def _away(self, record):
+        if not isinstance(record, state.UserState) or record.place is None or record.place.away_since is not None:
+            return record
+        return replace(record, place=replace(record.place, away_since=self.now))
+
+    @invariant()
+    def what_has_changed_is_written(self):
+        """As the hub does with each turn."""
+        if hasattr(self, "room"):
+            for room, unwritten in self.ledger.take()[0].items():
+                self.written.append(encode(state.changes_of(room, unwritten)))
 
     # What is told to others, and what must always hold. ---------------------------------------------------------
 

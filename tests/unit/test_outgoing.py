@@ -86,6 +86,8 @@ def test_a_frame_for_some_sockets_goes_once_to_each_gateway():
     out.to_connections(connections, b"frame")
     out.to_connections(connections[:1], b"signal", droppable=True)
     out.to_connections([], b"nobody")
+    assert published == []
+    out.flush()
     assert published == [
         (house.room.meta.room_id, Said(1, [b"before"])),
         (b"1", Sent([1, 3], b"frame", False)),
