@@ -66,17 +66,11 @@ def version(session: Session) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(session: Session, shell: str) -> None:
     """Print a shell's script for completing commands and rooms."""
-    from click.shell_completion import get_completion_class  # noqa: PLC0415
-
+    from relayd.cli.completions import script  # noqa: PLC0415
     from relayd.cli.relayctl import cli  # noqa: PLC0415
 
-    kind = get_completion_class(shell)
-    if kind is None:  # can't happen: the argument admits only these three
-        usage(f"nothing is known of {shell}")
-    # Not source(), which starts a shell to look at its version: this may run where the script is only installed.
-    complete = kind(cli, {}, "relayctl", "_RELAYCTL_COMPLETE")
-    script = complete.source_template % complete.source_vars()
-    session.show({"shell": shell, "script": script}, lambda value: click.echo(value["script"]))
+    text = script("relayctl", cli, shell)
+    session.show({"shell": shell, "script": text}, lambda value: click.echo(value["script"]))
 
 
 COMMANDS: dict[str, click.Command] = {"help": help_, "version": version, "completion": completion}

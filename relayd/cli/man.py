@@ -11,12 +11,21 @@ import click
 
 from relayd.cli.ctl_help import all_commands
 from relayd.cli.describe import tables, toml_text
+from relayd.cli.relay import cli as relay
 from relayd.cli.relayctl import cli
 from relayd.cli.relayd import main as relayd
 
 _COMMON = {"socket", "output", "help"}  # options that every command takes
 
 _EXIT_CODES = {
+    "relay": (
+        ("0", "Done."),
+        ("1", "Refused, or failed."),
+        ("2", "Wrong usage."),
+        ("3", "The server is not reachable."),
+        ("4", "There is no such room."),
+        ("5", "Keys, link and server do not fit each other."),
+    ),
     "relayctl": (
         ("0", "Done."),
         ("1", "Refused, or failed."),
@@ -44,6 +53,7 @@ _FILES = (
 def pages() -> dict[str, str]:
     """File name and text of each page."""
     return {
+        "relay.1": _page("RELAY", 1, _relay()),
         "relayctl.1": _page("RELAYCTL", 1, _relayctl()),
         "relayd.toml.5": _page("RELAYD.TOML", 5, _relayd_toml()),
         "relayd.8": _page("RELAYD", 8, _relayd()),
@@ -55,6 +65,31 @@ def _page(title: str, section: int, lines: Iterable[str]) -> str:
     return "\n".join([*head, *lines]) + "\n"
 
 
+def _relay() -> Iterator[str]:
+    yield from (".SH NAME", "relay \\- throw-away chat rooms at a terminal")
+    yield from (".SH SYNOPSIS", ".B relay", _roff("COMMAND [ARGUMENT]..."))
+    yield ".SH DESCRIPTION"
+    yield from _paragraphs(relay.help or "")
+    yield ".SH OPTIONS"
+    yield from _options(relay)
+    yield ".SH COMMANDS"
+    yield from _commands(relay.commands.items(), hidden={"help"})
+    yield from _list("EXIT STATUS", _EXIT_CODES["relay"])
+    yield from _list(
+        "ENVIRONMENT",
+        (
+            ("RELAY_SERVER", "The server at which relay new makes a room."),
+            ("RELAY_NICK", "The name that others see."),
+            ("RELAY_PASSWORD", "The room's password."),
+        ),
+    )
+    yield from _list(
+        "FILES",
+        (("$XDG_STATE_HOME/relay", "Owner keys of rooms made here, until they are over. ~/.local/state/relay."),),
+    )
+    yield from (".SH SEE ALSO", ".BR relayd (8)")
+
+
 def _relayctl() -> Iterator[str]:
     yield from (".SH NAME", "relayctl \\- control a running relayd")
     yield from (".SH SYNOPSIS", ".B relayctl", _roff("[--socket PATH] [-o table|json] COMMAND [ARGUMENT]..."))
@@ -63,14 +98,7 @@ def _relayctl() -> Iterator[str]:
     yield ".SH OPTIONS"
     yield from _options(cli, shown=_COMMON)
     yield ".SH COMMANDS"
-    for name, command in all_commands():
-        context = click.Context(command, info_name=name, **command.context_settings)
-        arguments = " ".join(piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]")
-        yield from (".TP", f".B {_roff(name)} {_roff(arguments)}".rstrip())
-        yield from _paragraphs(command.help or "", inner=True)
-        yield ".RS"
-        yield from _options(command, hidden=_COMMON)
-        yield from (".PP", _roff(command.epilog or ""), ".RE")
+    yield from _commands(all_commands(), hidden=_COMMON)
     yield from _list("EXIT STATUS", _EXIT_CODES["relayctl"])
     yield from _list(
         "ENVIRONMENT",
@@ -113,6 +141,17 @@ def _relayd_toml() -> Iterator[str]:
             yield from (".TP", f'.BR {_roff(key)} " = {_quoted(toml_text(setting.default))}  ({setting.variable})"')
             yield _roff(setting.meaning)
     yield from (".SH SEE ALSO", ".BR relayd (8),", ".BR relayctl (1)")
+
+
+def _commands(commands: Iterable[tuple[str, click.Command]], hidden: Iterable[str]) -> Iterator[str]:
+    for name, command in commands:
+        context = click.Context(command, info_name=name, **command.context_settings)
+        arguments = " ".join(piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]")
+        yield from (".TP", f".B {_roff(name)} {_roff(arguments)}".rstrip())
+        yield from _paragraphs(command.help or "", inner=True)
+        yield ".RS"
+        yield from _options(command, hidden=hidden)
+        yield from (*((".PP", _roff(command.epilog)) if command.epilog else ()), ".RE")
 
 
 def _options(command: click.Command, *, shown: set[str] | None = None, hidden: Iterable[str] = ()) -> Iterator[str]:

@@ -53,14 +53,14 @@ def test_every_field_of_the_answers_is_described(daemon):
         assert f"`{name}`" in CONTROL, name
 
 
-@pytest.mark.parametrize("name", ["relayctl.1", "relayd.toml.5", "relayd.8"])
+@pytest.mark.parametrize("name", ["relay.1", "relayctl.1", "relayd.toml.5", "relayd.8"])
 def test_manual_pages_are_up_to_date(name):
     """They are made from the programs' own words: python -m relayd.cli.man docs/man"""
     assert (ROOT / "docs/man" / name).read_text() == pages()[name], "run: python -m relayd.cli.man docs/man"
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
-@pytest.mark.parametrize("name", ["relayctl.1", "relayd.toml.5", "relayd.8"])
+@pytest.mark.parametrize("name", ["relay.1", "relayctl.1", "relayd.toml.5", "relayd.8"])
 def test_manual_pages_can_be_shown(name):
     """Without a warning of the formatter."""
     done = subprocess.run(
