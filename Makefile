@@ -2,14 +2,20 @@
 # make test    set up what is needed; lint, types, import contracts, all tests, coverage
 # make quick   the same without the slow tests and coverage
 # make bench   measure relayd beside other servers and the least that C can do; needs a C compiler
+# make install     put relayd, its units, manual pages and an example for nginx into the system; make uninstall
+# make deb     the same as a package for Debian, in dist/
 # make lock    pin the versions that tests and CI use
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 LISTEN ?= 127.0.0.1:8080
+# Of make install; see packaging/install.sh.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: run test quick lint lock format clean bench
+.PHONY: run test quick lint lock format clean bench install uninstall deb
 
 run: $(VENV)/.run
 	@$(BIN)/relayd --hello --listen $(LISTEN)
@@ -38,6 +44,19 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m bench run $(BENCH)
 	$(BIN)/python -m bench docs
 
+install: $(BIN)/python
+	@$(INSTALL) install
+
+uninstall:
+	@$(INSTALL) uninstall
+
+# PYTHON of this target is the system's: the package is for it.
+deb: $(BIN)/python
+	@PYTHON=/usr/bin/python3 VENV="$(abspath $(VENV))" packaging/deb.sh
+
+INSTALL = DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" SYSCONFDIR="$(SYSCONFDIR)" UNITDIR="$(UNITDIR)" \
+	PYTHON="$(PYTHON)" PIP="$(BIN)/python -m pip" packaging/install.sh
+
 # The versions in constraints.txt are those that were tested together; pyproject.toml has the lower bounds.
 lock:
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
@@ -54,19 +73,14 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install -q -c constraints.txt -e .
 	@touch $@
 
-# What the tests drive and Python does not bring; where it cannot be had, they say so and are skipped.
-$(VENV)/.tools: | $(BIN)/python
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v strace >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends strace >/dev/null; \
-	fi
-	@touch $@
+# What the tests drive and Python does not bring, as program:package of Debian; where one cannot be had, the tests that
+# want it say so and are skipped.
+TOOLS := strace:strace nginx:nginx dh:debhelper lintian:lintian zsh:zsh fish:fish
 
-# Only promtool out of Debian's package, which would start a server where it is installed.
-$(VENV)/.promtool: | $(BIN)/python
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
-		apt-get update -qq; cd $(VENV) && apt-get download -qq -o APT::Sandbox::User=root prometheus && \
-		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool; \
-		rm -f prometheus_*.deb; \
+$(VENV)/.tools: Makefile | $(BIN)/python
+	@missing=; for tool in $(TOOLS); do command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 	@touch $@
 

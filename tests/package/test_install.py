@@ -1,0 +1,158 @@
+"""make install, make uninstall, and a wheel in an environment that has nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from relayd.cli.describe import commented_defaults
+from relayd.cli.man import pages
+from relayd.settings import Settings, load
+from tests.package.make import PROGRAMS, ROOT, make, run
+
+BASE_PYTHON = sys._base_executable
+PREFIX = "/opt/chat"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """What make install writes below DESTDIR."""
+    root = tmp_path_factory.mktemp("root")
+    make("install", DESTDIR=root, PREFIX=PREFIX, PYTHON=BASE_PYTHON)
+    return root
+
+
+def files(root):
+    """All files and links below, as the running system would see them."""
+    return {f"/{path.relative_to(root)}" for path in root.rglob("*") if path.is_symlink() or not path.is_dir()}
+
+
+def environment_python(root):
+    return root / PREFIX[1:] / "lib/relayd/bin/python"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_run(installed, program):
+    """From the environment that came with them, by a link among the system's programs."""
+    link = installed / PREFIX[1:] / "bin" / program
+    assert str(link.readlink()) == f"../lib/relayd/bin/{program}"
+    first, _, rest = link.read_text().partition("\n")
+    assert first == f"#!{PREFIX}/lib/relayd/bin/python3"
+    assert "import" in rest
+    words = ["version"] if program == "relayctl" else ["--version"]
+    assert run(environment_python(installed), link.resolve(), *words).startswith(f"{program} ")
+
+
+def test_the_environment_is_its_own(installed):
+    """No pip, nobody else's programs, no module of the checkout, and no word of where it was built."""
+    python = environment_python(installed)
+    script = "import importlib.util, relayd.daemon; print(relayd.__file__, importlib.util.find_spec('pip'))"
+    file, _, pip = run(python, "-I", "-c", script).strip().partition(" ")
+    assert file.startswith(f"{installed}{PREFIX}/lib/relayd/lib/")
+    assert pip == "None"
+    programs = {path.name for path in python.parent.iterdir()}
+    assert {name for name in programs if not name.startswith("python")} == set(PROGRAMS)
+    places = [str(installed).encode(), str(ROOT).encode()]
+    told = [path for path in installed.rglob("*") if path.is_file() and any(one in path.read_bytes() for one in places)]
+    assert told == []
+
+
+def test_all_is_compiled(installed):
+    """For the place where it will be, as the service may write nowhere."""
+    package = next((installed / PREFIX[1:]).glob("lib/relayd/lib/python3*/site-packages/relayd"))
+    compiled = {path.name.partition(".")[0] for path in (package / "__pycache__").glob("*.pyc")}
+    assert compiled == {path.stem for path in package.glob("*.py")}
+    inside = f"{PREFIX}/lib/relayd/lib/{package.parts[-3]}/site-packages/relayd/daemon.py".encode()
+    assert inside in next((package / "__pycache__").glob("daemon.*.pyc")).read_bytes()
+
+
+def test_units_start_what_is_installed(installed):
+    """Every program that a unit names is there."""
+    units = list((installed / PREFIX[1:] / "lib/systemd/system").iterdir())
+    assert {unit.name for unit in units} == {"relayd.service", "relayd.socket", "relayd-control.socket"}
+    text = "".join(unit.read_text() for unit in units)
+    named = set(re.findall(r"^Exec(?:Start|Stop|Reload)\w*=[-+!@:]*(\S+)", text, re.MULTILINE))
+    assert f"{PREFIX}/bin/relayd" in named
+    assert {path for path in named if not (installed / path[1:]).is_file()} == set()
+    assert f"{PREFIX}/lib/relayd" in re.search(r"^ExecPaths=(.*)", text, re.MULTILINE)[1].split()
+    assert (installed / PREFIX[1:] / "lib/sysusers.d/relayd.conf").read_text().count("relayd-admin") >= 1
+
+
+def test_settings_file(installed):
+    """Every key, commented out; uncommented it says what holds anyway. One that was edited is kept."""
+    file = installed / "etc/relayd/relayd.toml"
+    assert file.read_text() == commented_defaults()
+    assert load(str(file), {}, {}) == Settings()
+    uncommented = re.sub(r"^#(\w+ = )", r"\1", file.read_text(), flags=re.MULTILINE)
+    assert uncommented != file.read_text()
+    assert tomllib.loads(uncommented)["rooms"]["max"] == Settings().rooms.max
+
+
+def test_manual_pages_and_example(installed):
+    """As they are in docs/man; and what contrib has."""
+    share = installed / PREFIX[1:] / "share"
+    for name, text in pages().items():
+        assert gzip.decompress((share / f"man/man{name[-1]}/{name}.gz").read_bytes()).decode() == text
+    site = share / "doc/relayd/examples/nginx/relayd.conf"
+    assert site.read_text() == (ROOT / "contrib/nginx/relayd.conf").read_text()
+
+
+SHELLS = {
+    "bash": ("bash-completion/completions/{}", "source {file} && complete -p {program}"),
+    "zsh": (
+        "zsh/site-functions/_{}",
+        "fpath=({directory} $fpath); autoload -U compinit; compinit -D -u; print -r $_comps[{program}]",
+    ),
+    "fish": ("fish/vendor_completions.d/{}.fish", "source {file}; complete -c {program}"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion(installed, program, shell):
+    """Where each shell looks for it, and the shell takes it."""
+    place, command = SHELLS[shell]
+    file = installed / PREFIX[1:] / "share" / place.format(program)
+    assert f"_{program.upper()}_COMPLETE" in file.read_text()
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    taken = run(shell, "-c", command.format(file=file, directory=file.parent, program=program))
+    assert f"_{program}" in taken
+
+
+def test_a_second_install_keeps_settings_and_uninstall_too(installed, tmp_path):
+    """make uninstall removes whatever make install wrote, but for the settings."""
+    root = tmp_path / "root"
+    shutil.copytree(installed, root, symlinks=True)
+    settings = root / "etc/relayd/relayd.toml"
+    settings.write_text("[rooms]\nmax = 7\n")
+    before = files(root)
+    make("uninstall", DESTDIR=root, PREFIX=PREFIX)
+    assert files(root) == {"/etc/relayd/relayd.toml"}
+    assert settings.read_text() == "[rooms]\nmax = 7\n"
+    assert len(before) > 100
+
+
+def test_a_wheel_in_an_empty_environment(tmp_path):
+    """What pip or pipx make of this directory: the package and its files, no tests; and the programs run."""
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    run(*pip, "wheel", "--no-deps", "-w", tmp_path, ROOT)
+    (wheel,) = tmp_path.glob("relayd-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packed = {name for name in names if name.startswith("relayd/")}
+    shown = run("git", "-C", ROOT, "ls-files", "relayd").split() if (ROOT / ".git").exists() else []
+    assert set(shown) <= packed
+    assert {Path(name).parts[0] for name in names - packed} == {next(iter(names - packed)).partition("/")[0]}
+    run(BASE_PYTHON, "-m", "venv", "--without-pip", tmp_path / "venv")
+    run(*pip, "--python", tmp_path / "venv/bin/python", "install", "-c", ROOT / "constraints.txt", wheel)
+    for program in PROGRAMS:
+        words = ["version"] if program == "relayctl" else ["--version"]
+        assert run(tmp_path / "venv/bin" / program, *words).startswith(f"{program} ")
