@@ -122,9 +122,11 @@ class Daemon:
         else:
             self._gateway = Gateway(settings, self._context, endpoints, os.urandom(TOPIC_BYTES), os.urandom)
             self._acceptor = Acceptor(doors.clients.sockets, self._gateway.adopt)
-        self._heartbeat = Heartbeat(systemd, max(1, count), self._status)
+        self._heartbeat = Heartbeat(systemd, max(1, count), self.status)
         self._hub.service.on_report = self._on_report
         self._helm = Helm(settings, self._hub, self.addresses, load, self.stop, systemd)
+        if doors.clients.lent:
+            self._helm.hold_newcomers = self._hold_newcomers
         self._metrics = _metrics_server(self._hub, max(1, count), doors.metrics) if doors.metrics.sockets else None
         self._control = ControlServer(settings, doors.control, self._hub, self._helm)
         self._helm.on_settings.append(self._control.change)
@@ -169,12 +171,19 @@ class Daemon:
         directory = tempfile.TemporaryDirectory(prefix="relayd-", dir=parent)
         return Endpoints.ipc(self._cleanup.enter_context(directory))
 
+    def _hold_newcomers(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.stop()
+        if self._supervisor is not None:
+            self._supervisor.hold()
+
     def _on_report(self, gateway: bytes, report: Report) -> None:
         self._heartbeat.hear(gateway)
         if self._supervisor is not None:
             self._supervisor.report(gateway, report)
 
-    def _status(self) -> str:
+    def status(self) -> str:
+        """How it fares, in a line."""
         service = self._hub.service
         return f"{len(service.rooms)} rooms, {len(service.connections)} connections"
 
@@ -239,7 +248,7 @@ async def serve(settings: Settings, load: Load | None = None, on_listening: OnLi
                 log.info("listening on %s", address)
             if on_listening is not None:
                 on_listening(daemon.addresses)
-            systemd.notify(READY=1)
+            systemd.notify(READY=1, STATUS=daemon.status())
         await daemon.stop.wait()
         systemd.notify(STOPPING=1)
         log.info("stopping")

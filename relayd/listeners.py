@@ -25,14 +25,14 @@ class Listeners:
         lent: whether they are somebody else's, who goes on listening when this process has ended.
 
     Attributes:
-        sockets: see above.
+        sockets, lent: see above.
         addresses: of each, as `http://HOST:PORT` or `unix:PATH`.
     """
 
     def __init__(self, sockets: list[sockets.socket], *, lent: bool = False) -> None:
         self.sockets = sockets
         self.addresses = [_address_of(listener) for listener in sockets]
-        self._lent = lent
+        self.lent = lent
 
     @classmethod
     def bind(cls, setting: str, places: Iterable[str]) -> Self:
@@ -71,7 +71,7 @@ class Listeners:
         """Listens no more, and leaves no socket file that nobody answers at."""
         for listener, address in zip(self.sockets, self.addresses, strict=True):
             listener.close()
-            if address.startswith("unix:") and not self._lent:
+            if address.startswith("unix:") and not self.lent:
                 Path(address.removeprefix("unix:")).unlink(missing_ok=True)
 
 

@@ -26,6 +26,7 @@ log = logging.getLogger("relayd")
 
 T = TypeVar("T")
 
+_LAST_ANSWERS_S = 0.25  # for requests that were begun
 _ENDING_S = 20.0  # for what comes after a drain: closing handshakes, and the end of workers
 
 
@@ -42,6 +43,7 @@ class Helm:
 
     Attributes:
         on_settings: called with new settings, for parts that the hub doesn't reach.
+        hold_newcomers: lets nobody in any more, if whoever comes can wait for the next daemon; else None.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Helm:
         systemd: Systemd,
     ) -> None:
         self.on_settings: list[Callable[[Settings], None]] = []
+        self.hold_newcomers: Callable[[], None] | None = None
         self._settings = settings
         self._hub = hub
         self._addresses = addresses
@@ -157,6 +160,10 @@ class Helm:
         return control.Draining(over_s, connections)
 
     async def _drain(self, over_s: float) -> None:
+        if not over_s and self.hold_newcomers is not None:
+            # Nobody is turned away by a daemon that is about to be replaced: who has come is answered, others wait.
+            self.hold_newcomers()
+            await asyncio.sleep(_LAST_ANSWERS_S)
         await self._hub.drain(over_s)
         self._stop.set()
 

@@ -145,6 +145,10 @@ class Supervisor:
         await self._all_ready.wait()
         self._acceptor.start()
 
+    def hold(self) -> None:
+        """Accepts nothing more; what was accepted is served."""
+        self._acceptor.stop()
+
     async def close(self) -> None:
         """Ends all workers in order: each sends its clients away."""
         self._stopping = True
