@@ -159,8 +159,9 @@ def _who_may(socket_path: str) -> str:
     user, group = str(found.st_uid), str(found.st_gid)
     with contextlib.suppress(KeyError):
         user, group = pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid).gr_name
+    users = "root" if user == "root" else f"root, {user}"
     return (
-        f"permission denied at {socket_path}: be root, {user} or a member of the group {group} "
+        f"permission denied at {socket_path}: be {users} or a member of the group {group} "
         f"(usermod -aG {group} NAME, then log in again)"
     )
 
