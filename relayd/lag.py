@@ -21,8 +21,7 @@ class LoopLag:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.seconds = 0.0
-        self._due_at = self._loop.time() + _EVERY_S
-        self._handle = self._loop.call_at(self._due_at, self._look)
+        self._handle = self._look_again(self._loop.time())
 
     def check(self) -> None:
         """Lets newcomers pass while the loop keeps up.
@@ -40,5 +39,10 @@ class LoopLag:
     def _look(self) -> None:
         now = self._loop.time()
         self.seconds += _WEIGHT * (now - self._due_at - self.seconds)
-        self._due_at = now + _EVERY_S
-        self._handle = self._loop.call_at(self._due_at, self._look)
+        self._handle = self._look_again(now)
+
+    def _look_again(self, now: float) -> asyncio.TimerHandle:
+        # At full tenths: those of hub and gateway, and the gateway's wheel, wake an idle server together. Never
+        # sooner than after half the time, or a standstill would be forgotten in the moment it is over.
+        self._due_at = ((now + _EVERY_S / 2) // _EVERY_S + 1) * _EVERY_S
+        return self._loop.call_at(self._due_at, self._look)

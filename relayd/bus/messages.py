@@ -85,10 +85,9 @@ class Gone(_Item, tag=7):
 
 
 class Silent(_Item, tag=8):
-    """Nothing was said on the socket for some seconds."""
+    """Nothing was said on these sockets for so many seconds each."""
 
-    number: int
-    seconds: float
+    sockets: list[tuple[int, float]]
 
 
 class Tally(_Item):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relayd.bus.messages import Batch, Item
+from relayd.bus.messages import Batch, Item, Silent
 
 _RETRY_S = 0.02  # how soon a batch is tried again that a hub far behind did not take
 
@@ -34,6 +34,14 @@ class Publisher:
         if not self._items:
             self._loop.call_soon(self._flush)
         self._items.append(item)
+
+    def tell_silent(self, number: int, seconds: float) -> None:
+        """Nothing was said on that socket for so long. Those of one tick of the wheel are one item: most idle."""
+        last = self._items[-1] if self._items else None
+        if isinstance(last, Silent):
+            last.sockets.append((number, seconds))
+        else:
+            self.add(Silent([(number, seconds)]))
 
     def _flush(self) -> None:
         items, self._items = self._items, []

@@ -10,7 +10,7 @@ from typing import ClassVar, cast
 
 import msgspec
 
-from relayd.bus.messages import Gone, Item, Silent
+from relayd.bus.messages import Gone, Item
 from relayd.bus.messages import Join as JoinItem
 from relayd.errors import (
     JoinTimeout,
@@ -37,6 +37,7 @@ from relayd.wire.ids import RoomId
 STUCK_BYTES, STUCK_S = 16 * 1024, 10.0
 RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reader: caught up, and behind
 FRAMES_AT_ONCE = 256  # acted on in one turn of the loop
+_PING = encode_frame(Opcode.PING, b"")
 PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
 FORGIVEN_S = 10.0
@@ -84,6 +85,7 @@ class RelaySocket(asyncio.Protocol):
         "_heard",
         "_held",
         "_joining",
+        "_pinged",
         "_reader",
         "_seal",
         "_spoke_at",
@@ -116,6 +118,7 @@ class RelaySocket(asyncio.Protocol):
         self._allowance: Allowance | None = None
         self._seal: Seal | None = None  # None in an open room
         self._heard = True  # anything at all since the last ping
+        self._pinged = False  # and not answered yet
         self._spoke_at = station.wheel.now
         self._held: list[Message] | None = None  # read, but not to be acted on yet
         self._joining: commands.Join | None = None  # the frame, until the room's topic is heard
@@ -290,10 +293,11 @@ class RelaySocket(asyncio.Protocol):
             self._transport.abort()  # dead: not even an answer to the last ping
         else:
             self._heard = False
-            self.offer(encode_frame(Opcode.PING, b""))
+            self._pinged = True
+            self.offer(_PING)
             silent_s = self._station.wheel.now - self._spoke_at
             if self._state is State.JOINED and silent_s > self._station.settings.timing.ping_interval:
-                self._say(Silent(self.number, silent_s))
+                self._station.publisher.tell_silent(self.number, silent_s)
             self._schedule_ping()
 
     def _check_progress(self) -> None:
@@ -334,7 +338,10 @@ class RelaySocket(asyncio.Protocol):
         self.offer(encode_frame(Opcode.PONG, message.payload))
 
     def _on_pong(self, message: Message) -> None:
-        self._book_answer(0)  # one in 25 s is the answer to a ping; a flood of them is one
+        if self._pinged:
+            self._pinged = False
+        else:  # nobody asked for it, and it was read all the same
+            self._book_answer(0)
 
     def _on_binary(self, message: Message) -> None:
         self._book_answer(0)

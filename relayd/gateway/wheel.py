@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 TICK_S = 0.1
+_EXACT = 1e-6  # of a tick: what tenths of a second lack as floats
 
 
 class Timed(Protocol):
@@ -27,9 +28,10 @@ class Wheel:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._started_at = self._loop.time()
+        # At full tenths, as LoopLag looks: a server that has nothing to do wakes for all of them at once.
+        self._started_at = self._loop.time() // TICK_S * TICK_S
         self._slots: dict[int, list[Timed]] = {}
-        self._handle = self._loop.call_later(TICK_S, self._turn)
+        self._handle = self._loop.call_at(self._started_at + TICK_S, self._turn)
         self.tick = 0
         self.now = self._started_at  # the loop's time at the last tick: cheap to read
 
@@ -50,7 +52,7 @@ class Wheel:
 
     def _turn(self) -> None:
         self.now = self._loop.time()
-        last, self.tick = self.tick, int((self.now - self._started_at) / TICK_S)
+        last, self.tick = self.tick, int((self.now - self._started_at) / TICK_S + _EXACT)
         # After a standstill there are many to catch up with; what they set anew counts from now.
         for tick in range(last + 1, self.tick + 1):
             for entry in self._slots.pop(tick, ()):

@@ -17,7 +17,6 @@ from relayd.bus.messages import (
     Batch,
     Dropped,
     Gone,
-    Item,
     Join,
     Leave,
     OwnersWork,
@@ -81,7 +80,11 @@ class Talk:
             OwnersWork: self._owners_work,
             Leave: self._leave,
             Gone: self._gone,
+        }
+        self._gateway_handlers: dict[type, Callable[[bytes, Any, float], None]] = {
+            Join: self._join,
             Silent: self._silent,
+            Report: lambda gateway, report, now: service.take_report(gateway, report),
         }
         self._owners_commands: dict[type, Callable[[Room, Any, float], object]] = {
             commands.Kick: lambda room, c, now: service.kick(room, c.user, ban=c.ban, now=now),
@@ -107,17 +110,15 @@ class Talk:
             except Exception:  # a fault of ours with one item must not cost what others have said
                 log.exception("an item of the kind %s was not handled", type(item).__name__)
 
-    def _take(self, gateway: bytes, item: Item, now: float) -> None:
-        if isinstance(item, Report):
-            self._service.take_report(gateway, item)
-            return
-        if isinstance(item, Join):
-            self._join(gateway, item, now)
+    def _take(self, gateway: bytes, item: Any, now: float) -> None:
+        handler = self._handlers.get(type(item))
+        if handler is None:
+            self._gateway_handlers[type(item)](gateway, item, now)
             return
         connection = self._service.connections.get((gateway, item.number))
         # None: its room has let go of it, and the gateway will hear of that in a moment.
         if connection is not None:
-            self._handlers[type(item)](connection, item, now)
+            handler(connection, item, now)
 
     # Coming in. -------------------------------------------------------------------------------------------------
 
@@ -289,13 +290,17 @@ class Talk:
         connection.room.disconnect(connection, now)
         self._service.presence_changed(connection.room, now)
 
-    def _silent(self, connection: Connection, item: Silent, now: float) -> None:
+    def _silent(self, gateway: bytes, item: Silent, now: float) -> None:
         """An extra connection that is silent for too long is closed; a user's only one is not."""
-        room, member = connection.room, connection.member
-        limit = room.meta.settings.idle_timeout
-        if limit and item.seconds >= limit and len(member.connections) > 1:
-            room.disconnect(connection, now)
-            self._service.drop([connection], Idle())
+        for number, seconds in item.sockets:
+            connection = self._service.connections.get((gateway, number))
+            if connection is None:
+                continue
+            room = connection.room
+            limit = room.meta.settings.idle_timeout
+            if limit and seconds >= limit and len(connection.member.connections) > 1:
+                room.disconnect(connection, now)
+                self._service.drop([connection], Idle())
 
     # Answering. -------------------------------------------------------------------------------------------------
 
