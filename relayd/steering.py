@@ -63,7 +63,7 @@ class Helm:
         self._load = load
         self._stop = stop
         self._systemd = systemd
-        self._started_at, self._started_monotonic = time.time(), time.monotonic()
+        self._started_at, self._started_boottime = time.time(), _since_boot()
         self._draining: asyncio.Task[None] | None = None
 
     def act(self, work: Callable[[float], T]) -> T:
@@ -90,7 +90,7 @@ class Helm:
             state="draining" if self._hub.draining else "running",
             pid=pid,
             started=rfc3339(self._started_at),
-            uptime=round(time.monotonic() - self._started_monotonic, 3),
+            uptime=round(_since_boot() - self._started_boottime, 3),
             addresses=self._addresses,
             memory=sum(map(resident_bytes, (pid, *children(pid)))),
             workers=len(gateways),
@@ -102,7 +102,19 @@ class Helm:
         """The settings that hold."""
         return msgspec.json.encode(self._settings)
 
+    def probe(self) -> control.Probe:
+        """A token for a request that is told how it arrives."""
+        return control.Probe(self._hub.probe())
+
     # New settings. ----------------------------------------------------------------------------------------------
+
+    def pending(self) -> control.Reloaded:
+        """What a reload would change now.
+
+        Raises:
+            SettingsError: some settings are wrong.
+        """
+        return control.Reloaded(self._changes(self._load()))
 
     def reload(self) -> control.Reloaded:
         """Takes the settings anew; what can't change while it runs stays as it is.
@@ -122,10 +134,7 @@ class Helm:
         return self._take(msgspec.structs.replace(self._settings, log_level=level))
 
     def _take(self, wanted: Settings) -> control.Reloaded:
-        found = [
-            control.Change(path, before, after, applied=path not in FIXED)
-            for path, before, after in changes(self._settings, wanted)
-        ]
+        found = self._changes(wanted)
         fixed = {name: getattr(self._settings, name) for name in FIXED}
         self._settings = msgspec.structs.replace(wanted, **fixed)
         if any(change.applied for change in found):
@@ -136,6 +145,12 @@ class Helm:
         for change in found:
             log.info("%s: %s", change.setting, "changed" if change.applied else "changes with the next start only")
         return control.Reloaded(found)
+
+    def _changes(self, wanted: Settings) -> list[control.Change]:
+        return [
+            control.Change(path, before, after, applied=path not in FIXED)
+            for path, before, after in changes(self._settings, wanted)
+        ]
 
     def on_hangup(self) -> None:
         """SIGHUP: like `reload`, and the log says what is wrong."""
@@ -173,3 +188,8 @@ class Helm:
             self._stop.set()
         else:
             self.drain(self._settings.timing.drain)
+
+
+def _since_boot() -> float:
+    """As SteadyClock counts: on while the machine sleeps, so that what the clock was set by can be told."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

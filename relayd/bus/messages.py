@@ -293,6 +293,12 @@ class NewSettings(_Item, tag=21):
     settings: Settings
 
 
+class Probe(_Item, tag=30):
+    """Whoever has the token with that digest may see how its request arrives."""
+
+    digest: bytes
+
+
 Event = (
     Subscribed
     | Said
@@ -307,6 +313,7 @@ Event = (
     | Dropped
     | SendAway
     | NewSettings
+    | Probe
 )
 
 

@@ -22,6 +22,7 @@ MODULES = {
     "announce": "ctl_people",
     "send": "ctl_people",
     "status": "ctl_daemon",
+    "doctor": "ctl_doctor",
     "top": "ctl_top",
     "watch": "ctl_watch",
     "reload": "ctl_daemon",

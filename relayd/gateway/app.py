@@ -9,12 +9,13 @@ import socket as sockets
 import time
 from random import Random
 
+import msgspec
 import zmq
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
-from relayd.bus.messages import Call, NewSettings, Report, SendAway, Tally
+from relayd.bus.messages import Call, NewSettings, Probe, Report, SendAway, Tally
 from relayd.bus.sockets import Endpoints, GatewayBus
 from relayd.errors import Draining
 from relayd.gateway import rest
@@ -27,6 +28,7 @@ from relayd.gateway.lobby import Lobby, unmask
 from relayd.gateway.page import Assets, File, Page
 from relayd.gateway.peer import Peers
 from relayd.gateway.pressure import Pressure
+from relayd.gateway.probes import Probes
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.socket import Station
 from relayd.gateway.wheel import Wheel
@@ -77,6 +79,8 @@ class Gateway:
         )
         self._departure = Departure(self._fanout, random)
         self._fanout.on(SendAway, lambda topic, event: self._departure.begin(event.over_s))
+        self._probes = Probes(time.monotonic)
+        self._fanout.on(Probe, lambda topic, event: self._probes.admit(event.digest))
         self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
         self._peers = Peers(settings)
         self._passwords = Passwords(random_bytes)
@@ -159,7 +163,7 @@ class Gateway:
                 (r"/", Page, {**door, "assets": assets}),
                 (ROOM_PATH, Page, {**door, "assets": assets}),
                 (r"/web/(.+)", File, {**door, "assets": assets}),
-                (r"/healthz", Health, door),
+                (r"/healthz", Health, {**door, "probes": self._probes}),
                 (r"/readyz", Ready, {**door, "gateway": self}),
             ],
             default_handler_class=NothingHere,
@@ -198,9 +202,17 @@ class Health(Handler):
 
     methods = ("GET", "HEAD")
 
+    def initialize(self, door: Door, probes: Probes) -> None:  # type: ignore[override]
+        """Tornado's constructor."""
+        super().initialize(door)
+        self._probes = probes
+
     def get(self) -> None:
-        """Says so."""
-        self.write_json(b'{"status":"ok"}')
+        """Says so; to a probe also how it arrived."""
+        seen, token = b"", self.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self._probes.knows(token):
+            seen = b',"seen":' + msgspec.json.encode(self.door.peers.seen(self.request))
+        self.write_json(b'{"status":"ok"%b}' % seen)
 
     head = get
 

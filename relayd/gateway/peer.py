@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 from tornado.httputil import HTTPServerRequest
 
 from relayd.errors import WrongHost, WrongOrigin
+from relayd.gateway.probes import Seen
 from relayd.settings import Settings
 
 UNIX = "unix:"
+_MAX_SHOWN_CHARS = 200  # of a header that anybody may send
 
 # Top-level names that nobody can register (RFC 2606, 6761, 6762, 8375; "internal" is reserved by ICANN), so no
 # attacker's DNS can point them here.
@@ -55,6 +57,17 @@ class Peers:
             if not self._is_trusted(hop):
                 return hop
         return peer
+
+    def seen(self, request: HTTPServerRequest) -> Seen:
+        """How the request arrived, for an admin to see."""
+        peer, context = _peer(request), request.connection.context  # type: ignore[union-attr]
+        return Seen(
+            address=self.address(request),
+            peer=peer,
+            port=0 if peer == UNIX else context.address[1],
+            trusted=self._is_trusted(peer),
+            forwarded=request.headers.get("X-Forwarded-For", "")[:_MAX_SHOWN_CHARS],
+        )
 
     def base_url(self, request: HTTPServerRequest) -> tuple[str, str]:
         """Scheme and host of this server as the client sees it.

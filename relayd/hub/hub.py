@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import zmq
 
-from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, NewSettings, SendAway
+from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, NewSettings, Probe, SendAway
 from relayd.bus.sockets import Endpoints, HubBus
 from relayd.errors import Draining
 from relayd.hub.admin import Admin
@@ -25,12 +25,13 @@ from relayd.lag import LoopLag
 from relayd.registry.registry import Registry
 from relayd.rooms.ledger import Ledger
 from relayd.settings import Settings
-from relayd.wire.ids import RandomBytes
+from relayd.wire.ids import RandomBytes, digest_of
 
 log = logging.getLogger("relayd.hub")
 
 # How long a server takes to end and start again, as far as those can know who are told to come back then.
 RESTART_S = 2.0
+_PROBE = "rp_"  # as keys begin with what they are: see wire/ids.py
 _DRAIN_LOOK_S = 0.05  # how often a drain looks whether it is done
 _LAST_WORDS_S = 1.0  # a drain ends so long after its time, whoever is still there
 
@@ -58,6 +59,7 @@ class Hub:
         kept: Kept | None = None,
     ) -> None:
         self._clock = clock
+        self._random = random_bytes
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -124,6 +126,12 @@ class Hub:
         self._calls.change(settings)
         self.happenings.tell("reloaded")
         self._bus.publish(EVERY_GATEWAY, NewSettings(settings))
+
+    def probe(self) -> str:
+        """A token for a request from outside, which is told how it arrives."""
+        token = _PROBE + self._random(16).hex()
+        self._bus.publish(EVERY_GATEWAY, Probe(digest_of(token)))
+        return token
 
     def lose_gateway(self, gateway: bytes) -> None:
         """A gateway process is gone."""

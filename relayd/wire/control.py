@@ -99,6 +99,12 @@ class Reloaded(msgspec.Struct, frozen=True):
     changes: list[Change]
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """The answer to `POST /v1/probe`: good for a minute, as `Authorization: Bearer` at `/healthz`."""
+
+    token: str
+
+
 class RoomRow(msgspec.Struct, frozen=True):
     """A room in a listing. `message_rate` is messages a second, lately."""
 

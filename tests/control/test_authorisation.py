@@ -79,6 +79,8 @@ REQUESTS = [
     ("GET", "/v1/rooms/tea", "observe", ""),
     ("GET", "/v1/rooms/tea/users", "observe", ""),
     ("GET", "/v1/settings", "observe", ""),
+    ("GET", "/v1/reload", "observe", ""),
+    ("POST", "/v1/probe", "observe", "probe"),
     ("POST", "/v1/rooms", "operate", "create_room"),
     ("PATCH", "/v1/rooms/tea", "operate", "edit_room"),
     ("DELETE", "/v1/rooms/tea", "operate", "close_room"),

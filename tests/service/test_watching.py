@@ -15,3 +15,12 @@ def test_metrics(system):
     finally:
         system.systemctl("stop", METRICS)
         system.end()
+
+
+def test_doctor(service):
+    """The unit keeps memory off every disk, and its sockets are where they should be; root sees that from outside."""
+    found = service.relayctl("doctor", code=None)
+    assert [one for one in found if one["state"] == "problem"] == []
+    states = {one["check"]: one["state"] for one in found}
+    for check in ("relayd", "load", "settings", "control socket", "groups", "listen", "core dumps", "swap"):
+        assert states[check] == "ok", found

@@ -39,15 +39,34 @@ class SettingsReport(ControlHandler):
 
 
 class Reload(ControlHandler):
-    """`/v1/reload`."""
+    """`/v1/reload`: what it would change, and doing so."""
+
+    def _look(self) -> None:
+        try:
+            self.write_struct(self.desk.steering.pending())
+        except SettingsError as wrong:
+            raise _refusal(wrong, "a reload would change nothing") from wrong
 
     def _reload(self) -> None:
         try:
             self.write_struct(self.desk.steering.reload())
         except SettingsError as wrong:
-            raise InvalidFields("; ".join(wrong.problems) + "; the old settings stay") from wrong
+            raise _refusal(wrong, "the old settings stay") from wrong
 
-    verbs: ClassVar = {"POST": Verb("reload", Tier.ADMIN, _reload)}
+    verbs: ClassVar = {"GET": Verb("pending", Tier.OBSERVE, _look), "POST": Verb("reload", Tier.ADMIN, _reload)}
+
+
+def _refusal(wrong: SettingsError, so: str) -> InvalidFields:
+    return InvalidFields(f"{'; '.join(wrong.problems)}; {so}")
+
+
+class Probe(ControlHandler):
+    """`/v1/probe`."""
+
+    def _make(self) -> None:
+        self.write_struct(self.desk.steering.probe(), 201)
+
+    verbs: ClassVar = {"POST": Verb("probe", Tier.OBSERVE, _make)}
 
 
 class Drain(ControlHandler):

@@ -17,7 +17,7 @@ from relayd.hub.control.peers import Peer, Tier, Tiers, peer_of
 from relayd.hub.happenings import Happenings
 from relayd.hub.service import RoomService
 from relayd.rooms.room import Room
-from relayd.wire.control import Draining, Reloaded, Status
+from relayd.wire.control import Draining, Probe, Reloaded, Status
 from relayd.wire.ids import room_id_text
 
 audit = logging.getLogger("relayd.audit")
@@ -40,6 +40,12 @@ class Steering(Protocol):
 
     def settings_json(self) -> bytes:
         """The settings that hold, as JSON."""
+
+    def probe(self) -> Probe:
+        """A token for a request that is told how it arrives."""
+
+    def pending(self) -> Reloaded:
+        """What a reload would change."""
 
     def reload(self) -> Reloaded:
         """Takes the settings anew."""

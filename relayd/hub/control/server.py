@@ -33,6 +33,7 @@ ROUTES: list[tuple[str, type[ControlHandler]]] = [
     (r"/v1/settings", daemon.SettingsReport),
     (r"/v1/watch", daemon.Watch),
     (r"/v1/reload", daemon.Reload),
+    (r"/v1/probe", daemon.Probe),
     (r"/v1/drain", daemon.Drain),
     (r"/v1/stop", daemon.Stop),
     (r"/v1/rooms", rooms.Rooms),

@@ -1,0 +1,154 @@
+"""The running relayd: how it fares, its settings, and who reaches its sockets."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from relayd import __version__
+from relayd.cli import ctl_output
+from relayd.cli.ctl_client import Control, Refused, path
+from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
+
+LATE_S = 0.25  # as relayd.lag has it: from there on newcomers are turned away
+_TIERS = ("observe", "operate", "admin")
+
+
+def running(patient: Patient) -> Iterator[Finding]:
+    """Whether it runs, and in the version that is installed."""
+    if not patient.runs:
+        return
+    found = patient.status
+    if found["state"] != "running":
+        yield Finding("relayd", WARNING, "is draining: nobody gets in", "it ends by itself; then start it")
+    elif found["version"] != __version__:
+        what = f"runs as {found['version']}, and {__version__} is installed"
+        yield Finding("relayd", WARNING, what, "restart it when it suits: systemctl restart relayd")
+    else:
+        yield Finding("relayd", OK, f"{found['version']} runs, for {ctl_output.duration(found['uptime'])}")
+
+
+def load(patient: Patient) -> Iterator[Finding]:
+    """Whether it keeps up."""
+    if not patient.runs:
+        return
+    gateways, wanted = patient.status["gateways"], patient.settings["workers"]
+    wanted = max(1, (os.cpu_count() or 1) if wanted == "auto" else wanted)
+    late_s = max((one["lag"] for one in gateways), default=0.0)
+    if len(gateways) < wanted:
+        what = f"{wanted - len(gateways)} of {wanted} workers are missing"
+        yield Finding("load", PROBLEM, what, "its log says with which code they end")
+    elif late_s > LATE_S:
+        do = "relayctl top shows the busy rooms; try more workers"
+        yield Finding("load", PROBLEM, f"it is {late_s:.1f} s late: newcomers are turned away", do)
+    else:
+        yield Finding("load", OK, f"it is {1000 * late_s:.0f} ms late")
+
+
+def pending(patient: Patient) -> Iterator[Finding]:
+    """Whether what holds is what the file says."""
+    if not patient.runs:
+        return
+    try:
+        changes = Control(patient.socket).get(path("reload"))["changes"]
+    except Refused as refused:
+        yield Finding("settings", PROBLEM, refused.detail, "relayctl config check FILE, until it is fine")
+        return
+    now, later = ([one["setting"] for one in changes if one["applied"] is wanted] for wanted in (True, False))
+    if now:
+        yield Finding("settings", WARNING, f"the file has another {', '.join(now)}", "relayctl reload")
+    if later:
+        do = "restart relayd when it suits"
+        yield Finding("settings", WARNING, f"{', '.join(later)} changed in the file, and waits for a start", do)
+    if not changes:
+        yield Finding("settings", OK, "are those of the file")
+
+
+def careless(patient: Patient) -> Iterator[Finding]:
+    """Settings that are allowed, and seldom meant."""
+    settings = patient.settings
+    for text in settings["trusted_proxies"]:
+        if text.endswith("/0"):
+            what = f"trusted_proxies has {text}: everybody may say to be somebody else"
+            yield Finding("settings", PROBLEM, what, "name your proxy's address alone")
+    if "*" in settings["allowed_origins"]:
+        what = "allowed_origins has *: any page may chat with who looks at it"
+        yield Finding("settings", WARNING, what, "name the origins that are yours")
+    if settings["log_addresses"]:
+        yield Finding("settings", WARNING, "log_addresses puts people's addresses into the log", "false, if you can")
+    if settings["log_level"] == "debug":
+        yield Finding("settings", WARNING, "the log is at debug: a line for each request", "relayctl loglevel info")
+
+
+def control_socket(patient: Patient) -> Iterator[Finding]:
+    """Who may try to control it."""
+    if not patient.runs:
+        return
+    found = os.stat(patient.socket)  # noqa: PTH116 - pathlib would say no more
+    mode, owner = stat.S_IMODE(found.st_mode), f"{_user(found.st_uid)}:{_group(found.st_gid)}"
+    if mode & 0o007:
+        what = f"is open to everybody (mode {mode:04o}); relayd still asks who comes"
+        yield Finding("control socket", WARNING, what, f"chmod 0660 {patient.socket}")
+    else:
+        yield Finding("control socket", OK, f"{patient.socket} is {owner}'s, mode {mode:04o}")
+
+
+def admin_groups(patient: Patient) -> Iterator[Finding]:
+    """Groups that the settings name, and whether they are there."""
+    groups = patient.settings["control_groups"]
+    named = list(dict.fromkeys(name for tier in _TIERS for name in groups[tier]))
+    missing = [name for name in named if not name.isdecimal() and not _exists(name)]
+    if missing:
+        what = f"there is no group {', '.join(missing)}: only root and relayd's own user can use relayctl"
+        yield Finding("groups", WARNING, what, f"groupadd --system {missing[0]}, and restart relayd")
+    elif named:
+        yield Finding("groups", OK, f"members of {', '.join(named)} may use relayctl")
+
+
+def listeners(patient: Patient) -> Iterator[Finding]:
+    """Whether a proxy gets to the Unix sockets."""
+    for address in patient.status.get("addresses", ()):
+        if not address.startswith("unix:"):
+            continue
+        place = Path(address.removeprefix("unix:"))
+        closed = next((one for one in place.parents if _exists_closed(one)), None)
+        if not place.exists():
+            yield Finding("listen", PROBLEM, f"{place} is gone", "restart relayd (or its socket unit)")
+        elif closed is not None:
+            what = f"only members of {_group(closed.stat().st_gid)} get to {place}, for {closed} is closed to others"
+            yield Finding("listen", WARNING, what, "make the proxy's user one, or choose another directory")
+        else:
+            yield Finding("listen", OK, f"a proxy gets to {place}")
+
+
+def _exists_closed(directory: Path) -> bool:
+    try:
+        return not directory.stat().st_mode & stat.S_IXOTH
+    except OSError:
+        return False
+
+
+def _exists(group: str) -> bool:
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        return False
+    return True
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
