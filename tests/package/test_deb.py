@@ -93,17 +93,22 @@ def test_its_life(system, package, newer, tmp_path):
     chats(system)
     settings = system.root / "etc/relayd/relayd.toml"
     settings.write_text('public_url = "https://chat.example.org"\n')
-    system.run("relayctl", "reload")
+    system.systemctl("reload", "relayd")
     assert ask(system, "/api/v1/room", "-d", "")["link"].startswith("https://chat.example.org/")
 
+    system.systemctl("enable", "relayd-metrics.socket")
+    system.systemctl("restart", "relayd")
     before = system.main_pid
     dpkg(system, "-i", "/tmp/new.deb")
     assert system.main_pid not in (0, before)
     assert settings.read_text() == 'public_url = "https://chat.example.org"\n'
     assert ask(system, "/api/v1/room", "-d", "")["link"].startswith("https://chat.example.org/")
 
+    assert "relayd_rooms" in system.run("curl", "-sS", "http://127.0.0.1:9180/metrics").stdout
+
     dpkg(system, "-r", "relayd")
-    assert system.systemctl("is-active", "relayd.socket", "relayd.service", code=None).split() == ["inactive"] * 2
+    ended = ("relayd.socket", "relayd-control.socket", "relayd-metrics.socket", "relayd.service")
+    assert system.systemctl("is-active", *ended, code=None).split() == ["inactive"] * 4
     assert not system.run("pgrep", "-f", "relayd", code=None).stdout
     assert "/etc/relayd" in traces(system)
     assert not (system.root / "usr/lib/relayd").exists()

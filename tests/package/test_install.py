@@ -76,11 +76,15 @@ def test_all_is_compiled(installed):
 def test_units_start_what_is_installed(installed):
     """Every program that a unit names is there."""
     units = list((installed / PREFIX[1:] / "lib/systemd/system").iterdir())
-    assert {unit.name for unit in units} == {"relayd.service", "relayd.socket", "relayd-control.socket"}
+    assert {unit.name for unit in units} == {path.name for path in ROOT.glob("systemd/relayd*.*et")} | {
+        "relayd.service"
+    }
     text = "".join(unit.read_text() for unit in units)
     named = set(re.findall(r"^Exec(?:Start|Stop|Reload)\w*=[-+!@:]*(\S+)", text, re.MULTILINE))
     assert f"{PREFIX}/bin/relayd" in named
     assert {path for path in named if not (installed / path[1:]).is_file()} == set()
+    manual = re.findall(r"man:([\w.]+)\((\d)\)", text)
+    assert {f"{name}.{section}" for name, section in manual} <= pages().keys()
     assert f"{PREFIX}/lib/relayd" in re.search(r"^ExecPaths=(.*)", text, re.MULTILINE)[1].split()
     assert (installed / PREFIX[1:] / "lib/sysusers.d/relayd.conf").read_text().count("relayd-admin") >= 1
 
