@@ -45,12 +45,25 @@ class MessageRate(Part, frozen=True):
     room_bytes: Rate = 8 * 1024 * 1024
 
 
+class FileRate(Part, frozen=True):
+    """Bytes of files a second, apart from what is said; 0 means no limit. Senders are asked for no more than that.
+
+    Attributes:
+        user_bytes: sent by one user, over all files.
+        room_bytes: sent in one room, over all its users.
+    """
+
+    user_bytes: Rate = 0
+    room_bytes: Rate = 0
+
+
 class Limits(Part, frozen=True):
     """Every limit; 0 means none.
 
     Attributes:
         message_rate: instead of this table one number may stand: messages and signals a second of one user, with
             nothing else limited.
+        max_offers: files that one user offers in one room at a time.
         create_rate, join_rate: rooms made and joins tried a minute from one address; a whole minute's worth may
             come at once.
         proof_rate: wrong proofs (of a password or link secret) a minute from one address for one room; the more,
@@ -69,6 +82,8 @@ class Limits(Part, frozen=True):
     """
 
     message_rate: MessageRate | Rate = MessageRate()
+    file_rate: FileRate = FileRate()
+    max_offers: Count = 100
     create_rate: Rate = 1_200
     join_rate: Rate = 12_000
     proof_rate: Rate = 30
@@ -119,6 +134,7 @@ class Timing(Part, frozen=True):
         join_timeout: for the first frame to come.
         ping_interval: between pings, give or take a fifth; a connection that answered none of it is dead.
         presence_interval: for which comings and goings are collected.
+        gather: for which those who accept a file are waited for, as one upload serves all who do.
         close_timeout: for which is read and dropped after a close frame, so that its code arrives.
         call_timeout: for an answer of the hub.
         drain: over which clients are sent away after SIGTERM.
@@ -127,6 +143,7 @@ class Timing(Part, frozen=True):
     join_timeout: Seconds = 10
     ping_interval: Seconds = 25
     presence_interval: Seconds = 0.25
+    gather: Seconds = 0.25
     close_timeout: Seconds = 2
     call_timeout: Seconds = 5
     drain: Annotated[float, Meta(ge=0, le=86_400)] = 0

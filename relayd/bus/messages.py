@@ -148,7 +148,50 @@ class Report(_Item, tag=9):
     tally: Tally
 
 
-Item = Join | Say | Signal | SetProfile | OwnersWork | Leave | Gone | Silent | Report
+class OfferFile(_Item, tag=10):
+    """A message that offers a file."""
+
+    number: int
+    say: Say
+    file: commands.FileOffer
+
+
+class FileWork(_Item, tag=11):
+    """A command about a file."""
+
+    number: int
+    command: commands.Accept | commands.Grant | commands.Serve | commands.Cancel | commands.Done
+
+
+class Spoiled(_Item, tag=12):
+    """What came in a stream of a file is not what was asked for; nothing of it is passed on any more."""
+
+    number: int
+    stream: int
+
+
+class Behind(_Item, tag=13):
+    """A socket that receives a file reads more slowly than it is written to; or it has caught up."""
+
+    number: int
+    behind: bool
+
+
+Item = (
+    Join
+    | Say
+    | Signal
+    | SetProfile
+    | OwnersWork
+    | Leave
+    | Gone
+    | Silent
+    | Report
+    | OfferFile
+    | FileWork
+    | Spoiled
+    | Behind
+)
 
 
 class Batch(_Item):
@@ -274,6 +317,34 @@ class Dropped(_Item, tag=9):
     after_s: float = 0.0
 
 
+class Asked(_Item, tag=10):
+    """A socket is asked for chunks of a file; again, for more of them.
+
+    Attributes:
+        fid: 16 bytes.
+        first, upto: those from `first`, where the stream begins, to the one before `upto`.
+        size, chunk: of the file, see `Shape`.
+        tag_bytes: what each chunk is longer for being sealed.
+    """
+
+    number: int
+    stream: int
+    fid: bytes
+    first: int
+    upto: int
+    size: int
+    chunk: int
+    tag_bytes: int
+
+
+class Stopped(_Item, tag=11):
+    """What a socket was asked for in that stream is not wanted any more."""
+
+    number: int
+    stream: int
+    fid: bytes
+
+
 # Down, on the topic that all gateways hear. ---------------------------------------------------------------------
 
 # A UUID v4 is never all zeros, so it is no room's. A client may still ask for such a room: that does no harm, as
@@ -311,6 +382,8 @@ Event = (
     | Attached
     | Sent
     | Dropped
+    | Asked
+    | Stopped
     | SendAway
     | NewSettings
     | Probe

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 import zmq
 
 from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, Event, Subscribed
-
-log = logging.getLogger("relayd.bus")
-
-T = TypeVar("T")
+from relayd.bus.pump import NOBLOCK, Pump
 
 TOPIC_BYTES = 16  # SUB matches by prefix, so all topics have one length
 
@@ -24,10 +20,7 @@ TOPIC_BYTES = 16  # SUB matches by prefix, so all topics have one length
 # ZeroMQ's default of 1,000 is less than one busy moment.
 HIGH_WATER = 250_000
 
-_NOBLOCK = int(zmq.NOBLOCK)  # as an enum it costs a microsecond with each use
 _RETRY_S = 0.01  # how soon an event is tried again that a full pipe did not take
-
-_DRAIN_AT_ONCE = 1_000  # received in one turn of the loop before others get theirs
 
 _encode = msgspec.msgpack.Encoder().encode
 _batch = msgspec.msgpack.Decoder(Batch).decode
@@ -38,11 +31,12 @@ _SUBSCRIBED = _encode(Subscribed())
 
 
 class Endpoints(NamedTuple):
-    """Where the three kinds of traffic meet; the hub binds, gateways connect."""
+    """Where the four kinds of traffic meet; the hub binds, gateways connect."""
 
     stream: str
     calls: str
     events: str
+    chunks: str
 
     @classmethod
     def inproc(cls, name: str) -> Endpoints:
@@ -53,49 +47,6 @@ class Endpoints(NamedTuple):
     def ipc(cls, directory: str) -> Endpoints:
         """For gateways in other processes; the directory must be the daemon's alone (mode 0700)."""
         return cls(*(f"ipc://{directory}/{kind}" for kind in cls._fields))
-
-
-class _Pump(Generic[T]):
-    """Receives from a socket whenever it has something.
-
-    ZeroMQ's descriptor is edge-triggered and tells of commands, not messages (zmq_getsockopt(3), ZMQ_FD), so the
-    socket is emptied each time, and looked at again after a send, which may have taken in what the edge was for.
-    """
-
-    def __init__(self, socket: zmq.Socket[bytes], recv: Callable[[int], T], receive: Callable[[T], None]) -> None:
-        self._socket = socket
-        self._recv = recv
-        self._receive = receive
-        self._loop = asyncio.get_running_loop()
-        self._scheduled = False
-        self._closed = False
-        self._loop.add_reader(socket.fileno(), self._drain)
-
-    def look(self) -> None:
-        """Looks again soon, whatever the descriptor says."""
-        if not self._scheduled and not self._closed:
-            self._scheduled = True
-            self._loop.call_soon(self._drain)
-
-    def _drain(self) -> None:
-        self._scheduled = False
-        for _ in range(_DRAIN_AT_ONCE):
-            if self._closed:
-                return
-            try:
-                received = self._recv(_NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                self._receive(received)
-            except Exception:  # a fault of ours in one message must not leave the others lying
-                log.exception("a message of the bus was not handled")
-        self.look()
-
-    def close(self) -> None:
-        self._closed = True
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close(linger=0)
 
 
 class HubBus:
@@ -130,9 +81,9 @@ class HubBus:
         ):
             socket.set_hwm(HIGH_WATER)
             socket.bind(endpoint)
-        self._batches = _Pump(pull, pull.recv, self._take_batch)
-        self._calls = _Pump(self._router, self._router.recv_multipart, self._take_call)
-        self._subscriptions = _Pump(self._xpub, self._xpub.recv, self._take_subscription)
+        self._batches = Pump(pull, pull.recv, self._take_batch)
+        self._calls = Pump(self._router, self._router.recv_multipart, self._take_call)
+        self._subscriptions = Pump(self._xpub, self._xpub.recv, self._take_subscription)
 
     def publish(self, topic: bytes, event: Event) -> None:
         """Tells all gateways that hear the topic."""
@@ -148,7 +99,7 @@ class HubBus:
         """Sends an event, or keeps it and all that come after it back: their order is what clients rely on."""
         if not self._kept_back:
             try:
-                self._xpub.send(data, _NOBLOCK)
+                self._xpub.send(data, NOBLOCK)
             except zmq.Again:
                 asyncio.get_running_loop().call_later(_RETRY_S, self._send_kept_back)
             else:
@@ -216,8 +167,8 @@ class GatewayBus:
             if socket is self._sub:
                 socket.setsockopt(zmq.SNDHWM, 0)
             socket.connect(endpoint)
-        self._answers = _Pump(self._dealer, self._dealer.recv, self._take_answer)
-        self._events = _Pump(self._sub, self._sub.recv, self._take_event)
+        self._answers = Pump(self._dealer, self._dealer.recv, self._take_answer)
+        self._events = Pump(self._sub, self._sub.recv, self._take_event)
         self.subscribe(topic)
         self.subscribe(EVERY_GATEWAY)
 
@@ -234,14 +185,14 @@ class GatewayBus:
     def tell(self, batch: Batch) -> bool:
         """Sends what the sockets said; False if the hub is so far behind that it must be tried again later."""
         try:
-            self._push.send(_encode(batch), _NOBLOCK)
+            self._push.send(_encode(batch), NOBLOCK)
         except zmq.Again:
             return False
         return True
 
     def call(self, call: Call) -> None:
         """Sends a call; its answer comes to `on_answer`."""
-        self._dealer.send(_encode(call), _NOBLOCK)
+        self._dealer.send(_encode(call), NOBLOCK)
         self._answers.look()
 
     def _take_event(self, data: bytes) -> None:

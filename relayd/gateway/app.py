@@ -15,6 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
+from relayd.bus.chunks import GatewayChunks
 from relayd.bus.messages import Call, NewSettings, Probe, Report, SendAway, Tally
 from relayd.bus.sockets import Endpoints, GatewayBus
 from relayd.errors import Draining
@@ -71,11 +72,20 @@ class Gateway:
         self._fanout = Fanout(self._subscribe, self._unsubscribe, time.monotonic)
         self._calls = HubCalls(self._call, settings.timing.call_timeout)
         self._bus = GatewayBus(context, endpoints, topic, self._fanout.deliver, self._calls.on_answer)
+        self._chunks = GatewayChunks(context, endpoints.chunks, topic, self._fanout.deliver_chunk)
         self._publisher = Publisher(topic, self._bus.tell)
         seed = int.from_bytes(random_bytes(8), "big")
         random = Random(seed)  # noqa: S311 - for ping times and farewells
         self._station = Station(
-            topic, settings, self._fanout, self._publisher, self._wheel, self._pressure, unmask, random
+            topic,
+            settings,
+            self._fanout,
+            self._publisher,
+            self._chunks,
+            self._wheel,
+            self._pressure,
+            unmask,
+            random,
         )
         self._departure = Departure(self._fanout, random)
         self._fanout.on(SendAway, lambda topic, event: self._departure.begin(event.over_s))
@@ -194,6 +204,7 @@ class Gateway:
         self._lag.close()
         self._wheel.close()
         self._publisher.close()
+        self._chunks.close()
         self._bus.close()
 
 

@@ -11,8 +11,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from relayd.bus.chunks import Payload
 from relayd.bus.messages import (
     Announced,
+    Asked,
     Attached,
     Dropped,
     Ended,
@@ -22,6 +24,7 @@ from relayd.bus.messages import (
     Said,
     Sent,
     Signalled,
+    Stopped,
     Subscribed,
     Turn,
 )
@@ -29,7 +32,7 @@ from relayd.errors import Restarting
 from relayd.gateway.hearer import Hearer
 from relayd.histogram import Histogram
 from relayd.wire import events
-from relayd.wire.frames import Opcode, encode_frame
+from relayd.wire.frames import Opcode, encode_frame, frame_header
 from relayd.wire.ids import RoomId, room_id_text
 
 log = logging.getLogger("relayd.gateway")
@@ -112,6 +115,8 @@ class Fanout:
             Attached: self._on_attached,
             Sent: self._on_sent,
             Dropped: self._on_dropped,
+            Asked: self._on_asked,
+            Stopped: self._on_stopped,
         }
 
     def on(self, kind: type, handler: Callable[[RoomId, Any], None]) -> None:
@@ -121,6 +126,14 @@ class Fanout:
     def deliver(self, topic: bytes, event: Event) -> None:
         """What the bus brings."""
         self._handlers[type(event)](RoomId(topic), event)
+
+    def deliver_chunk(self, numbers: tuple[int, ...], payload: Payload) -> None:
+        """A chunk of a file, for these sockets; none of them copies it."""
+        header, data = frame_header(Opcode.BINARY, len(payload)), payload.buffer
+        for number in numbers:
+            socket = self.sockets.get(number)
+            if socket is not None:
+                socket.on_chunk(header, data)
 
     def add(self, socket: Hearer) -> None:
         """The gateway has one more socket."""
@@ -285,6 +298,16 @@ class Fanout:
             socket = self.sockets.get(number)
             if socket is not None:
                 socket.offer(data, droppable=event.droppable)
+
+    def _on_asked(self, topic: RoomId, event: Asked) -> None:
+        socket = self.sockets.get(event.number)
+        if socket is not None:
+            socket.on_asked(event)
+
+    def _on_stopped(self, topic: RoomId, event: Stopped) -> None:
+        socket = self.sockets.get(event.number)
+        if socket is not None:
+            socket.on_stopped(event)
 
     def _on_dropped(self, topic: RoomId, event: Dropped) -> None:
         for number in event.numbers:

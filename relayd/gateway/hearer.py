@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from relayd.bus.messages import Asked, Stopped
 from relayd.wire.ids import RoomId
 
 
@@ -46,3 +47,12 @@ class Hearer(Protocol):
 
     def on_attached(self, user_id: str, data: bytes) -> None:
         """The hub has let it in: the frames it starts with."""
+
+    def on_asked(self, event: Asked) -> None:
+        """It is to send chunks of a file."""
+
+    def on_stopped(self, event: Stopped) -> None:
+        """It is to send no more of them."""
+
+    def on_chunk(self, header: bytes, data: memoryview) -> None:
+        """A chunk for it: the header of its frame, and all the rest."""

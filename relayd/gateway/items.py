@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.bus.messages import Item, Leave, OwnersWork, Say, SetProfile, Signal
+from relayd.bus.messages import FileWork, Item, Leave, OfferFile, OwnersWork, Say, SetProfile, Signal
 from relayd.errors import ProtocolViolation
 from relayd.gateway.sealed import Seal
 from relayd.rooms.seal import OPEN, rekey_bytes
@@ -18,11 +18,12 @@ from relayd.wire.commands import MAX_PROFILE_BYTES, MAX_SIGNAL_BYTES, check_dept
 
 
 class Spoken(msgspec.Struct, gc=False):
-    """An item, and what it counts as: so many bytes of a message, of a signal, or nothing."""
+    """An item, and what it counts as: so many bytes of a message or a signal, or a grant that a chunk has paid for."""
 
     item: Item
     message_bytes: int | None = None
     signal_bytes: int | None = None
+    is_grant: bool = False
 
 
 def spoken(number: int, command: commands.Command, seal: Seal | None) -> Spoken:
@@ -45,7 +46,8 @@ def _message(number: int, command: commands.Message, seal: Seal | None) -> Spoke
     if seal is None:
         check_numbers(body)
     epoch = OPEN if seal is None else seal.epoch_of(body)
-    return Spoken(Say(number, command.id, body, command.to, epoch), message_bytes=len(body))
+    say = Say(number, command.id, body, command.to, epoch)
+    return Spoken(say if command.file is None else OfferFile(number, say, command.file), message_bytes=len(body))
 
 
 def _signal(number: int, command: commands.Signal, seal: Seal | None) -> Spoken:
@@ -73,6 +75,14 @@ def _owners_work(number: int, command: Any, seal: Seal | None) -> Spoken:
     return Spoken(OwnersWork(number, command), message_bytes=0)
 
 
+def _file_work(number: int, command: Any, seal: Seal | None) -> Spoken:
+    return Spoken(FileWork(number, command), message_bytes=0)
+
+
+def _grant(number: int, command: commands.Grant, seal: Seal | None) -> Spoken:
+    return Spoken(FileWork(number, command), is_grant=True)
+
+
 def _leave(number: int, command: commands.Leave, seal: Seal | None) -> Spoken:
     return Spoken(Leave(number), message_bytes=0)
 
@@ -92,5 +102,10 @@ _ITEMS: dict[type, Callable[[int, Any, Seal | None], Spoken]] = {
     commands.Edit: _owners_work,
     commands.Close: _owners_work,
     commands.Rekey: _rekey,
+    commands.Accept: _file_work,
+    commands.Grant: _grant,
+    commands.Serve: _file_work,
+    commands.Cancel: _file_work,
+    commands.Done: _file_work,
     commands.Leave: _leave,
 }

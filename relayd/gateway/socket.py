@@ -10,9 +10,11 @@ from typing import ClassVar, cast
 
 import msgspec
 
-from relayd.bus.messages import Gone, Item
+from relayd.bus.chunks import GatewayChunks
+from relayd.bus.messages import Asked, Behind, Gone, Item, Spoiled, Stopped
 from relayd.bus.messages import Join as JoinItem
 from relayd.errors import (
+    BadChunk,
     JoinTimeout,
     ProtocolViolation,
     RateLimited,
@@ -25,22 +27,27 @@ from relayd.gateway.items import Spoken, spoken
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.sealed import Seal
+from relayd.gateway.uploads import Download, Uploads
 from relayd.gateway.wheel import Wheel
 from relayd.rooms.limits import Allowance, user_allowance
 from relayd.settings import Settings
 from relayd.wire import commands, events
+from relayd.wire.chunks import fid_in
 from relayd.wire.commands import MAX_PROFILE_BYTES, check_object
 from relayd.wire.frames import FrameReader, Message, Opcode, Unmask, encode_close, encode_frame, parse_close
 from relayd.wire.ids import RoomId
+from relayd.wire.sealing_text import encode_base64url
 
 # A reader that takes less than that in so long is gone or hostile: the slowest telephone line takes 50 KiB.
 STUCK_BYTES, STUCK_S = 16 * 1024, 10.0
 RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reader: caught up, and behind
 FRAMES_AT_ONCE = 256  # acted on in one turn of the loop
 _PING = encode_frame(Opcode.PING, b"")
+TOO_MUCH_SHARE = 4  # of what may wait for a reader: behind by that part of it, it gets no more of files for now
 PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
 FORGIVEN_S = 10.0
+FULL_S = 0.005  # a sender of files is not read from for so long when the way to the hub is full
 
 
 class State(IntEnum):
@@ -60,6 +67,7 @@ class Station(msgspec.Struct):
     settings: Settings
     fanout: Fanout
     publisher: Publisher
+    chunks: GatewayChunks
     wheel: Wheel
     pressure: Pressure
     unmask: Unmask
@@ -81,6 +89,7 @@ class RelaySocket(asyncio.Protocol):
         "_address",
         "_allowance",
         "_behind",
+        "_download",
         "_early",
         "_heard",
         "_held",
@@ -94,6 +103,7 @@ class RelaySocket(asyncio.Protocol):
         "_strikes",
         "_struck_at",
         "_transport",
+        "_uploads",
         "due_tick",
         "number",
         "on_lost",
@@ -126,6 +136,9 @@ class RelaySocket(asyncio.Protocol):
         self._struck_at = 0.0
         # What waited for the reader when it fell behind, and what came since; None while it keeps up.
         self._behind: int | None = None
+        # Of files; most connections never have to do with any.
+        self._uploads: Uploads | None = None
+        self._download: Download | None = None
 
     @property
     def is_open(self) -> bool:
@@ -176,6 +189,7 @@ class RelaySocket(asyncio.Protocol):
         self._station.fanout.remove(self)
         # The wheel may know it for half a minute yet: nothing that a peer has sent may stay that long.
         self._held, self._joining, self._early = None, None, b""
+        self._uploads = None
         self._reader = FrameReader(0, self._station.unmask)
         if self.on_lost is not None:
             self.on_lost()
@@ -193,6 +207,9 @@ class RelaySocket(asyncio.Protocol):
         self._behind = None
         self._station.pressure.remove(self)
         self._station.fanout.speed_up(self)
+        if self._download is not None and self._download.behind:
+            self._download.behind = False
+            self._say(Behind(self.number, False))
         if self._state is State.JOINED:
             self._schedule_ping()
 
@@ -215,6 +232,37 @@ class RelaySocket(asyncio.Protocol):
                 return
             self._station.pressure.grow(len(data))
         self.write(data)
+
+    def on_asked(self, event: Asked) -> None:
+        """Chunks of a file are wanted of this client."""
+        if self._state is not State.JOINED:
+            return
+        self._own_uploads().ask(event)
+        fid = encode_base64url(event.fid)
+        self._reply(events.FileEvent("send", fid, stream=event.stream, from_=event.first, upto=event.upto))
+
+    def on_stopped(self, event: Stopped) -> None:
+        """Chunks that were wanted of it are not any more."""
+        if self._uploads is not None:
+            self._uploads.stop(event.stream)
+            self._reply(events.FileEvent("stop", encode_base64url(event.fid), stream=event.stream))
+
+    def on_chunk(self, header: bytes, data: memoryview) -> None:
+        """A chunk for this client."""
+        if self._state is not State.JOINED:
+            return
+        if self._download is None:
+            self._download = Download()
+        self._download.pay_grant()
+        if self._behind is None:
+            self._transport.writelines((header, data))
+            return
+        # Whole or not at all: what is closed in between would be read as part of it.
+        self.offer(b"".join((header, data)))
+        too_much = self._station.settings.limits.max_outbox // TOO_MUCH_SHARE
+        if not self._download.behind and self.waiting_bytes > too_much and self._state is State.JOINED:
+            self._download.behind = True
+            self._say(Behind(self.number, True))
 
     @property
     def waiting_bytes(self) -> int:
@@ -344,8 +392,25 @@ class RelaySocket(asyncio.Protocol):
             self._book_answer(0)
 
     def _on_binary(self, message: Message) -> None:
-        self._book_answer(0)
-        self._refuse(ProtocolViolation("binary frames carry file data, and no file is under way"), None)
+        frame = message.payload
+        try:
+            stream, upload = self._own_uploads().check(frame)
+        except BadChunk as error:
+            self._book_answer(len(frame))
+            self._refuse(error, None, fid_in(frame))
+            return
+        self._spoke_at = self._station.wheel.now
+        if upload.over or self._station.chunks.send(self.number, stream, frame):
+            self._own_uploads().passed(stream, upload)
+        else:
+            self._held = [message]
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(FULL_S, self._release)
+
+    def _own_uploads(self) -> Uploads:
+        if self._uploads is None:
+            self._uploads = Uploads(lambda stream: self._say(Spoiled(self.number, stream)))
+        return self._uploads
 
     def _on_close(self, message: Message) -> None:
         code, failure = parse_close(message.payload)
@@ -380,7 +445,8 @@ class RelaySocket(asyncio.Protocol):
             else:
                 self._speak(spoken(self.number, command, self._seal))
         except RelayError as error:
-            self._refuse(error, commands.id_of(message.payload) if command is None else getattr(command, "id", None))
+            message_id = commands.id_of(message.payload) if command is None else getattr(command, "id", None)
+            self._refuse(error, message_id, getattr(command, "fid", None))
             if not isinstance(error, RateLimited):
                 self._book_answer(len(message.payload))
 
@@ -408,6 +474,8 @@ class RelaySocket(asyncio.Protocol):
             wait_s = self._own_allowance().take_message(spoken.message_bytes, now)
         elif spoken.signal_bytes is not None:
             wait_s = self._own_allowance().take_signal(spoken.signal_bytes, now)
+        elif spoken.is_grant and not (self._download is not None and self._download.take_grant()):
+            wait_s = self._own_allowance().take_message(0, now)
         if wait_s:
             self._strike(now, wait_s)
             raise RateLimited(retry_after_s=wait_s)
@@ -446,12 +514,11 @@ class RelaySocket(asyncio.Protocol):
         if self._held is None and self._reader.failure is not None:
             self.close(self._reader.failure.code, self._reader.failure.reason)
 
-    def _refuse(self, error: RelayError, message_id: str | None) -> None:
+    def _refuse(self, error: RelayError, message_id: str | None, fid: str | None = None) -> None:
         if self._state is State.OPEN:
             self.close(ProtocolViolation.close, ProtocolViolation.code)
             return
-        retry_after_ms = None if error.retry_after_s is None else int(error.retry_after_s * 1000) + 1
-        self._reply(events.Error(error.code, error.detail, message_id, retry_after_ms))
+        self._reply(events.refusal(error, message_id, fid))
 
     def _reply(self, event: events.Event) -> None:
         self.offer(encode_frame(Opcode.TEXT, events.encode(event)))

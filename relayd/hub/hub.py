@@ -10,12 +10,14 @@ from typing import TypeVar
 
 import zmq
 
+from relayd.bus.chunks import HubChunks, Payload
 from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, NewSettings, Probe, SendAway
 from relayd.bus.sockets import Endpoints, HubBus
 from relayd.errors import Draining
 from relayd.hub.admin import Admin
 from relayd.hub.calls import Calls
 from relayd.hub.counts import Counts
+from relayd.hub.files import Files
 from relayd.hub.happenings import Happenings
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
@@ -67,12 +69,14 @@ class Hub:
         self._ends_at: float | None = None  # on the loop's clock, while draining
         self._registry = Registry()
         self._bus = HubBus(context, endpoints, self._on_batch, self._on_call)
+        self._chunks = HubChunks(context, endpoints.chunks, self._on_chunk)
         self._outgoing = Outgoing(self._bus.publish, time.monotonic)
         self._ledger = Ledger()
         self.service = RoomService(
             settings, self._registry, self._outgoing, random_bytes, self._check_newcomers, self._ledger
         )
-        self._talk = Talk(self.service, self._outgoing, random_bytes)
+        self._files = Files(self.service, self._outgoing, self._chunks.pass_on)
+        self._talk = Talk(self.service, self._outgoing, self._files, random_bytes)
         self._calls = Calls(self.service)
         self.happenings = Happenings(clock)
         self.service.happened = self.happenings.tell
@@ -123,6 +127,7 @@ class Hub:
         """Other settings hold from now on, here and in every gateway."""
         self.service.change(settings)
         self._talk.change(settings)
+        self._files.change(settings)
         self._calls.change(settings)
         self.happenings.tell("reloaded")
         self._bus.publish(EVERY_GATEWAY, NewSettings(settings))
@@ -171,11 +176,16 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
         self._lag.close()
+        self._chunks.close()
         self._bus.close()
         self._registry.close()
 
     def _on_batch(self, batch: Batch) -> None:
         self._talk.hear(batch, self._clock())
+        self._end_turn()
+
+    def _on_chunk(self, gateway: bytes, number: int, stream: int, payload: Payload) -> None:
+        self._files.take_chunk(gateway, number, stream, payload, self._clock())
         self._end_turn()
 
     def _on_call(self, call: Call) -> Answer:
@@ -185,14 +195,20 @@ class Hub:
 
     def _tick(self) -> None:
         self._timer_at = None
-        self.service.advance(self._clock())
+        now = self._clock()
+        self.service.advance(now)
+        self._files.advance(now)
         self._end_turn()
 
     def _end_turn(self) -> None:
+        if self._files.stirred:
+            self._files.settle(self._clock())
         if self._snapshot is not None and self._ledger.has_changes:
             self._snapshot.write(self._counters(), self._clock())
         self._outgoing.flush()
-        due = self.service.next_due()
+        due, files_due = self.service.next_due(), self._files.next_due()
+        if due is None or (files_due is not None and files_due < due):
+            due = files_due
         if due == self._timer_at:
             return
         if self._timer is not None:

@@ -117,6 +117,7 @@ class SealedRooms:
             self._service.kick(room, command.kick, ban=False, now=now)
         for member in [one for one in room.members.values() if one.user_id not in command.boxes]:
             left_out = room.kick(member, ban=False, now=now)
+            self._service.on_silenced(room, member.user_id, "left")
             self._service.drop(left_out, Forbidden("The room has new keys, and there are none for you"))
         known = room.known_users()
         boxes = {UserId(user): box for user, box in command.boxes.items() if user in known}

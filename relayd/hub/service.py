@@ -21,6 +21,7 @@ from relayd.errors import (
     NoPlaces,
     NoSuchRoom,
     Overloaded,
+    RateLimited,
     RelayError,
     RoomClosed,
 )
@@ -30,6 +31,7 @@ from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.ledger import Ledger
+from relayd.rooms.limits import room_allowance, user_allowance
 from relayd.rooms.member import Connection, Member
 from relayd.rooms.meta import RoomMeta, changed_meta
 from relayd.rooms.ring import Rings
@@ -38,7 +40,7 @@ from relayd.rooms.seal import Seal, kick_note
 from relayd.rooms.state import Draft, room_of
 from relayd.settings import Settings
 from relayd.wire import events, ids
-from relayd.wire.ids import RandomBytes, RoomId
+from relayd.wire.ids import RandomBytes, RoomId, UserId
 from relayd.wire.names import MAX_NAME_CHARS, generated_name, normalise_name
 from relayd.wire.rest import Created, CreateRoom, Details, EditRoom, Invite, RoomSettings, User
 
@@ -81,6 +83,11 @@ class RoomService:
         self.address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
+        # For files, which end with the people and rooms they belong to.
+        self.on_forgotten: Callable[[Connection], None] = lambda connection: None
+        self.on_silenced: Callable[[Room, UserId, str], None] = lambda room, user_id, reason: None
+        self.on_files_off: Callable[[Room], None] = lambda room: None
+        self.on_over: Callable[[Room], None] = lambda room: None
         self.past_messages, self.past_bytes = 0, 0  # of rooms that have ended
         self.rooms_created = 0
         self.rooms_ended = Counter(expired=0, terminated=0, empty=0, shutdown=0)  # by reason
@@ -213,6 +220,8 @@ class RoomService:
             changes["settings"] = self._room_settings(room.meta.settings, body.settings)
         self._reserve(changes.get("max_users", room.meta.max_users) - room.meta.max_users)
         self.replace_meta(room, changed_meta(room.meta, **changes), now)
+        if not room.meta.settings.files:
+            self.on_files_off(room)
         details = room.details(now)
         self.announce(room, events.RoomEvent("updated", room=details))
         self.happened("room_edited", room)
@@ -235,6 +244,7 @@ class RoomService:
         self.past_bytes += room.data_volume
         self.rooms_ended[reason] += 1
         self.happened("room_closed", room, reason=reason)
+        self.on_over(room)
         self._ledger.close(room)
         del self.rooms[room_id], self._due[room_id]
         self._presence_due.pop(room_id, None)
@@ -306,6 +316,7 @@ class RoomService:
         """
         connections = room.kick(room.member(user_id), ban=ban, now=now)
         self.happened("user_kicked", room, user=user_id, ban=ban)
+        self.on_silenced(room, UserId(user_id), "left")
         self.drop(connections, Kicked())
         self.presence_changed(room, now)
         return kick_note(room.meta.seal)
@@ -317,11 +328,15 @@ class RoomService:
             NoSuchUser: nobody here has that id.
         """
         room.set_muted(room.member(user_id), muted=muted)
+        if muted:
+            self.on_silenced(room, UserId(user_id), "withdrawn")
         self.presence_changed(room, now)
 
     def remove(self, room: Room, member: Member, error: RelayError, now: float) -> None:
         """The user goes, with all connections, which are closed for that reason."""
-        self.drop(room.leave(member, now), error)
+        connections = room.leave(member, now)
+        self.on_silenced(room, member.user_id, "left")
+        self.drop(connections, error)
         self.presence_changed(room, now)
 
     def drop(self, connections: list[Connection], error: RelayError) -> None:
@@ -337,6 +352,28 @@ class RoomService:
     def forget(self, connection: Connection) -> None:
         """That socket says nothing here any more."""
         self.connections.pop((connection.gateway, connection.number), None)
+        if connection.files is not None:
+            self.on_forgotten(connection)
+
+    def check_rate(self, connection: Connection, size: int, now: float, *, signal: bool) -> None:
+        """Books something that was said, for its user and for the room.
+
+        Raises:
+            RateLimited: it was too much.
+        """
+        room, member = connection.room, connection.member
+        own, shared = member.allowance, room.allowance
+        if own is None:
+            own = member.allowance = user_allowance(self.settings.limits.rate, now)
+        if shared is None:
+            shared = room.allowance = room_allowance(self.settings.limits.rate, now)
+        # What the room then refuses stays booked for the user: that was an attempt, too.
+        if signal:
+            wait_s = own.take_signal(size, now) or shared.take_signal(size, now)
+        else:
+            wait_s = own.take_message(size, now) or shared.take_message(size, now)
+        if wait_s:
+            raise RateLimited(retry_after_s=wait_s)
 
     def take_report(self, gateway: bytes, report: Report) -> None:
         """A gateway says how it fares."""
@@ -387,6 +424,8 @@ class RoomService:
 
     def _advance_room(self, room: Room, now: float) -> None:
         due = room.advance(now)
+        for user_id in due.gone:
+            self.on_silenced(room, user_id, "left")
         if due.over:
             self.terminate(room, due.over)
             return

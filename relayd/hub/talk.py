@@ -15,10 +15,13 @@ import msgspec
 from relayd.bus.messages import (
     Attached,
     Batch,
+    Behind,
     Dropped,
+    FileWork,
     Gone,
     Join,
     Leave,
+    OfferFile,
     OwnersWork,
     Report,
     Say,
@@ -27,6 +30,7 @@ from relayd.bus.messages import (
     Signal,
     Signalled,
     Silent,
+    Spoiled,
 )
 from relayd.errors import (
     Idle,
@@ -34,17 +38,17 @@ from relayd.errors import (
     Muted,
     NoSuchRoom,
     OwnerOnly,
-    RateLimited,
     RelayError,
     StaleEpoch,
     TooManyConnections,
 )
 from relayd.hub.counts import Counts
+from relayd.hub.files import Files
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
 from relayd.rooms.addresses import neighbourhood
-from relayd.rooms.limits import PerAddress, room_allowance, user_allowance
+from relayd.rooms.limits import PerAddress
 from relayd.rooms.member import Connection
 from relayd.rooms.room import Admission, Missed, Room, Ticket
 from relayd.settings import Settings
@@ -63,11 +67,13 @@ class Talk:
     Args:
         service: the rooms.
         outgoing: what is said to gateways; the caller flushes it after each batch.
+        files: what is done about those.
         random_bytes: for session keys and user ids.
     """
 
-    def __init__(self, service: RoomService, outgoing: Outgoing, random_bytes: RandomBytes) -> None:
+    def __init__(self, service: RoomService, outgoing: Outgoing, files: Files, random_bytes: RandomBytes) -> None:
         self._service = service
+        self._files = files
         self._outgoing = outgoing
         self._random = random_bytes
         self._joins = PerAddress(service.settings.limits.join_rate)
@@ -80,6 +86,10 @@ class Talk:
             OwnersWork: self._owners_work,
             Leave: self._leave,
             Gone: self._gone,
+            OfferFile: self._offer,
+            FileWork: self._file_work,
+            Spoiled: files.spoiled,
+            Behind: files.fall_behind,
         }
         self._gateway_handlers: dict[type, Callable[[bytes, Any, float], None]] = {
             Join: self._join,
@@ -160,7 +170,7 @@ class Talk:
     def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float) -> None:
         self.counts.joins_refused[error.code] += 1
         if error.retry_after_s is not None:
-            frame = events.encode(error_event(error, None))
+            frame = events.encode(events.refusal(error, None))
             self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, Sent([item.number], frame, droppable=False))
         dropped = Dropped([item.number], error.close, error.code, error.detail, after_s)
         self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, dropped)
@@ -187,21 +197,30 @@ class Talk:
 
     # Speaking. --------------------------------------------------------------------------------------------------
 
-    def _say(self, connection: Connection, item: Say, now: float) -> None:
+    def _offer(self, connection: Connection, item: OfferFile, now: float) -> None:
+        self._say(connection, item.say, now, item.file)
+
+    def _say(self, connection: Connection, item: Say, now: float, file: commands.FileOffer | None = None) -> None:
         room, member = connection.room, connection.member
         connection.active_at = now
         size = len(item.body)
         try:
-            self._check_rate(connection, size, now, signal=False)
+            if member.muted:
+                raise Muted
+            self._service.check_rate(connection, size, now, signal=False)
             before = member.said(item.id, now)
             if before is not None:
+                if file is not None:
+                    self._files.offer_again(connection, file, item.to, now)
                 seq, after = (None, before.seq) if before.direct else (before.seq, None)
                 self._reply(connection, events.Ok(item.id, seq, after))
                 return
             _check_epoch(room, item)
             receiver = room.member(item.to) if item.to is not None else None
+            if file is not None:
+                self._files.offer(connection, file, item.to, now)
         except RelayError as error:
-            self._refuse(connection, error, item.id)
+            self._refuse(connection, error, item.id, None if file is None else file.fid)
             return
         said = room.say(member, item.id, size, direct=receiver is not None, now=now)
         at_ms = int(now * 1000)
@@ -219,7 +238,9 @@ class Talk:
         room, member = connection.room, connection.member
         connection.active_at = now
         try:
-            self._check_rate(connection, len(item.data), now, signal=True)
+            if member.muted:
+                raise Muted
+            self._service.check_rate(connection, len(item.data), now, signal=True)
             _check_epoch(room, item)
             receiver = room.member(item.to) if item.to is not None else None
         except RelayError as error:
@@ -233,27 +254,12 @@ class Talk:
             frame = events.encode(events.SignalEvent(member.user_id, item.kind, data, receiver.user_id))
             self._outgoing.to_connections(receiver.connections, frame, droppable=True)
 
-    def _check_rate(self, connection: Connection, size: int, now: float, *, signal: bool) -> None:
-        room, member = connection.room, connection.member
-        if member.muted:
-            raise Muted
-        own, shared = member.allowance, room.allowance
-        if own is None:
-            own = member.allowance = user_allowance(self._service.settings.limits.rate, now)
-        if shared is None:
-            shared = room.allowance = room_allowance(self._service.settings.limits.rate, now)
-        # What the room then refuses stays booked for the user: that was an attempt, too.
-        if signal:
-            wait_s = own.take_signal(size, now) or shared.take_signal(size, now)
-        else:
-            wait_s = own.take_message(size, now) or shared.take_message(size, now)
-        if wait_s:
-            raise RateLimited(retry_after_s=wait_s)
-
     def _set_profile(self, connection: Connection, item: SetProfile, now: float) -> None:
         connection.active_at = now
         try:
-            self._check_rate(connection, len(item.profile), now, signal=True)
+            if connection.member.muted:
+                raise Muted
+            self._service.check_rate(connection, len(item.profile), now, signal=True)
             _check_epoch(connection.room, item)
         except RelayError as error:
             self._refuse(connection, error, item.id)
@@ -279,6 +285,17 @@ class Talk:
         if not isinstance(command, commands.Close):
             detail = done if isinstance(done, str) and done else None
             self._reply(connection, events.Ok(id=command.id, detail=detail))
+
+    def _file_work(self, connection: Connection, item: FileWork, now: float) -> None:
+        connection.active_at = now
+        command = item.command
+        try:
+            self._files.obey(connection, command, now)
+        except RelayError as error:
+            self._refuse(connection, error, command.id, command.fid)
+            return
+        if command.id is not None:
+            self._reply(connection, events.Ok(command.id))
 
     # Going out. -------------------------------------------------------------------------------------------------
 
@@ -307,20 +324,16 @@ class Talk:
     def _reply(self, connection: Connection, event: events.Event) -> None:
         self._outgoing.to_connections([connection], events.encode(event))
 
-    def _refuse(self, connection: Connection, error: RelayError, message_id: str | None) -> None:
+    def _refuse(
+        self, connection: Connection, error: RelayError, command_id: str | None, fid: str | None = None
+    ) -> None:
         self.counts.refused[error.code] += 1
-        self._reply(connection, error_event(error, message_id))
+        self._reply(connection, events.refusal(error, command_id, fid))
 
 
 def _check_epoch(room: Room, item: Say | Signal | SetProfile) -> None:
     if item.epoch != room.sealing_epoch:
         raise StaleEpoch
-
-
-def error_event(error: RelayError, message_id: str | None) -> events.Error:
-    """An error as a frame."""
-    retry_after_ms = None if error.retry_after_s is None else int(error.retry_after_s * 1000) + 1
-    return events.Error(error.code, error.detail, message_id, retry_after_ms)
 
 
 def _edit_of(frame: commands.Edit) -> EditRoom:

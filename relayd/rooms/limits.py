@@ -14,6 +14,7 @@ from relayd.rooms.addresses import neighbourhood
 from relayd.settings import MessageRate
 
 BURST_S = 5.0  # what that time brings may come at once: a pasted paragraph or two is no flood
+AHEAD_S = 0.25  # what files may run ahead of their pace: a few chunks, so that no timer decides how fast they go
 _EXACT_S = 1e-9  # closer than that is equal: sums of floats
 
 
@@ -76,6 +77,35 @@ def room_allowance(rate: MessageRate, now: float) -> Allowance:
 
 def _wait_s(paid_at: float, cost_s: float, now: float, burst_s: float = BURST_S) -> float:
     return paid_at - now - (burst_s - cost_s if cost_s < burst_s else 0.0)
+
+
+class Pace:
+    """How fast something may go that is asked for, not offered: nothing is refused, it is asked for later.
+
+    Args:
+        bytes_per_s: 0 means no limit. May be replaced by assignment.
+    """
+
+    __slots__ = ("_paid_at", "bytes_per_s")
+
+    def __init__(self, bytes_per_s: float) -> None:
+        self.bytes_per_s = bytes_per_s
+        self._paid_at = 0.0
+
+    def wait_s(self, now: float) -> float:
+        """Seconds after which more may be asked for; 0.0 if it may be now."""
+        wait_s = self._paid_at - now - AHEAD_S if self.bytes_per_s else 0.0
+        return wait_s if wait_s > _EXACT_S else 0.0
+
+    def book(self, size: int, now: float) -> None:
+        """So many bytes were asked for."""
+        if self.bytes_per_s:
+            self._paid_at = max(self._paid_at, now) + size / self.bytes_per_s
+
+    def refund(self, size: int) -> None:
+        """So many bytes, asked for before, are not wanted any more."""
+        if self.bytes_per_s:
+            self._paid_at -= size / self.bytes_per_s
 
 
 class PerAddress:

@@ -10,6 +10,7 @@ from relayd.rooms.limits import Allowance
 from relayd.wire.ids import UserId
 
 if TYPE_CHECKING:
+    from relayd.rooms.offers import ConnectionFiles
     from relayd.rooms.room import Room
 
 # A message said again within this time and number is not said twice (protocol, "What is promised").
@@ -29,7 +30,7 @@ class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Connection:
     """One socket of a member, seen from the hub: where it is, and when it last said something."""
 
-    __slots__ = ("active_at", "address", "gateway", "member", "number", "room")
+    __slots__ = ("active_at", "address", "files", "gateway", "member", "number", "room")
 
     def __init__(self, gateway: bytes, number: int, address: bytes, room: Room, member: Member, now: float) -> None:
         self.gateway = gateway  # topic of the gateway process that has the socket
@@ -38,6 +39,12 @@ class Connection:
         self.room = room
         self.member = member
         self.active_at = now
+        self.files: ConnectionFiles | None = None  # most have nothing to do with any
+
+    @property
+    def receiving(self) -> int:
+        """How many files it receives now."""
+        return 0 if self.files is None else len(self.files.received)
 
 
 class Member:

@@ -377,6 +377,12 @@ class Room:
         self._ledger.head(self)
         return self._count(size, direct=False, now=now)
 
+    def carry(self, size: int, *, enter: bool) -> None:
+        """Books a chunk of a file; `enter` if the count is to be written down with it."""
+        self.data_volume += size
+        if enter:
+            self._ledger.head(self)
+
     def _count(self, size: int, *, direct: bool, now: float) -> Said:
         if not direct:
             self.seq += 1

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from relayd.errors import BadChunk
+from relayd.wire.sealing_text import encode_base64url
 
 FID_BYTES: Final = 16
 PASS_BYTES: Final = 16
@@ -63,6 +64,11 @@ def read_head(frame: bytes) -> ChunkHead:
     if kind != CHUNK or last > 1:
         raise BadChunk("the head is none of a chunk: its first byte is 1, its second 0 or 1")
     return ChunkHead(bool(last), stream, fid, pass_id, index)
+
+
+def fid_in(frame: bytes) -> str | None:
+    """The fid, as base64url, of what may otherwise be no chunk; None if it is too short for one."""
+    return encode_base64url(frame[6:22]) if len(frame) >= HEAD_BYTES else None
 
 
 class Shape(NamedTuple):

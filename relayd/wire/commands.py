@@ -48,14 +48,6 @@ class Join(Frame, tag="join"):
     since: Since | None = None
 
 
-class Message(Frame, tag="message"):
-    """Say `body` to all, or to the user `to`."""
-
-    id: MessageId
-    body: msgspec.Raw
-    to: AnyUserId | None = None
-
-
 class FileOffer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The part of a message that tells the server of the file which it offers; others hear of the body only.
 
@@ -68,6 +60,15 @@ class FileOffer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     fid: Fid
     size: FileSize
     chunk: ChunkBytes
+
+
+class Message(Frame, tag="message"):
+    """Say `body` to all, or to the user `to`; with `file`, offer a file by it."""
+
+    id: MessageId
+    body: msgspec.Raw
+    to: AnyUserId | None = None
+    file: FileOffer | None = None
 
 
 class Accept(Frame, tag="accept"):
@@ -182,7 +183,8 @@ class Ping(Frame, tag="ping"):
     id: MessageId | None = None
 
 
-Command = Join | Message | Signal | Profile | Kick | Mute | Unmute | Edit | Close | Rekey | Leave | Ping
+FileCommand = Accept | Grant | Serve | Cancel | Done
+Command = Join | Message | Signal | Profile | Kick | Mute | Unmute | Edit | Close | Rekey | Leave | Ping | FileCommand
 
 _decode: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from relayd.errors import RelayError
 from relayd.wire.rest import Details
 
 _encode = msgspec.json.encode
@@ -127,6 +128,12 @@ class Pong(Event, tag="pong", omit_defaults=True):
 def encode(event: Any) -> bytes:
     """Any Struct of this module as JSON."""
     return _encode(event)
+
+
+def refusal(error: RelayError, command_id: str | None = None, fid: str | None = None) -> Error:
+    """An error as its frame."""
+    retry_after_ms = None if error.retry_after_s is None else int(error.retry_after_s * 1000) + 1
+    return Error(error.code, error.detail, command_id, retry_after_ms, fid)
 
 
 def message(seq: int, at_ms: int, sender: str, message_id: str, body: bytes) -> bytes:

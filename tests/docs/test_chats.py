@@ -21,9 +21,17 @@ class Player:
     """Plays a fence of the language `chat`; its people stay for the next one."""
 
     def __init__(self, base, names):
+        self.room_id = ""  # as shown, of the last room that was made
         self._base = base
         self._names = names
         self._people = {}
+
+    async def enter(self, room_id):
+        """From now on people join this room; those of another one are gone."""
+        if room_id != self.room_id:
+            self.room_id = room_id
+            await self.close()
+            self._people.clear()
 
     async def play(self, fence):
         for line in re.sub(r"\n +", "", fence.text).splitlines():
@@ -31,7 +39,7 @@ class Player:
             if stage:
                 await self._act(stage)
             elif direction == ">":
-                await self._send(who, self._names.put_in(text))
+                await self._send(who, _bytes(text) or self._names.put_in(text))
             else:
                 await self._expect(who, text, fence.place)
 
@@ -50,7 +58,7 @@ class Player:
 
     async def _send(self, who, text):
         if who not in self._people:
-            room_id = self._names.put_in("e6ef6f30-9123-4309-95eb-1de264099d91")
+            room_id = self._names.put_in(self.room_id)
             self._people[who] = await websockets.connect(f"{self._base}/{room_id}", compression=None)
         await self._people[who].send(text)
 
@@ -65,6 +73,9 @@ class Player:
         while True:
             got = await asyncio.wait_for(socket.recv(), 5)
             # Told when its time has come, not when it suits who wrote this.
+            if isinstance(got, bytes):
+                assert got == _bytes(text), place
+                return
             if '"type":"presence"' in text or json.loads(got)["type"] != "presence":
                 break
         self._names.assert_like(text, got, place)
@@ -72,6 +83,12 @@ class Player:
     async def close(self):
         for socket in self._people.values():
             await socket.close()
+
+
+def _bytes(text):
+    """Those of a binary frame, shown as hexadecimal digits and then text; empty for a text frame."""
+    shown = re.fullmatch(r'binary ([0-9a-f ]+) "(.*)"', text)
+    return bytes.fromhex(shown[1]) + shown[2].encode() if shown else b""
 
 
 def _run(command):
@@ -93,6 +110,8 @@ async def test_the_protocol_is_as_shown():
             done = await asyncio.to_thread(_run, names.put_in(command))
             assert done.returncode == 0, (fence.place, done.stderr)
             names.assert_like(shown, done.stdout, fence.place)
+            if made := re.search(r'"id":"([0-9a-f-]{36})"', shown):
+                await player.enter(made[1])
         await player.close()
 
 

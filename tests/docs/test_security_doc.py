@@ -22,9 +22,9 @@ from relayd.gateway import app, socket
 from relayd.gateway.handlers import SECURITY_HEADERS
 from relayd.http import handler, passwords
 from relayd.hub.control import listener
-from relayd.rooms import access, addresses, guessing, limits, member, ring, seal
+from relayd.rooms import access, addresses, guessing, limits, member, offers, ring, seal, transfer
 from relayd.settings import Settings, setting_paths, value_of
-from relayd.wire import commands, sealed_shapes, sealing
+from relayd.wire import chunks, commands, sealed_shapes, sealing
 from relayd.wire.sealing_text import encode_base64url
 
 DOCUMENT = ROOT / "docs" / "security.md"
@@ -45,6 +45,9 @@ FIXED = {
     "nesting of bodies, profiles and data": (commands.MAX_DEPTH,),
     "runs into a limit, with less than 10 s between": (socket.MAX_STRIKES,),
     "a reader that takes less than 16 KiB in": (socket.STUCK_S,),
+    "chunks of files under way to a connection": (chunks.MAX_CHUNKS_IN_FLIGHT, chunks.MAX_BYTES_IN_FLIGHT),
+    "files received by a connection at once": (offers.MAX_RECEIVED,),
+    "passes over a file at once": (transfer.MAX_STREAMS,),
     "addresses remembered in each of these counts": (guessing.Guessing(1)._most,),
     "kept for those who come back, of a room": (ring.MAX_MESSAGES, ring.MAX_BYTES),
     "ids remembered of a user": (member.REMEMBERED_MESSAGES,),

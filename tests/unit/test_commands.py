@@ -26,6 +26,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 IDS = st.text(min_size=1, max_size=64)
+FID = "AAECAwQFBgcICQoLDA0ODw"
 
 
 def frame(**fields) -> bytes:
@@ -51,6 +52,13 @@ EXAMPLES = [
         commands.Edit("1", name="n", max=3, expiration_date=2.0, locked=True, settings={"a": 1}),
     ),
     ({"type": "close", "id": "1"}, commands.Close("1")),
+    ({"type": "accept", "fid": FID, "upto": 8}, commands.Accept(FID, 8)),
+    ({"type": "accept", "fid": FID, "from": 3, "upto": 8, "id": "1"}, commands.Accept(FID, 8, 3, "1")),
+    ({"type": "grant", "fid": FID, "upto": 9}, commands.Grant(FID, 9)),
+    ({"type": "serve", "fid": FID, "size": 0, "chunk": 1}, commands.Serve(FID, 0, 1)),
+    ({"type": "serve", "fid": FID, "size": 7, "chunk": 2, "to": "u_1"}, commands.Serve(FID, 7, 2, "u_1")),
+    ({"type": "cancel", "fid": FID}, commands.Cancel(FID)),
+    ({"type": "done", "fid": FID, "ok": False, "id": "1"}, commands.Done(FID, ok=False, id="1")),
     ({"type": "leave"}, commands.Leave()),
     ({"type": "ping"}, commands.Ping()),
     ({"type": "ping", "id": "1"}, commands.Ping("1")),
@@ -122,7 +130,7 @@ REFUSED = [
     (b"1", "Expected object, got int"),
     (b"{}", "missing required field type"),
     (b'{"type":1}', r"Expected str - at \$.type"),
-    (b'{"type":"shout"}', "unknown type; known are close, edit, join"),
+    (b'{"type":"shout"}', "unknown type; known are accept, cancel, close"),
     (b'{"type":"leave","now":true}', "unknown field now"),
     (b'{"type":"message","id":"1"}', "missing required field body"),
     (b'{"type":"message","body":1}', "missing required field id"),
@@ -139,6 +147,13 @@ REFUSED = [
     (b'{"type":"edit","id":"1","settings":[]}', "Expected object"),
     (b'{"type":"join","since":{"epoch":"e","seq":-1}}', "int >= 0"),
     (b'{"type":"join","since":{"epoch":"e","seq":9007199254740992}}', "int <"),
+    (b'{"type":"accept","fid":"AAECAwQFBgcICQoLDA0ODx","upto":1}', r"Expected str matching regex .* - at \$.fid"),
+    (b'{"type":"accept","fid":"AAECAwQFBgcICQoLDA0O","upto":1}', r"\$.fid"),
+    (b'{"type":"accept","fid":"AAECAwQFBgcICQoLDA0ODw","from":-1,"upto":1}', "int >= 0"),
+    (b'{"type":"serve","fid":"AAECAwQFBgcICQoLDA0ODw","size":1,"chunk":0}', "int >= 1"),
+    (b'{"type":"serve","fid":"AAECAwQFBgcICQoLDA0ODw","size":9007199254740992,"chunk":1}', "int <"),
+    (b'{"type":"done","fid":"AAECAwQFBgcICQoLDA0ODw"}', "missing required field ok"),
+    (b'{"type":"message","id":"1","body":1,"file":{"fid":"AAECAwQFBgcICQoLDA0ODw"}}', "missing required field size"),
     (b'{"type":"join","since":{"seq":1}}', "missing required field epoch"),
 ]
 

@@ -1,0 +1,468 @@
+"""How one file gets from its sender to those who want it: which chunks the sender is asked for, and who gets them.
+
+One upload serves many. A *stream* is one pass of the sender over the file, from some chunk on; all its receivers
+stand at the same chunk. It goes on when the slowest of them has room. A receiver may hold the others up for a quarter
+of the time and a second beyond; past that it goes its own way, in a stream that begins where it stands. Streams that
+stand at the same chunk become one.
+
+Nothing is kept here: a chunk is asked for when there is room for it, and passed on when it comes. Everything takes
+`now` (seconds, one clock for the whole daemon); what the sender is to be told is what `advance` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import NamedTuple
+
+from relayd.rooms.limits import Pace
+from relayd.rooms.member import Connection
+from relayd.wire.chunks import Shape
+
+MAX_STREAMS = 8  # of one file: the sender reads as many parts of it at once
+HELD_SHARE = 0.25  # of the time, for which a receiver may hold others up
+HELD_BEYOND_S = 1.0  # and so much longer now and then: a disk that spins up, a telephone between two cells
+STUCK_S = 1.0  # after it, a stream in which nobody has room gives up its place if another one needs it
+ASKED_AT_ONCE = 4  # the sender is asked again when a window's fourth part has become free, not for every chunk
+
+_EXACT_S = 1e-9  # closer than that is equal: sums of floats
+
+
+class Ask(NamedTuple):
+    """The sender is to send the chunks below `upto` in a stream that began at `first`."""
+
+    stream: int
+    first: int
+    upto: int
+
+
+class Stop(NamedTuple):
+    """Nobody wants that stream any more."""
+
+    stream: int
+
+
+class Receiver:
+    """One connection that receives the file.
+
+    Attributes:
+        upto: it has room for the chunks below that.
+        behind: what it was sent before is still on its way out of the relay.
+        stream: None while it waits for one.
+    """
+
+    __slots__ = ("_at", "_held_until", "behind", "connection", "stream", "upto")
+
+    def __init__(self, connection: Connection, first: int, upto: int) -> None:
+        self.connection = connection
+        self.upto = upto
+        self.behind = False
+        self.stream: Stream | None = None
+        self._at = first
+        # When all the holding up will have been made good for; a held second takes four.
+        self._held_until = 0.0
+
+    @property
+    def at(self) -> int:
+        """The chunk it gets next."""
+        return self._at if self.stream is None else self.stream.at
+
+    @at.setter
+    def at(self, index: int) -> None:
+        self._at = index
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it can be sent the next chunk."""
+        return not self.behind and self.at < self.upto
+
+    def hold_up(self, since: float, now: float) -> None:
+        """Books the time for which others waited for it."""
+        self._held_until = max(self._held_until, since) + (now - since) / HELD_SHARE
+
+    def patience_ends(self, since: float) -> float:
+        """When it will have held up the others for too long, if it does so from `since` on."""
+        owed_s = max(0.0, self._held_until - since)
+        return since + (HELD_BEYOND_S / HELD_SHARE - owed_s) / (1 / HELD_SHARE - 1)
+
+
+class Stream:
+    """One pass of the sender.
+
+    Attributes:
+        number: the sender's connection knows it by that.
+        at: the chunk that comes next from the sender.
+        asked: the sender was asked for the chunks below that.
+        limit: all of its receivers have room for the chunks below that.
+        window: so many chunks may be under way.
+        held_at: since when some of its receivers wait for others; None while none does.
+        routes: for the hub, which makes them: its receivers by gateway. Forgotten when those change.
+    """
+
+    __slots__ = (
+        "_slowest",
+        "asked",
+        "at",
+        "behind",
+        "first",
+        "held_at",
+        "limit",
+        "moved_at",
+        "number",
+        "patience_ends",
+        "receivers",
+        "routes",
+        "window",
+    )
+
+    def __init__(self, number: int, first: int, now: float) -> None:
+        self.number = number
+        self.first = self.at = self.asked = first
+        self.receivers: dict[Receiver, None] = {}
+        self.limit = first
+        self.window = 1
+        self.behind = 0  # how many of its receivers are
+        self.moved_at = now  # when a chunk came or was asked for
+        self.held_at: float | None = None
+        self.patience_ends = inf
+        self.routes: dict[bytes, bytes] | None = None
+        self._slowest = 0  # how many receivers have no more room than `limit`
+
+    def add(self, receivers: Iterable[Receiver], window: Callable[[Receiver], int]) -> None:
+        """They stand where it stands, and have room for all that was asked for."""
+        for receiver in receivers:
+            receiver.stream = self
+            self.receivers[receiver] = None
+            self.behind += receiver.behind
+        self.routes = None
+        self._measure(window)
+
+    def remove(self, receivers: Iterable[Receiver], window: Callable[[Receiver], int]) -> None:
+        """They get no more of it."""
+        for receiver in receivers:
+            del self.receivers[receiver]
+            receiver.at = self.at
+            receiver.stream = None
+            self.behind -= receiver.behind
+        self.routes = None
+        self._measure(window)
+
+    def _measure(self, window: Callable[[Receiver], int]) -> None:
+        if self.receivers:
+            self.limit = min(receiver.upto for receiver in self.receivers)
+            self._slowest = sum(receiver.upto == self.limit for receiver in self.receivers)
+            self.window = min(map(window, self.receivers))
+
+    def widen(self, before: int, window: Callable[[Receiver], int]) -> None:
+        """One receiver has more room than `before`. Looks at all of them only when the last of the slowest has."""
+        if before == self.limit:
+            self._slowest -= 1
+            if not self._slowest:
+                self._measure(window)
+
+    @property
+    def starved(self) -> bool:
+        """Whether all that was asked for has come."""
+        return self.asked == self.at
+
+    def blockers(self) -> list[Receiver]:
+        """Those who have no room for the next chunk."""
+        return [receiver for receiver in self.receivers if not receiver.has_room]
+
+    def blocked(self) -> int:
+        """How many they are."""
+        if self.behind:
+            return len(self.blockers())
+        return self._slowest if self.limit <= self.at else 0
+
+
+class Transfer:
+    """One file that is offered, and those who receive it.
+
+    Args:
+        shape: its chunks.
+        window: how many of its chunks may be under way to one connection that receives nothing else.
+        gather_s: receivers who come within that time begin together.
+        paces: how fast the sender may be asked, all of which hold.
+
+    Attributes:
+        receivers: those who have accepted it, until they have all of it.
+    """
+
+    def __init__(self, shape: Shape, window: int, gather_s: float, paces: tuple[Pace, ...] = ()) -> None:
+        self.shape = shape
+        self.receivers: dict[Connection, Receiver] = {}
+        self._chunks = shape.chunks
+        self._window = window
+        self._gather_s = gather_s
+        self._paces = paces
+        self._new_number: Callable[[], int] | None = None  # None while nobody serves it
+        self._streams: dict[int, Stream] = {}
+        self._waiting: dict[Receiver, float] = {}  # who has room and no stream, and since when; oldest first
+        self._start_at = inf  # when to look at those who wait
+        self._paced_at = inf  # when the sender may be asked again
+        self._stops: list[Stop] = []
+
+    # The sender. ------------------------------------------------------------------------------------------------
+
+    @property
+    def served(self) -> bool:
+        """Whether there is somebody to ask."""
+        return self._new_number is not None
+
+    def serve(self, new_number: Callable[[], int], now: float) -> None:
+        """A connection serves the file from now on; see `unserve` for the one before.
+
+        Args:
+            new_number: gives stream numbers that this connection has never heard.
+        """
+        self._new_number = new_number
+        self._waiting = dict.fromkeys(self._waiting, now)
+        self._start_at = now + self._gather_s if self._waiting else inf
+
+    def unserve(self) -> list[Stop]:
+        """Nobody serves the file any more; receivers keep their places.
+
+        Returns:
+            What the one who served it until now is to be told.
+        """
+        self._new_number = None
+        for stream in list(self._streams.values()):
+            for receiver in self._end(stream):
+                if receiver.has_room:
+                    self._waiting[receiver] = inf  # until somebody serves it again
+        stops, self._stops = self._stops, []
+        return stops
+
+    def stream(self, number: int) -> Stream | None:
+        """The stream of that number, if a chunk is under way in it."""
+        stream = self._streams.get(number)
+        return None if stream is None or stream.starved else stream
+
+    def arrive(self, stream: Stream, missed: Iterable[Connection], now: float) -> list[Receiver]:
+        """The next chunk of a stream was passed on to its receivers.
+
+        Args:
+            missed: those it could not be passed on to; they wait for it.
+
+        Returns:
+            Those who have the whole file now; they are no receivers any more.
+        """
+        for connection in missed:
+            receiver = self.receivers[connection]
+            self._detach(receiver)
+            self._wait([receiver], now)
+        stream.at += 1
+        stream.moved_at = now
+        if stream.at < self._chunks or not stream.receivers:
+            return []
+        stream.asked = stream.at
+        finished = self._end(stream)
+        self._stops.pop()  # the sender knows
+        for receiver in finished:
+            del self.receivers[receiver.connection]
+        return finished
+
+    def spoil(self, number: int, now: float) -> None:
+        """What the sender sent in that stream is not what it was asked for: it begins anew."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._wait(self._end(stream), now)
+
+    # Receivers. -------------------------------------------------------------------------------------------------
+
+    def accept(self, connection: Connection, first: int, upto: int, now: float) -> None:
+        """The connection wants the chunks from `first` on, and has room for those below `upto`."""
+        self.drop(connection)
+        receiver = self.receivers[connection] = Receiver(connection, first, min(upto, self._chunks))
+        self._wait([receiver], now)
+
+    def grant(self, connection: Connection, upto: int, now: float) -> None:
+        """It has room for the chunks below `upto`; what it had room for before, it still has."""
+        receiver = self.receivers[connection]
+        before, upto = receiver.upto, min(upto, self._chunks)
+        if upto <= before:
+            return
+        stream = receiver.stream
+        if stream is None:
+            receiver.upto = upto
+            self._wait([receiver], now)
+            return
+        if stream.held_at is not None and not receiver.has_room:
+            receiver.hold_up(stream.held_at, now)
+        receiver.upto = upto
+        stream.widen(before, self._window_of)
+
+    def fall_behind(self, connection: Connection, now: float, *, behind: bool) -> None:
+        """What it was sent has not left the relay; or it has."""
+        receiver = self.receivers[connection]
+        if receiver.behind == behind:
+            return
+        stream = receiver.stream
+        if stream is not None:
+            if stream.held_at is not None and not receiver.has_room:
+                receiver.hold_up(stream.held_at, now)
+            stream.behind += 1 if behind else -1
+        receiver.behind = behind
+        if stream is None:
+            self._wait([receiver], now)
+
+    def drop(self, connection: Connection) -> None:
+        """It wants no more."""
+        receiver = self.receivers.pop(connection, None)
+        if receiver is not None:
+            self._detach(receiver)
+            self._waiting.pop(receiver, None)
+
+    # What follows from it. --------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> list[Ask | Stop]:
+        """Lets everything happen that can; what the sender is to be told, in order."""
+        asks: list[Ask] = []
+        if self._new_number is not None:
+            for stream in list(self._streams.values()):
+                self._part(stream, now)
+            self._merge()
+            self._start(now, self._new_number)
+            self._paced_at = inf
+            for stream in self._streams.values():
+                asks += self._ask(stream, now)
+                self._watch(stream, now)
+        stops, self._stops = self._stops, []
+        return [*stops, *asks]
+
+    def due_at(self) -> float:
+        """When `advance` has something to do next, whatever happens until then."""
+        if self._new_number is None:
+            return inf
+        held = (stream.patience_ends for stream in self._streams.values() if stream.held_at is not None)
+        return min(self._start_at if self._waiting else inf, self._paced_at, min(held, default=inf))
+
+    def _ask(self, stream: Stream, now: float) -> list[Ask]:
+        if stream.behind:
+            return []
+        upto = min(stream.limit, stream.at + stream.window)
+        more = upto - stream.asked
+        if more <= 0 or not (stream.starved or more * ASKED_AT_ONCE >= stream.window or upto == self._chunks):
+            return []
+        upto = self._paced(stream.asked, upto, now) if self._paces else upto
+        if upto == stream.asked:
+            return []
+        stream.asked = upto
+        stream.moved_at = now
+        return [Ask(stream.number, stream.first, upto)]
+
+    def _paced(self, first: int, upto: int, now: float) -> int:
+        for index in range(first, upto):
+            wait_s = max(pace.wait_s(now) for pace in self._paces)
+            if wait_s:
+                self._paced_at = min(self._paced_at, now + wait_s)
+                return index
+            for pace in self._paces:
+                pace.book(self.shape.bytes_of(index), now)
+        return upto
+
+    def _watch(self, stream: Stream, now: float) -> None:
+        """Notes when some begin to wait for others, and when they do no more."""
+        held = stream.starved and 0 < stream.blocked() < len(stream.receivers)
+        if held and stream.held_at is None:
+            stream.held_at = now
+            stream.patience_ends = min(receiver.patience_ends(now) for receiver in stream.blockers())
+        elif not held and stream.held_at is not None:
+            for receiver in stream.blockers():
+                receiver.hold_up(stream.held_at, now)
+            stream.held_at = None
+
+    def _part(self, stream: Stream, now: float) -> None:
+        """Whoever has held the others up for too long waits alone."""
+        if stream.held_at is None or now < stream.patience_ends - _EXACT_S:
+            return
+        held_at, stream.held_at = stream.held_at, None
+        blockers = stream.blockers()
+        slow = [one for one in blockers if one.patience_ends(held_at) <= now + _EXACT_S]
+        for receiver in blockers:
+            receiver.hold_up(held_at, now)
+        stream.remove(slow, self._window_of)
+
+    def _merge(self) -> None:
+        """Streams at the same chunk become the one that was asked for less: all have room for that."""
+        if len(self._streams) < 2:
+            return
+        at: dict[int, Stream] = {}
+        for stream in sorted(self._streams.values(), key=lambda one: one.asked):
+            kept = at.setdefault(stream.at, stream)
+            if kept is not stream:
+                kept.add(self._end(stream), self._window_of)
+
+    def _start(self, now: float, new_number: Callable[[], int]) -> None:
+        """Gives streams to those who have waited for company for long enough."""
+        if not self._waiting or now < self._start_at - _EXACT_S:
+            return
+        groups: dict[int, list[Receiver]] = {}
+        for receiver in self._waiting:
+            groups.setdefault(receiver.at, []).append(receiver)
+        self._start_at = inf
+        for first, group in groups.items():
+            ready_at = self._waiting[group[0]] + self._gather_s
+            if ready_at > now + _EXACT_S:
+                self._start_at = min(self._start_at, ready_at)
+                continue
+            stream = self._place(first, min(receiver.upto for receiver in group), now, new_number)
+            if stream is None:
+                self._start_at = min(self._start_at, now + STUCK_S)
+                continue
+            for receiver in group:
+                del self._waiting[receiver]
+            stream.add(group, self._window_of)
+
+    def _place(self, first: int, upto: int, now: float, new_number: Callable[[], int]) -> Stream | None:
+        """A stream that stands at `first` and was not asked for more than `upto`; None if there are too many."""
+        for stream in self._streams.values():
+            if stream.at == first and stream.asked <= upto:
+                return stream
+        if len(self._streams) >= MAX_STREAMS:
+            stuck = next((one for one in self._streams.values() if _is_stuck(one, now)), None)
+            if stuck is None:
+                return None
+            self._end(stuck)
+        stream = Stream(new_number(), first, now)
+        self._streams[stream.number] = stream
+        return stream
+
+    def _wait(self, receivers: Iterable[Receiver], now: float) -> None:
+        for receiver in receivers:
+            if receiver.stream is None and receiver.has_room and receiver not in self._waiting:
+                self._waiting[receiver] = now
+                self._start_at = min(self._start_at, now + self._gather_s)
+            elif not receiver.has_room:
+                self._waiting.pop(receiver, None)
+
+    def _detach(self, receiver: Receiver) -> None:
+        stream = receiver.stream
+        if stream is None:
+            return
+        stream.remove([receiver], self._window_of)
+        if not stream.receivers:
+            self._end(stream)
+
+    def _end(self, stream: Stream) -> list[Receiver]:
+        """Nothing more comes in it; its receivers, where they stand."""
+        receivers = list(stream.receivers)
+        del self._streams[stream.number]
+        stream.remove(receivers, self._window_of)
+        self._stops.append(Stop(stream.number))
+        if self._waiting:
+            self._start_at = min(self._start_at, 0.0)
+        for index in range(stream.at, stream.asked):
+            for pace in self._paces:
+                pace.refund(self.shape.bytes_of(index))
+        return receivers
+
+    def _window_of(self, receiver: Receiver) -> int:
+        """A connection that receives several files shares its window among them."""
+        return max(1, self._window // max(1, receiver.connection.receiving))
+
+
+def _is_stuck(stream: Stream, now: float) -> bool:
+    idle_s = now - stream.moved_at
+    return stream.starved and stream.blocked() == len(stream.receivers) and idle_s >= STUCK_S - _EXACT_S
