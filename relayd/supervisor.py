@@ -170,12 +170,9 @@ class Supervisor:
         """One place for a worker: whenever it is empty, it is filled."""
         while not self._stopping:
             started_at = time.monotonic()
-            worker = await self._start()
-            code = await worker.process.wait()
-            self._lose(worker)
+            await self._run()
             if self._stopping:
                 return
-            log.warning("worker pid=%d ended code=%s", worker.process.pid, code)
             quick = time.monotonic() - started_at < QUICK_S
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
             if self._quick_deaths >= MAX_QUICK_DEATHS:
@@ -184,16 +181,30 @@ class Supervisor:
             if quick:
                 await asyncio.sleep(min(MAX_BACKOFF_S, BACKOFF_S * 2**self._quick_deaths))
 
+    async def _run(self) -> None:
+        """A worker from its start to its end; one that cannot be started has ended at once."""
+        try:
+            worker = await self._start()
+        except OSError as failed:
+            log.error("no worker can be started: %s", failed.strerror or failed)  # noqa: TRY400 - no mistake of ours
+            return
+        code = await worker.process.wait()
+        self._lose(worker)
+        if not self._stopping:
+            log.warning("worker pid=%d ended code=%s", worker.process.pid, code)
+
     async def _start(self) -> Worker:
         ours, theirs = sockets.socketpair(sockets.AF_UNIX, sockets.SOCK_SEQPACKET)
         topic = os.urandom(TOPIC_BYTES)
         orders = Orders(self._settings, self._endpoints, topic)
-        with theirs:
+        with theirs, contextlib.ExitStack() as on_failure:
+            on_failure.callback(ours.close)
             # Settings go over the socket, not through the environment or argv, which others can read.
             ours.send(msgspec.msgpack.encode(orders))
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "relayd.gateway", str(theirs.fileno()), pass_fds=[theirs.fileno()]
             )
+            on_failure.pop_all()
         ours.setblocking(False)
         worker = Worker(process, ours, topic)
         self._workers.append(worker)

@@ -32,6 +32,8 @@ class Daemon:
         self.config = directory / "relayd.toml"
         self.config.touch()
         self._arguments = arguments
+        self._program = kwargs.pop("program", [BIN / "relayd"])
+        self._environment = clean_environment(**kwargs.pop("environment", {}))
         self._kwargs = kwargs
         self.start()
 
@@ -39,14 +41,14 @@ class Daemon:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
-                    BIN / "relayd",
+                    *self._program,
                     *("--listen", "127.0.0.1:0"),
                     *("--control", self.socket),
                     *("--config", self.config),
                     *self._arguments,
                 ],
                 stderr=log,
-                env=clean_environment(),
+                env=self._environment,
                 **self._kwargs,
             )
         self.wait_for_log("listening on http")
