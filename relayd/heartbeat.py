@@ -50,7 +50,7 @@ class Heartbeat:
         now = time.monotonic()
         self._heard_at = {gateway: at for gateway, at in self._heard_at.items() if now - at < ANSWERING_S}
         if len(self._heard_at) >= self._gateways:
-            self._systemd.notify(WATCHDOG=1, STATUS=self._status())
+            self._systemd.mention(WATCHDOG=1, STATUS=self._status())
         else:
-            self._systemd.notify(STATUS=f"{len(self._heard_at)} of {self._gateways} workers answer")
+            self._systemd.mention(STATUS=f"{len(self._heard_at)} of {self._gateways} workers answer")
         self._timer = self._loop.call_later(self._every_s, self._beat)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket as sockets
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Self
 
 log = logging.getLogger("relayd.systemd")
@@ -78,13 +78,20 @@ class Systemd:
         Returns:
             False if there is nobody to tell, or it could not be told; that is logged.
         """
+        return self._send(fds, fields, _SEND_S)
+
+    def mention(self, **fields: str | int) -> bool:
+        """Like `notify`, for what will be told again soon: does not wait for a systemd that is busy."""
+        return self._send((), fields, 0.0)
+
+    def _send(self, fds: Iterable[int], fields: Mapping[str, str | int], timeout_s: float) -> bool:
         if not self.is_there:
             return False
         address = "\0" + self._notify_socket[1:] if self._notify_socket.startswith("@") else self._notify_socket
         text = "".join(f"{name}={' '.join(str(value).splitlines())}\n" for name, value in fields.items())
         try:
             with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM) as socket:
-                socket.settimeout(_SEND_S)
+                socket.settimeout(timeout_s)
                 socket.connect(address)
                 sockets.send_fds(socket, [text.encode()], list(fds))
         except OSError as failed:

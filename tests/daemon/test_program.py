@@ -141,9 +141,8 @@ def test_unix_path_of_a_file(tmp_path):
     path = tmp_path / "precious"
     path.write_text("data")
     code, said = run(tmp_path, "--listen", f"unix:{path}")
-    assert code != 0
-    assert str(path) in said
-    assert "Traceback" not in said
+    assert code == 1
+    assert said == f"relayd: listen: unix:{path}: is there already, and is no socket\n"
     assert path.read_text() == "data"
 
 
@@ -153,10 +152,8 @@ async def test_port_in_use(tmp_path):
         relay = await relay_of(program)
         place = relay.base.removeprefix("http://")
         code, said = await asyncio.to_thread(run, tmp_path, "--listen", place, "--control", str(tmp_path / "c"))
-        assert code != 0
-        assert place in said
-        assert "in use" in said
-        assert "Traceback" not in said
+        assert code == 1
+        assert said == f"relayd: listen: {place}: Address already in use\n"
         assert (await relay.request("GET", "/healthz")).code == 200
         await relay.close()
 

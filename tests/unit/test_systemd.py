@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -132,6 +133,19 @@ def test_keeps_a_descriptor(manager):
     os.close(copy)
     assert systemd.remove_fd("snapshot")
     assert manager.recv(1000) == b"FDSTOREREMOVE=1\nFDNAME=snapshot\n"
+
+
+def test_a_manager_that_is_busy(manager):
+    """What is told again soon does not wait for it."""
+    systemd = Systemd(manager.getsockname())
+    started_at = time.monotonic()
+    while systemd.mention(WATCHDOG=1):  # until its queue is full
+        assert time.monotonic() - started_at < 30
+    started_at = time.monotonic()
+    assert not any(systemd.mention(WATCHDOG=1) for _ in range(10))
+    assert time.monotonic() - started_at < 0.5
+    assert manager.recv(100) == b"WATCHDOG=1\n"
+    assert systemd.mention(WATCHDOG=1)
 
 
 def test_a_manager_that_is_gone(tmp_path, caplog):
