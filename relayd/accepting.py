@@ -40,6 +40,10 @@ class Acceptor:
         self._accepting = True
         for listener in self._listeners:
             listener.setblocking(False)
+            if listener.family != sockets.AF_UNIX:
+                # Wakes us when the request is there, which can then be answered at once; and costs nothing for those
+                # who connect and say nothing, who come a second late (tcp(7)).
+                listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_DEFER_ACCEPT, 1)
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def pause(self, seconds: float) -> None:

@@ -23,11 +23,12 @@ from relayd.gateway import rest
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.departure import Departure
 from relayd.gateway.fanout import Fanout
-from relayd.gateway.front import ROOM_PATH, Front
+from relayd.gateway.front import Front
 from relayd.gateway.handlers import Door, Handler, NothingHere
+from relayd.gateway.handshake import ROOM_PATH
 from relayd.gateway.lobby import Lobby, unmask
 from relayd.gateway.page import Assets, File, Page
-from relayd.gateway.peer import Peers
+from relayd.gateway.peer import UNIX_IP, Peers
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.probes import Probes
 from relayd.gateway.publisher import Publisher
@@ -98,8 +99,10 @@ class Gateway:
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._lobby = Lobby(self._station, self._lag.check)
+        door = Door(self._calls, self._peers, self._passwords, self._password_rate)
+        self._front = Front(self._application({"door": door}), door, self._lobby)
         self._server = HTTPServer(
-            self._front(),
+            self._front,
             max_body_size=MAX_DROPPED_BYTES,
             idle_connection_timeout=_IDLE_HTTP_S,
             body_timeout=_IDLE_HTTP_S,
@@ -114,7 +117,8 @@ class Gateway:
         except OSError:  # gone already
             connection.close()
             return
-        self._server.handle_stream(IOStream(connection), address)
+        if not self._front.greet(connection, address[0] or UNIX_IP):
+            self._server.handle_stream(IOStream(connection), address)
 
     async def _keep_reporting(self) -> None:
         while True:
@@ -159,10 +163,6 @@ class Gateway:
         for socket in self._fanout.sockets.values():
             socket.forget_allowance()
         change_logging(settings)
-
-    def _front(self) -> Front:
-        door = Door(self._calls, self._peers, self._passwords, self._password_rate)
-        return Front(self._application({"door": door}), door, self._lobby)
 
     def _application(self, door: dict[str, Door]) -> Application:
         assets = Assets()

@@ -1,13 +1,13 @@
-"""The first look at a request: WebSocket handshakes (RFC 6455, section 4.2) are answered here, before a handler with
-its headers, date and buffers is made for them; everything else is the application's.
+"""The first look at a connection and at a request: WebSocket handshakes are answered here, before anything of HTTP is
+made for them; everything else is the application's.
+
+Of what a join cost, handlers, headers and dates were a third, and reading HTTP another.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import re
+import socket as sockets
 from collections.abc import Awaitable
 from typing import Any
 
@@ -23,18 +23,13 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from relayd.errors import Malformed, RelayError, UpgradeRequired
+from relayd.errors import RelayError
 from relayd.gateway.handlers import Door, Handler
-from relayd.gateway.lobby import Lobby
+from relayd.gateway.handshake import MAX_HEAD_BYTES, ROOM_PATH, Asked, handshake_answer, read_plain
+from relayd.gateway.lobby import Lobby, Newcomer
 from relayd.wire.ids import RoomId, parse_room_id
 
-SUBPROTOCOL = "relay.v1"
-
-ROOM_PATH = r"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _is_room = re.compile(ROOM_PATH).fullmatch
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
-_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-_SELECTED = f"\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}".encode()
 
 
 class Front(HTTPServerConnectionDelegate):
@@ -50,6 +45,37 @@ class Front(HTTPServerConnectionDelegate):
         self.application = application
         self.door = door
         self.lobby = lobby
+
+    def greet(self, connection: sockets.socket, remote_ip: str) -> bool:
+        """Whether a new connection is a chat's, which is served from now on.
+
+        Looked at without being taken: what is no plain handshake, or may not pass, is all there for who reads HTTP.
+        """
+        try:
+            handshake = read_plain(connection.recv(MAX_HEAD_BYTES, sockets.MSG_PEEK), remote_ip)
+            if handshake is None:
+                return False
+            newcomer = self.let_in(handshake, handshake.room_id_text)
+            connection.recv(handshake.size)
+        except (OSError, RelayError):
+            return False
+        self.lobby.welcome(connection, newcomer)
+        return True
+
+    def let_in(self, request: Asked, room_id_text: str) -> Newcomer:
+        """Whoever asks to be let in by a handshake.
+
+        Raises:
+            RelayError: it is none, or may not pass.
+        """
+        peers = self.door.peers
+        peers.check_host(request.host)
+        peers.check_origin(request, peers.base_url(request))
+        answer = handshake_answer(request)
+        address = peers.address(request)
+        self.lobby.check(address)
+        # Can't be None: the pattern lets only canonical UUIDs pass.
+        return Newcomer(parse_room_id(room_id_text) or RoomId(b""), address, answer)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """One more request on a connection."""
@@ -73,26 +99,18 @@ class _Request(HTTPMessageDelegate):
             if found is not None:
                 request = HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
                 try:
-                    return self._upgrade(request, found[1])
+                    newcomer = self._front.let_in(request, found[1])
                 except RelayError as error:
                     self._front.lobby.refused[error.code] += 1
                     refused = {"door": self._front.door, "error": error}
                     self._inner = application.get_handler_delegate(request, Refused, refused)
+                else:
+                    assert isinstance(self._connection, HTTP1Connection)  # noqa: S101 - Tornado's server has no other
+                    self._front.lobby.take(self._connection.detach(), newcomer)
+                    return None
         if self._inner is None:
             self._inner = application.start_request(self._server_conn, self._connection)
         return self._inner.headers_received(start_line, headers)
-
-    def _upgrade(self, request: HTTPServerRequest, room_id_text: str) -> Awaitable[None]:
-        peers = self._front.door.peers
-        peers.check_host(request.host)
-        peers.check_origin(request, peers.base_url(request))
-        answer = handshake_answer(request)
-        address = peers.address(request)
-        self._front.lobby.check(address)
-        # Can't be None: the pattern lets only canonical UUIDs pass.
-        room_id = parse_room_id(room_id_text) or RoomId(b"")
-        assert isinstance(self._connection, HTTP1Connection)  # noqa: S101 - Tornado's server has no other
-        return self._front.lobby.take(self._connection.detach(), room_id, address, answer)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return self._inner.data_received(chunk) if self._inner is not None else None
@@ -104,34 +122,6 @@ class _Request(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         if self._inner is not None:
             self._inner.on_connection_close()
-
-
-def handshake_answer(request: HTTPServerRequest) -> bytes:
-    """The answer that accepts a WebSocket handshake.
-
-    Raises:
-        Malformed, UpgradeRequired: it is none, or of another version.
-    """
-    headers = request.headers
-    key = headers.get("Sec-WebSocket-Key", "")
-    tokens = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
-    # A body would be read as frames: those two readings of one request are how requests are smuggled.
-    has_body = "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0"
-    if request.version != "HTTP/1.1" or "upgrade" not in tokens or not _is_nonce(key) or has_body:
-        raise Malformed("That is no WebSocket handshake: see RFC 6455, section 4.2.1")
-    if headers.get("Sec-WebSocket-Version") != "13":
-        raise UpgradeRequired
-    accept = base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest())  # noqa: S324 - RFC 6455, section 4.2.2
-    offered = [item.strip() for item in headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    return b"%b%b%b\r\n\r\n" % (_SWITCHING, accept, _SELECTED if SUBPROTOCOL in offered else b"")
-
-
-def _is_nonce(text: str) -> bool:
-    """A base64-encoded value of 16 bytes (RFC 6455, section 4.2.1, point 5)."""
-    try:
-        return len(base64.b64decode(text, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
 
 
 class Refused(Handler):

@@ -9,7 +9,7 @@ import asyncio
 import socket as sockets
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
@@ -21,6 +21,20 @@ from relayd.wire.ids import RoomId
 
 _REFUSALS = ("overloaded", "rate_limited", "wrong_host", "wrong_origin")  # counted from the start: see Counts
 _EARLY_BYTES = 65_536  # more than a client can send with its request before it has an answer
+
+
+class Newcomer(NamedTuple):
+    """Who may pass.
+
+    Attributes:
+        room_id: of the path.
+        address: the client's.
+        answer: bytes that accept the handshake.
+    """
+
+    room_id: RoomId
+    address: str
+    answer: bytes
 
 
 class Lobby:
@@ -41,6 +55,8 @@ class Lobby:
         self._station = station
         self._check_lag = check_lag
         self._by_address: Counter[str] = Counter()
+        self._loop = asyncio.get_running_loop()
+        self._connecting: set[asyncio.Task[None]] = set()
 
     def check(self, address: str) -> None:
         """Whether one more may come.
@@ -56,30 +72,43 @@ class Lobby:
         if limit and self._by_address[neighbourhood(address)] >= limit:
             raise RateLimited("Your address has as many connections as it may", retry_after_s=5)
 
-    async def take(self, stream: IOStream, room_id: RoomId, address: str, answer: bytes) -> None:
-        """Answers a handshake, and gives its socket to a `RelaySocket`."""
+    def take(self, stream: IOStream, newcomer: Newcomer) -> None:
+        """Welcomes who has come by a stream of Tornado's."""
         if stream.writing():  # it reads no answers, not even those to its requests before
             stream.close()
             return
-        socket: sockets.socket | None = None
         try:
-            early = _unread(stream)
-            socket = stream.socket.dup()
-            socket.send(answer)  # fits: nothing else waits, and no system's send buffer is smaller
-            stream.close()  # before anything is awaited: it would read what is not for it
-            if socket.family != sockets.AF_UNIX:
-                socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            self.opened += 1
-            relay_socket = RelaySocket(self._station, self.opened, room_id, address, early)
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: relay_socket, socket)
-        except (OSError, StreamClosedError):  # gone while it was handed over, or no descriptor left for it
+            early, connection = _unread(stream), stream.socket.dup()
+        except (OSError, StreamClosedError):  # gone meanwhile, or no descriptor left for it
             stream.close()
-            if socket is not None:
-                socket.close()
             return
-        if self._station.settings.limits.max_connections_per_address and relay_socket.is_open:
-            self._by_address[neighbourhood(address)] += 1
-            relay_socket.on_lost = lambda: self._count_down(neighbourhood(address))
+        stream.close()  # before the loop turns: it would read what is not for it
+        self.welcome(connection, newcomer, early)
+
+    def welcome(self, connection: sockets.socket, newcomer: Newcomer, early: bytes = b"") -> None:
+        """Answers a handshake, and gives its connection to a `RelaySocket`."""
+        try:
+            connection.send(newcomer.answer)  # fits: nothing else waits, and no system's send buffer is smaller
+            if connection.family != sockets.AF_UNIX:
+                connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+        except OSError:
+            connection.close()
+            return
+        self.opened += 1
+        relay_socket = RelaySocket(self._station, self.opened, newcomer.room_id, newcomer.address, early)
+        if self._station.settings.limits.max_connections_per_address:
+            self._by_address[neighbourhood(newcomer.address)] += 1
+            relay_socket.on_lost = lambda: self._count_down(neighbourhood(newcomer.address))
+        connecting = self._loop.create_task(self._connect(connection, relay_socket))
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: sockets.socket, relay_socket: RelaySocket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: relay_socket, connection)
+        except OSError:  # gone while it was handed over
+            connection.close()
+            relay_socket.never_connected()
 
     def _count_down(self, address: str) -> None:
         self._by_address[address] -= 1

@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 from tornado.httputil import HTTPServerRequest
 
 from relayd.errors import WrongHost, WrongOrigin
+from relayd.gateway.handshake import Asked
 from relayd.gateway.probes import Seen
 from relayd.settings import Settings
 
 UNIX = "unix:"
+UNIX_IP = "0.0.0.0"  # noqa: S104 - what Tornado says of a peer on a Unix socket, and no TCP peer can have
 _MAX_SHOWN_CHARS = 200  # of a header that anybody may send
 
 # Top-level names that nobody can register (RFC 2606, 6761, 6762, 8375; "internal" is reserved by ICANN), so no
@@ -44,7 +46,7 @@ class Peers:
             self._hosts.add(self._public.hostname)
             self._origins.add(f"{self._public.scheme}://{self._public.netloc}")
 
-    def address(self, request: HTTPServerRequest) -> str:
+    def address(self, request: Asked) -> str:
         """The client's address: the peer's, or what a trusted proxy says it is. A Unix peer is `unix:`."""
         peer = _peer(request)
         if not self._is_trusted(peer):
@@ -69,7 +71,7 @@ class Peers:
             forwarded=request.headers.get("X-Forwarded-For", "")[:_MAX_SHOWN_CHARS],
         )
 
-    def base_url(self, request: HTTPServerRequest) -> tuple[str, str]:
+    def base_url(self, request: Asked) -> tuple[str, str]:
         """Scheme and host of this server as the client sees it.
 
         Raises:
@@ -101,7 +103,7 @@ class Peers:
             raise WrongHost("This server does not answer to that host name; set public_url or allowed_hosts")
         self._good_host = host
 
-    def check_origin(self, request: HTTPServerRequest, base_url: tuple[str, str]) -> None:
+    def check_origin(self, request: Asked, base_url: tuple[str, str]) -> None:
         """Browsers say which page wants to connect; only our own may, and those that are allowed.
 
         Raises:
@@ -120,10 +122,9 @@ class Peers:
         return bool(self._trusted) and any(ipaddress.ip_address(address) in network for network in self._trusted)
 
 
-def _peer(request: HTTPServerRequest) -> str:
+def _peer(request: Asked) -> str:
     ip = request.remote_ip or ""
-    # Tornado says 0.0.0.0 for a peer on a Unix socket, which no TCP peer can have.
-    return UNIX if ip == "0.0.0.0" or not _is_address(ip) else ip  # noqa: S104 - compared, not bound
+    return UNIX if ip == UNIX_IP or not _is_address(ip) else ip
 
 
 def _is_address(text: str) -> bool:

@@ -194,6 +194,12 @@ class RelaySocket(asyncio.Protocol):
         if self.on_lost is not None:
             self.on_lost()
 
+    def never_connected(self) -> None:
+        """The connection was lost before it was this socket's."""
+        self._state = State.CLOSED
+        if self.on_lost is not None:
+            self.on_lost()
+
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""
         self._behind = self.waiting_bytes
