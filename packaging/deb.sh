@@ -8,7 +8,11 @@
 #   DIST    the directory it comes to
 set -eu
 
+# What is between two versions is numbered by its commit, so that each is an upgrade of the one before.
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' relayd/__init__.py)
+if ! git describe --tags --exact-match >/dev/null 2>&1; then
+    version=$version$(git log -1 --format=+%cd.%h --date=format:%Y%m%d%H%M%S 2>/dev/null || true)
+fi
 BUILD=${BUILD:-build/deb} DIST=${DIST:-dist}
 tree=$BUILD/relayd-$version
 rm -rf "$BUILD"
@@ -34,5 +38,6 @@ export PIP_CACHE_DIR PYTHON VENV DEB_BUILD_OPTIONS=noautodbgsym
     tail -n 40 "$BUILD/log" >&2
     exit 1
 }
+rm -f "$DIST"/relayd_*.deb
 mv "$BUILD/relayd_$version"_*.deb "$DIST/"
 ls "$DIST/relayd_$version"_*.deb

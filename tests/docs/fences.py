@@ -6,11 +6,11 @@ A fence's language says what becomes of it:
 - `console`: lines that begin with `$ ` are run; what stands below each is compared with what it prints.
 - `python`: a program, run as one.
 - `toml`: a settings file, loaded.
-- `nginx`: a server block, given to a real nginx where there is one.
 - `chat`: `ann>` is sent by a client named ann, `ann<` must come to it; see test_chats.py.
 - `text`: looked at by people only.
 
-A fence whose info string has `background` goes on while the rest runs, and is compared when the document ends.
+A fence whose info string has `background` goes on while the rest runs, and is compared when the document ends. One
+with `system` is for root on a machine of their own: tests/package/test_deb.py follows those.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DOCUMENTS = [
         "docs/admin.md",
     )
 ]
-LANGUAGES = {"sh", "console", "python", "toml", "nginx", "chat", "text"}
+LANGUAGES = {"sh", "console", "python", "toml", "chat", "text"}
 
 _FENCE = re.compile(r"^```(\w*) ?([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -152,7 +152,7 @@ def _command(directory: Path) -> tuple[str, ...]:
 @contextlib.asynccontextmanager
 async def _nginx(directory: Path, changes: dict[str, str]) -> AsyncIterator[Site]:
     ports = _free_ports("http", "https")
-    _write_certificate(directory)
+    write_certificate(directory)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
     (directory / "nginx.conf").write_text(
@@ -186,7 +186,7 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _write_certificate(directory: Path) -> None:
+def write_certificate(directory: Path) -> None:
     """A certificate that signs itself, for the host and for this machine."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])

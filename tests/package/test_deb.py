@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 
 import pytest
 
 from relayd import __version__
-from tests.package.make import make, run
+from tests.nginx.site import HOST, NGINX, write_certificate
+from tests.package.make import ROOT, make, run
 from tests.service import nested
 
 pytestmark = [
@@ -33,10 +34,10 @@ def newer(package, tmp_path_factory):
     directory = tmp_path_factory.mktemp("newer")
     run("dpkg-deb", "-R", package, directory / "tree")
     control = directory / "tree/DEBIAN/control"
-    control.write_text(control.read_text().replace(f"Version: {__version__}", f"Version: {__version__}+1"))
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1.1", control.read_text(), flags=re.MULTILINE))
     settings = directory / "tree/etc/relayd/relayd.toml"
     settings.write_text(settings.read_text() + "# A new key.\n")
-    deb = directory / "newer.deb"
+    deb = directory / "relayd_newer.deb"
     run("dpkg-deb", "-Znone", "--root-owner-group", "-b", directory / "tree", deb)
     return deb
 
@@ -58,75 +59,105 @@ def system():
         yield system
 
 
-def ask(system, path, *options):
-    """A request to relayd's Unix socket, as the user that nginx has."""
-    user = ("setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups")
-    url = f"http://localhost{path}"
-    return json.loads(system.run(*user, "curl", "-sS", "--unix-socket", "/run/relayd/http.sock", url, *options).stdout)
+@pytest.fixture(scope="module")
+def page():
+    """What docs/admin.md has root type, by chapter."""
+    text = (ROOT / "docs/admin.md").read_text()
+    chapters = {}
+    for chapter in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        shown = re.findall(r"^```sh system\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
+        chapters[chapter.partition("\n")[0]] = shown
+    return chapters
 
 
-def dpkg(system, *arguments):
-    system.run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--force-confold", "--force-unsafe-io", *arguments)
+class Admin:
+    """Root in that system, in a checkout in which `make deb` was just done."""
+
+    def __init__(self, system):
+        self.system = system
+        self.checkout = system.root / "root/checkout"
+        (self.checkout / "dist").mkdir(parents=True)
+        # What Debian and a certificate authority would have given before.
+        certificate = system.root / "etc/letsencrypt/live" / HOST
+        certificate.mkdir(parents=True)
+        write_certificate(certificate)
+        with (system.root / "etc/hosts").open("a") as hosts:
+            hosts.write(f"127.0.0.1 {HOST}\n")
+        system.systemctl("start", "nginx")
+        # Where dpkg asks whether to keep changed settings, the answer is yes; and this disk is memory.
+        (system.root / "etc/dpkg/dpkg.cfg.d/test").write_text("force-confold\nforce-unsafe-io\n")
+
+    def has_made(self, deb):
+        for old in (self.checkout / "dist").iterdir():
+            old.unlink()
+        shutil.copyfile(deb, self.checkout / "dist" / deb.name)
+
+    def types(self, text):
+        """Follows the page; what is printed."""
+        trusted = f"SSL_CERT_FILE=/etc/letsencrypt/live/{HOST}/fullchain.pem"
+        typed = text.replace("make deb\n", "")
+        environment = ("HOME=/root", "DEBIAN_FRONTEND=noninteractive", trusted)
+        return self.system.run("env", *environment, "timeout", "90", "sh", "-euc", f"cd /root/checkout; {typed}").stdout
 
 
 def traces(system):
-    """Files of that name, without what dpkg and systemd remember of every package and unit there ever was."""
+    """Files of that name, without logs and what systemd knows of units while it runs."""
     places = ("etc", "usr", "lib", "var", "run")
     found = system.run("find", *(f"/{place}" for place in places), "-name", "*relayd*").stdout.split()
     return {path for path in found if not path.startswith(("/var/log/", "/run/systemd/", "/run/credentials"))}
 
 
-def test_its_life(system, package, newer, tmp_path):
-    """Each step leaves the system as an admin expects; people can chat between them."""
-    for deb, name in ((package, "old"), (newer, "new")):
-        shutil.copyfile(deb, system.root / f"tmp/{name}.deb")
-    assert traces(system) == set()
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx)")
+def test_its_life(system, package, newer, page):
+    """Each step of docs/admin.md leaves the system as an admin expects; people can chat in between."""
+    before = traces(system)
+    admin = Admin(system)
+    install, name, nginx, look = page["From nothing to a chat server in ten minutes"]
+    upgrade, purge = page["Upgrading"]
 
-    dpkg(system, "-i", "/tmp/old.deb")
-    assert (
-        system.systemctl("is-active", "relayd.socket", "relayd-control.socket", "relayd.service").split()
-        == ["active"] * 3
-    )
-    assert ask(system, "/readyz") == {"status": "ready"}
+    admin.has_made(package)
+    admin.types(install)
+    assert system.systemctl("is-active", *UNITS).split() == ["active"] * len(UNITS)
     assert system.run("relayd", "--version").stdout == f"relayd {__version__}\n"
-    assert system.run("getent", "group", "relayd-admin").stdout
-    chats(system)
-    settings = system.root / "etc/relayd/relayd.toml"
-    settings.write_text('public_url = "https://chat.example.org"\n')
-    system.systemctl("reload", "relayd")
-    assert ask(system, "/api/v1/room", "-d", "")["link"].startswith("https://chat.example.org/")
+    assert "relayd-admin" in system.run("getent", "group", "relayd-admin").stdout
+
+    admin.types(name + nginx)
+    link = admin.types(look).splitlines()[-1]
+    assert link.startswith(f"https://{HOST}/")
+    admin.types(CHAT)
 
     system.systemctl("enable", "relayd-metrics.socket")
     system.systemctl("restart", "relayd")
-    before = system.main_pid
-    dpkg(system, "-i", "/tmp/new.deb")
-    assert system.main_pid not in (0, before)
-    assert settings.read_text() == 'public_url = "https://chat.example.org"\n'
-    assert ask(system, "/api/v1/room", "-d", "")["link"].startswith("https://chat.example.org/")
+    admin.types("relayctl create room cake")
+    old = system.main_pid
+    admin.has_made(newer)
+    admin.types(upgrade)
+    assert system.main_pid not in (0, old)
+    assert f'public_url = "https://{HOST}"' in (system.root / "etc/relayd/relayd.toml").read_text()
+    assert f"https://{HOST}/" in admin.types("relayctl get room cake; relayctl create room")
+    assert "relayd_rooms" in admin.types("curl -sS http://127.0.0.1:9180/metrics")
+    admin.types(CHAT)
 
-    assert "relayd_rooms" in system.run("curl", "-sS", "http://127.0.0.1:9180/metrics").stdout
-
-    dpkg(system, "-r", "relayd")
-    ended = ("relayd.socket", "relayd-control.socket", "relayd-metrics.socket", "relayd.service")
-    assert system.systemctl("is-active", *ended, code=None).split() == ["inactive"] * 4
-    assert not system.run("pgrep", "-f", "relayd", code=None).stdout
-    assert "/etc/relayd" in traces(system)
+    admin.types("apt remove -y relayd")
+    ended = (*UNITS, "relayd-metrics.socket")
+    assert system.systemctl("is-active", *ended, code=None).split() == ["inactive"] * len(ended)
+    assert not system.run("pgrep", "-f", "bin/relayd", code=None).stdout
+    assert (system.root / "etc/relayd/relayd.toml").exists()
     assert not (system.root / "usr/lib/relayd").exists()
 
-    dpkg(system, "-P", "relayd")
-    assert traces(system) == set()
-    assert system.run("dpkg", "-l", "relayd", code=None).returncode
+    admin.types(purge)
+    assert traces(system) - before == {"/etc/nginx/conf.d/relayd.conf"}
 
 
-def chats(system):
-    """Somebody makes a room and speaks, and somebody else hears it; the admin sees them."""
-    script = """
-        relay new --name tea > /tmp/link
-        relay receive @/tmp/link --nick bob > /tmp/heard & listener=$!
-        until relayctl -o json get room tea | grep -q '"users": *1'; do sleep 0.1; done
-        relay send @/tmp/link --nick ann "Kettle is on"
-        until grep -q 'Kettle is on' /tmp/heard; do sleep 0.1; done
-        kill $listener
-        relayctl close room tea
-    """
-    system.run("env", "HOME=/root", "timeout", "60", "sh", "-euc", script)
+UNITS = ("relayd.socket", "relayd-control.socket", "relayd.service")
+
+# Somebody makes a room and speaks, and somebody else hears it, through nginx; the admin sees them.
+CHAT = f"""
+    relay new --server https://{HOST} --name tea > /tmp/link
+    relay receive @/tmp/link --nick bob > /tmp/heard & listener=$!
+    until relayctl -o json get room tea | grep -q '"users": *1'; do sleep 0.1; done
+    relay send @/tmp/link --nick ann "Kettle is on"
+    until grep -q 'Kettle is on' /tmp/heard; do sleep 0.1; done
+    kill $listener
+    relayctl close room tea
+"""
