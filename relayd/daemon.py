@@ -41,7 +41,7 @@ OnListening = Callable[[list[str]], None]
 Load = Callable[[], Settings]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-EXIT_GAVE_UP = 70  # EX_SOFTWARE of sysexits(3): workers die at once, and starting again would not help
+EXIT_GAVE_UP = 70  # EX_SOFTWARE of sysexits(3): workers end at once; whoever started this may try a few times
 
 
 class Doors(NamedTuple):

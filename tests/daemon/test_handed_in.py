@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket as sockets
 import sys
 
@@ -104,6 +105,21 @@ def test_tells_of_settings_and_of_its_life(manager):
     manager.hears("^READY=1\n$")
     for _ in range(3):
         manager.hears("^WATCHDOG=1\nSTATUS=0 rooms, 0 connections\n$")
+
+
+def test_lines_for_the_journal(tmp_path):
+    """With the number by which it knows how bad each is, and without a time, which it has itself."""
+    log = tmp_path / "log"
+    log.touch()
+    place = f"{log.stat().st_dev}:{log.stat().st_ino}"
+    daemon = Daemon(tmp_path, environment={"JOURNAL_STREAM": place})
+    daemon.config.write_text("[rooms]\nmax = -7\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for_log("\n<3>relayd not reloaded, the old settings stay: ")
+    assert daemon.end() == 0
+    lines = log.read_text().splitlines()
+    assert f"<6>relayd listening on {daemon.base}" in lines
+    assert [line for line in lines if not re.match(r"<[36]>relayd\S* ", line)] == []
 
 
 def test_what_does_not_listen(tmp_path):

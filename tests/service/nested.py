@@ -93,11 +93,11 @@ class System:
     def signal(self, name: str, pid: int) -> None:
         self.run("kill", f"-{name}", pid)
 
-    def journal(self, unit: str = SERVICE) -> str:
-        """What was logged since relayd was begun anew for a test."""
-        after = ["--after-cursor", self._cursor] if self._cursor else []
+    def journal(self, *options: str) -> str:
+        """What relayd, and systemd of it, logged since it was begun anew for a test."""
+        after = ["--cursor", self._cursor] if self._cursor else []
         self.run("journalctl", "--sync")
-        return self.run("journalctl", "--unit", unit, "--output=cat", *after).stdout
+        return self.run("journalctl", "--unit", SERVICE, "--output=cat", *options, *after).stdout
 
     def relayctl(self, *arguments: Any, **kwargs: Any) -> Any:
         """What `relayctl -o json` prints."""
@@ -108,7 +108,10 @@ class System:
     def begin(self, settings: str = "", unit: str = "") -> None:
         """Starts relayd with these settings (TOML) and this addition to its unit, and nothing of what was before."""
         self.end()
-        self._cursor = self.run("journalctl", "--lines=0", "--show-cursor").stdout.partition("cursor: ")[2].strip()
+        # --after-cursor would leave out the first line that fits; so the place is that of a line of nobody's.
+        self.run("systemd-cat", "echo", "begin")
+        self.run("journalctl", "--sync")
+        self._cursor = self.run("journalctl", "--lines=1", "--show-cursor").stdout.partition("cursor: ")[2].strip()
         (self.root / "etc/relayd/relayd.toml").write_text(settings)
         if unit:
             directory = self.root / f"etc/systemd/system/{SERVICE}.d"

@@ -134,9 +134,13 @@ def test_wrong_settings(system):
 
 
 def test_listen_has_no_effect(system):
-    """systemd's sockets are those that count, and the log says so."""
+    """systemd's sockets are those that count, and the log says so, as a warning."""
     system.begin('listen = ["127.0.0.1:9999"]\n')
-    assert "listen has no effect: systemd holds the sockets, http://127.0.0.1:8080 unix:" in system.journal()
+    assert re.fullmatch(
+        "relayd listen has no effect: systemd holds the sockets, http://127.0.0.1:8080 unix:.*\n",
+        system.journal("--priority=warning"),
+    )
+    assert "\nrelayd listening on http://127.0.0.1:8080\n" in system.journal()
 
 
 # What goes wrong. -----------------------------------------------------------------------------------------------
