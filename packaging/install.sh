@@ -52,7 +52,7 @@ install_around() {
         ln -sf "../lib/relayd/bin/$program" "$DESTDIR$PREFIX/bin/$program"
     done
     for unit in systemd/*.service systemd/*.socket; do
-        sed "s|/usr/bin/|$PREFIX/bin/|g; s|^ExecPaths=|&$PREFIX/lib/relayd |" "$unit" > "$DESTDIR$UNITDIR/${unit##*/}"
+        sed "s|/usr/bin/|$PREFIX/bin/|g" "$unit" > "$DESTDIR$UNITDIR/${unit##*/}"
     done
     install -m 644 systemd/relayd.sysusers "$DESTDIR$PREFIX/lib/sysusers.d/relayd.conf"
     for page in docs/man/*.[1-8]; do

@@ -113,7 +113,9 @@ async def say(chat: websockets.ClientConnection, body: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def site_with(changes: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[tuple[Site, Relay]]:
+async def site_with(
+    changes: dict[str, str] | None = None, *, worker_connections: int = 512, **settings: Any
+) -> AsyncIterator[tuple[Site, Relay]]:
     """The site and a relayd behind it; `changes` are made to the site's text, and must find what they change."""
     # Not in tmp_path, which is one user's: nginx's workers are another's.
     directory = Path(tempfile.mkdtemp(prefix="relayd-nginx-"))
@@ -121,7 +123,7 @@ async def site_with(changes: dict[str, str] | None = None, **settings: Any) -> A
     try:
         flags = {"public_url": f"https://{HOST}"} | settings
         relay_there = relay_with(listen=[f"unix:{directory}/http.sock"], **flags)
-        async with relay_there as relay, _nginx(directory, changes or {}) as site:
+        async with relay_there as relay, _nginx(directory, changes or {}, worker_connections) as site:
             yield site, relay
     finally:
         shutil.rmtree(directory)
@@ -150,13 +152,15 @@ def _command(directory: Path) -> tuple[str, ...]:
 
 
 @contextlib.asynccontextmanager
-async def _nginx(directory: Path, changes: dict[str, str]) -> AsyncIterator[Site]:
+async def _nginx(directory: Path, changes: dict[str, str], worker_connections: int) -> AsyncIterator[Site]:
     ports = _free_ports("http", "https")
+    (directory / "mime.types").write_text("types { application/json json; }\n")
     write_certificate(directory)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
     (directory / "nginx.conf").write_text(
-        f"pid {directory}/pid;\nworker_processes 1;\nevents {{}}\nhttp {{\n{temporary}\n"
+        f"pid {directory}/pid;\nworker_processes 1;\nevents {{ worker_connections {worker_connections}; }}\n"
+        f"http {{\n{temporary}\ninclude {directory}/mime.types;\n"
         f"{placed(directory, ports, changes)}}}\n"
     )
     master = await asyncio.create_subprocess_exec(*_command(directory), "-g", "daemon off;")

@@ -167,6 +167,23 @@ async def test_without_relayd_it_says_come_back():
     async with site_with({"server unix:/run/relayd/http.sock": "server unix:/run/relayd/nobody.sock"}) as (site, _):
         assert_problem(await site.create(), 503, "restarting")
         assert_problem(await site.fetch("GET", f"/{uuid.uuid4()}"), 503, "restarting")
+        assert_problem(await site.fetch("GET", "/api/v1/openapi.json"), 503, "restarting")
+        assert site.log("relayd-error.log") == ""
+
+
+async def test_out_of_connections_it_says_come_back():
+    """Each chat takes two of nginx's; past them the same problem, and no log has the room that was asked for."""
+    async with site_with(worker_connections=12) as (site, _), contextlib.AsyncExitStack() as chats:
+        room = (await site.create()).json
+
+        async def join_until_refused():
+            for _ in range(12):
+                await chats.enter_async_context(site.join(room))
+
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await join_until_refused()
+        assert refused.value.response.status_code == 503
+        assert json.loads(refused.value.response.body)["code"] == "restarting"
         assert site.log("relayd-error.log") == ""
 
 
@@ -190,7 +207,7 @@ async def test_logs_have_neither_rooms_nor_addresses():
 
 async def test_no_body_reaches_a_disk():
     """nginx says so at `warn` when it puts one into a file; and what is too large is relayd's to refuse."""
-    every_word = {"error_log /var/log/nginx/relayd-error.log alert;": "error_log /var/log/nginx/relayd-error.log info;"}
+    every_word = {"error_log /var/log/nginx/relayd-error.log emerg;": "error_log /var/log/nginx/relayd-error.log info;"}
     async with site_with(every_word) as (site, _):
         fields = json.dumps({"name": "x" * 5_000_000}).encode()
         refused = await site.fetch("POST", "/api/v1/room", body=fields, Content_Type="application/json")
