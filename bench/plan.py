@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench import peers, works
+from bench import files, peers, works
 from bench.peers import BARE, LIMIT_EACH, LIMIT_TURN, NATS, NODE_WS, RELAYD, SOCKET_IO, Peer, others_here
 from bench.works import Sample, Shape, many_rooms, one_room
 
@@ -114,6 +114,19 @@ def idle(state: Samples) -> Iterator[Job]:
     yield Job("idle", "relayd", _on(RELAYD, lambda server: works.hold(server, IDLE, settle_s=20, hold_s=25)))
 
 
+def file(state: Samples) -> Iterator[Job]:
+    """A file to one receiver, and to ten; a relay of bytes with nothing around them does the same."""
+    for receivers in (1, 10):
+        case = "" if receivers == 1 else f"{receivers} receivers"
+        for peer in (RELAYD, files.TCP):
+            yield Job("file", f"{peer.name}, {case}" if case else peer.name, _bind(files.carry, peer, receivers))
+
+
+def beside(state: Samples) -> Iterator[Job]:
+    """What is said in a room through which a file goes."""
+    yield Job("beside", "relayd", files.talk_beside)
+
+
 def members(state: Samples) -> Iterator[Job]:
     """One room of more and more."""
     for count in MEMBERS:
@@ -152,7 +165,7 @@ def memory(state: Samples) -> Iterator[Job]:
 
 # In this order in each round. TARGETS are what ratios are made of, so they are run in every round; the others show
 # how cost grows.
-TARGETS = (room, rooms, latency, joins, crowd, create, details, workers, living, idle)
+TARGETS = (room, rooms, latency, joins, crowd, create, details, workers, living, idle, file, beside)
 GROWTH = (members, spread, sizes, rates, memory)
 WORKS = {work.__name__: work for work in (*TARGETS, *GROWTH)}
 

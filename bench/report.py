@@ -28,6 +28,12 @@ _CROWD = (
     ("presence/s, most", "presence_most_per_s", "{:.0f}"),
     ("presence/s, mean", "presence_mean_per_s", "{:.1f}"),
 )
+_FILE = (
+    ("MB/s", "mb_per_s", "{:,.0f}"),
+    ("CPU us/chunk", "cpu_us_per_chunk", "{:.0f}"),
+    ("server busy", "server_busy", "{:.0%}"),
+)
+_BESIDE = (("p50 ms", "p50_ms", "{:.2f}"), ("p99 ms", "p99_ms", "{:.2f}"))
 COLUMNS = {
     **dict.fromkeys(("room", "rooms", "latency", "workers", "members", "spread", "sizes", "rates"), _TALK),
     "joins": _JOIN,
@@ -35,6 +41,8 @@ COLUMNS = {
     "create": _HTTP,
     "details": _HTTP,
     "idle": _HOLD,
+    "file": _FILE,
+    "beside": _BESIDE,
     "memory": _HOLD,
 }
 
@@ -61,11 +69,14 @@ _RATIOS = (
     ("joins/s, nats-server", "joins", "joins_per_s", "relayd", "nats-server", ""),
     ("POST room, an empty handler", "create", "answers_per_s", "relayd", "bare Tornado", ">= 0.5"),
     ("GET details, an empty handler", "details", "answers_per_s", "relayd", "bare Tornado", ">= 0.7"),
+    ("a file to one: bytes/s, a bare relay", "file", "mb_per_s", "relayd", "asyncio TCP", ">= 0.5"),
+    ("a file to ten: bytes/s together, to one", "file", "mb_per_s", "relayd, 10 receivers", "relayd", "> 1"),
     ("2 workers, 1 process: CPU a delivery", "workers", "cpu_us_per_delivery", *_WORKERS, "<= 1.2"),
 )
 _VALUES = (
     ("10,000 idle: KiB a connection", "idle", "kib_per_connection", "<= 6"),
     ("10,000 idle: CPU %", "idle", "cpu_percent", "<= 1"),
+    ("beside a file: chat p99, ms", "beside", "p99_ms", "<= 20"),
     ("5,000 joining: presence/s, most", "crowd", "presence_most_per_s", "<= 10"),
 )
 
