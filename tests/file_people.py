@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
+import websockets
 from conftest import Peer
 
 from relayd.wire.chunks import HEAD_BYTES, ChunkHead, Shape, read_head
@@ -20,8 +22,6 @@ def new_fid() -> str:
 
 
 def raw_fid(fid: str) -> bytes:
-    from base64 import urlsafe_b64decode
-
     return urlsafe_b64decode(fid + "==")
 
 
@@ -84,7 +84,7 @@ class Client:
         await self.peer.send("accept", fid=file.fid, **{"from": first}, upto=first + window)
 
     async def has(self, file: File, first: int = 0) -> bytes:
-        """Waits for all of a file from that chunk on, and says that it has it."""
+        """Waits for all of a file from that chunk on."""
         size = file.shape.size - first * file.shape.chunk
         await self.until(lambda: len(self.got(file)) >= size and self.last(file))
         return self.got(file)
@@ -112,7 +112,8 @@ class Client:
     async def until(self, holds: Any) -> None:
         async with asyncio.timeout(WAIT_S):
             while not holds():
-                assert not self._reading.done(), self.peer.socket.close_code
+                if self._reading.done():
+                    raise ConnectionError(self.peer.socket.close_code)
                 self._stirred.clear()
                 await self._stirred.wait()
 
@@ -126,6 +127,11 @@ class Client:
         self.peer.socket.transport.abort()
 
     async def _read(self) -> None:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await self._take_all()
+        self._stirred.set()
+
+    async def _take_all(self) -> None:
         async for frame in self.peer.socket:
             if isinstance(frame, bytes):
                 self.chunks.append(frame)
@@ -136,7 +142,6 @@ class Client:
                 if event["type"] == "file" and event["event"] == "send":
                     await self._send(event)
             self._stirred.set()
-        self._stirred.set()
 
     async def _send(self, event: dict[str, Any]) -> None:
         file = self._served.get(event["fid"])
