@@ -180,16 +180,20 @@ class Admin:
 
     def counts(self) -> dict[str, int]:
         """Rooms, people and what was said, now and since the start."""
-        service = self._service
-        rooms = service.rooms.values()
+        service, users, messages, volume = self._service, 0, 0, 0
+        # In one go: this is asked again and again, and of 20,000 rooms each sum of its own took 5 ms.
+        for room in service.rooms.values():
+            users += len(room.members)
+            messages += room.messages
+            volume += room.data_volume
         return {
             "rooms": len(service.rooms),
             "rooms_created": service.rooms_created,
             "places": self._registry.places,
-            "users": sum(len(room.members) for room in rooms),
-            "connections": sum(room.connections for room in rooms),
-            "messages": service.past_messages + sum(room.messages for room in rooms),
-            "bytes": service.past_bytes + sum(room.data_volume for room in rooms),
+            "users": users,
+            "connections": len(service.connections),
+            "messages": service.past_messages + messages,
+            "bytes": service.past_bytes + volume,
             "deliveries": service.reports.total().deliveries,
         }
 
