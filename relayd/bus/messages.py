@@ -96,6 +96,7 @@ class Tally(_Item):
     Attributes:
         deliveries: messages written to sockets, each counted once for everyone who hears it.
         delivered_bytes: of those, as frames.
+        file_bytes: of files written to those who receive them, without the chunks' heads.
         opened: WebSockets that were opened.
         refused: handshakes that were refused, by error code.
         slow_closed: clients cut off because they read too slowly.
@@ -105,6 +106,7 @@ class Tally(_Item):
 
     deliveries: int = 0
     delivered_bytes: int = 0
+    file_bytes: int = 0
     opened: int = 0
     refused: dict[str, int] = msgspec.field(default_factory=dict)
     slow_closed: int = 0
@@ -114,6 +116,7 @@ class Tally(_Item):
         """All that another one has counted."""
         self.deliveries += other.deliveries
         self.delivered_bytes += other.delivered_bytes
+        self.file_bytes += other.file_bytes
         self.opened += other.opened
         self.refused = {
             code: self.refused.get(code, 0) + other.refused.get(code, 0) for code in self.refused | other.refused

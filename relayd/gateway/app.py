@@ -140,6 +140,7 @@ class Gateway:
             tally=Tally(
                 deliveries=fanout.deliveries,
                 delivered_bytes=fanout.delivered_bytes,
+                file_bytes=fanout.file_bytes,
                 opened=self._lobby.opened,
                 refused=self._lobby.refused,
                 slow_closed=self._pressure.closed,

@@ -32,6 +32,7 @@ from relayd.errors import Restarting
 from relayd.gateway.hearer import Hearer
 from relayd.histogram import Histogram
 from relayd.wire import events
+from relayd.wire.chunks import HEAD_BYTES
 from relayd.wire.frames import Opcode, encode_frame, frame_header
 from relayd.wire.ids import RoomId, room_id_text
 
@@ -83,7 +84,7 @@ class Fanout:
         monotonic: the machine's clock, which the hub reads, too.
 
     Attributes:
-        deliveries, delivered_bytes, latency: see `Tally`.
+        deliveries, delivered_bytes, file_bytes, latency: see `Tally`.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Fanout:
         self._loop = asyncio.get_running_loop()
         self.channels: dict[RoomId, Channel] = {}
         self.sockets: dict[int, Hearer] = {}  # all of this gateway, by number
-        self.deliveries = self.delivered_bytes = 0
+        self.deliveries = self.delivered_bytes = self.file_bytes = 0
         self.latency = Histogram()
         self._written: list[float] = []  # when what this turn has written was said
         self.emptied = asyncio.Event()  # set while there are none
@@ -134,6 +135,7 @@ class Fanout:
             socket = self.sockets.get(number)
             if socket is not None:
                 socket.on_chunk(header, data)
+                self.file_bytes += len(data) - HEAD_BYTES
 
     def add(self, socket: Hearer) -> None:
         """The gateway has one more socket."""

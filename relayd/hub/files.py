@@ -151,6 +151,7 @@ class Files:
         if user_id not in offer.accepted_by:
             raise NoSuchFile("You have not accepted that file")
         self._let_go(connection, offer)
+        self._service.counts.files["received" if command.ok else "failed"] += 1
         self._tell_sender(offer, events.FileEvent("received", offer.fid, user=user_id, ok=command.ok))
 
     def _find(self, connection: Connection, fid: str) -> Offer:
@@ -184,6 +185,7 @@ class Files:
                 missed += [one for one in _connections(stream) if one.gateway == receiving_gateway]
         for receiver in offer.transfer.arrive(stream, missed, now):
             self._drop_received(receiver.connection, offer)
+        self._service.counts.file_bytes += len(payload) - HEAD_BYTES
         finished = stream.at == offer.shape.chunks
         connection.room.carry(len(payload) - HEAD_BYTES, enter=finished or stream.at % _ENTERED_CHUNKS == 0)
         if finished:

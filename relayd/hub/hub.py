@@ -94,7 +94,7 @@ class Hub:
     @property
     def counts(self) -> Counts:
         """What clients have tried."""
-        return self._talk.counts
+        return self.service.counts
 
     @property
     def lag_s(self) -> float:

@@ -94,16 +94,19 @@ _COUNTERS = (
     Family("relayd_rooms_created", "Rooms made.", lambda view: view.counts["rooms_created"]),
     Family("relayd_joins", "Joins that succeeded.", lambda view: view.hub.counts.joins),
     Family("relayd_messages", "Messages accepted.", lambda view: view.counts["messages"]),
-    Family("relayd_message_bytes", "Payload bytes accepted.", lambda view: view.counts["bytes"]),
+    Family("relayd_payload_bytes", "Bytes accepted, of messages and files.", lambda view: view.counts["bytes"]),
+    Family("relayd_file_bytes", "Bytes of files accepted.", lambda view: view.hub.counts.file_bytes),
     Family("relayd_deliveries", "Messages written, once for each reader.", lambda view: view.total.deliveries),
     Family("relayd_delivered_bytes", "Bytes of frames of those.", lambda view: view.total.delivered_bytes),
+    Family("relayd_file_delivered_bytes", "Bytes of files written to receivers.", lambda view: view.total.file_bytes),
     Family("relayd_websockets_opened", "WebSockets opened.", lambda view: view.total.opened),
     Family("relayd_slow_consumers_closed", "Readers cut off as too slow.", lambda view: view.total.slow_closed),
 )
 _LABELLED = (
-    Labelled("relayd_rooms_ended", "Rooms that ended.", "reason", lambda view: view.hub.service.rooms_ended),
+    Labelled("relayd_rooms_ended", "Rooms that ended.", "reason", lambda view: view.hub.counts.rooms_ended),
     Labelled("relayd_joins_refused", "Joins refused.", "reason", lambda view: view.hub.counts.joins_refused),
     Labelled("relayd_resumes", "Joins that asked what they missed.", "outcome", lambda view: view.hub.counts.resumes),
+    Labelled("relayd_files", "What receivers said of a file.", "outcome", lambda view: view.hub.counts.files),
     Labelled("relayd_frames_refused", "Refused of those inside.", "reason", lambda view: view.hub.counts.refused),
     Labelled("relayd_handshakes_refused", "WebSocket handshakes refused.", "reason", lambda view: view.total.refused),
 )
@@ -120,6 +123,7 @@ _WORKER_COUNTERS = (
     OfWorker("relayd_worker_cpu_seconds", "Processor time of its process.", lambda one: one.report.cpu_s),
     OfWorker("relayd_worker_deliveries", "Messages written.", lambda one: one.report.tally.deliveries),
     OfWorker("relayd_worker_delivered_bytes", "Bytes of those.", lambda one: one.report.tally.delivered_bytes),
+    OfWorker("relayd_worker_file_delivered_bytes", "Bytes of files.", lambda one: one.report.tally.file_bytes),
     OfWorker("relayd_worker_websockets_opened", "WebSockets opened.", lambda one: one.report.tally.opened),
     OfWorker("relayd_worker_slow_consumers_closed", "Readers cut off.", lambda one: one.report.tally.slow_closed),
 )

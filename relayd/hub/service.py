@@ -6,7 +6,7 @@ REST, the sockets' owner commands and the control API all come here; who may ask
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +26,7 @@ from relayd.errors import (
     RoomClosed,
 )
 from relayd.fields import check
+from relayd.hub.counts import Counts
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
@@ -74,6 +75,7 @@ class RoomService:
         self.connections: dict[tuple[bytes, int], Connection] = {}  # by gateway and number
         self.on_report: Callable[[bytes, Report], None] = lambda gateway, report: None  # for who watches the processes
         self.reports = Reports(time.monotonic)
+        self.counts = Counts()
         self.lost_gateways: set[bytes] = set()  # topics of those that are gone
         self._registry = registry
         self._outgoing = outgoing
@@ -90,7 +92,6 @@ class RoomService:
         self.on_over: Callable[[Room], None] = lambda room: None
         self.past_messages, self.past_bytes = 0, 0  # of rooms that have ended
         self.rooms_created = 0
-        self.rooms_ended = Counter(expired=0, terminated=0, empty=0, shutdown=0)  # by reason
         self._due: dict[RoomId, float] = {}  # what the registry has been told, to tell it changes only
         self._presence_due: OrderedDict[RoomId, float] = OrderedDict()  # in that order: the delay is always the same
 
@@ -242,7 +243,7 @@ class RoomService:
         self._registry.remove(room_id)
         self.past_messages += room.messages
         self.past_bytes += room.data_volume
-        self.rooms_ended[reason] += 1
+        self.counts.rooms_ended[reason] += 1
         self.happened("room_closed", room, reason=reason)
         self.on_over(room)
         self._ledger.close(room)

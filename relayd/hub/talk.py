@@ -42,7 +42,6 @@ from relayd.errors import (
     StaleEpoch,
     TooManyConnections,
 )
-from relayd.hub.counts import Counts
 from relayd.hub.files import Files
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
@@ -77,7 +76,7 @@ class Talk:
         self._outgoing = outgoing
         self._random = random_bytes
         self._joins = PerAddress(service.settings.limits.join_rate)
-        self.counts = Counts()
+        self._counts = service.counts
         self._sealed = SealedRooms(service, outgoing)
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
             Say: self._say,
@@ -153,14 +152,14 @@ class Talk:
             self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now))
             return
         self._service.connections[gateway, item.number] = admission.connection
-        self.counts.joins += 1
+        self._counts.joins += 1
         if admission.evicted is not None:
             self._service.drop([admission.evicted], TooManyConnections())
         key = item.session if admission.by_session else self._new_session(room, admission)
         self._service.rings.expire(room.ring, now)
         missed = room.missed(admission.member, item.since_epoch, item.since_seq)
         if item.since_epoch:
-            self.counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
+            self._counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
         joined = events.encode(self._joined(room, admission, key, missed, item, now))
         frame_bytes = self._sealed.frame_bytes(room, is_owner=admission.member.is_owner)
         attached = Attached(item.number, user_id, room.seq, [joined, *missed.frames], entry.sid, frame_bytes)
@@ -168,7 +167,7 @@ class Talk:
         self._service.presence_changed(room, now)
 
     def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float) -> None:
-        self.counts.joins_refused[error.code] += 1
+        self._counts.joins_refused[error.code] += 1
         if error.retry_after_s is not None:
             frame = events.encode(events.refusal(error, None))
             self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, Sent([item.number], frame, droppable=False))
@@ -327,7 +326,7 @@ class Talk:
     def _refuse(
         self, connection: Connection, error: RelayError, command_id: str | None, fid: str | None = None
     ) -> None:
-        self.counts.refused[error.code] += 1
+        self._counts.refused[error.code] += 1
         self._reply(connection, events.refusal(error, command_id, fid))
 
 

@@ -65,13 +65,15 @@ def test_level_of_no_kind(daemon):
 def test_form_changes_with_a_reload(tmp_path):
     """From text to JSON and back."""
     daemon = Daemon(tmp_path)
-    daemon.config.write_text('log_format = "json"\n')
-    daemon.ctl("reload")
-    daemon.wait_for_log('"message":"log_format: changed"')
-    daemon.config.write_text("")
-    daemon.ctl("reload")
-    daemon.wait_for_log("INFO relayd log_format: changed")
-    assert daemon.end() == 0
+    try:
+        daemon.config.write_text('log_format = "json"\n')
+        daemon.ctl("reload")
+        daemon.wait_for_log('"message":"log_format: changed"')
+        daemon.config.write_text("")
+        daemon.ctl("reload")
+        daemon.wait_for_log("INFO relayd log_format: changed")
+    finally:
+        assert daemon.end() == 0
 
 
 def test_a_failure_is_one_line():
