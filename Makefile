@@ -75,7 +75,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 # What the tests drive and Python does not bring, as program:package of Debian; where one cannot be had, the tests that
 # want it say so and are skipped.
-TOOLS := strace:strace nginx:nginx dh:debhelper lintian:lintian zsh:zsh fish:fish
+TOOLS := strace:strace systemctl:systemd curl:curl nginx:nginx dh:debhelper lintian:lintian zsh:zsh fish:fish
 
 $(VENV)/.tools: Makefile | $(BIN)/python
 	@missing=; for tool in $(TOOLS); do command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \

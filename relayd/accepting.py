@@ -32,11 +32,11 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._accepting = False
         self._resuming: asyncio.TimerHandle | None = None
+        self._reserve = descriptors.first_of_reserve()
         self._outage = descriptors.Outage()
 
     def start(self) -> None:
         """Accepts from now on."""
-        self._resuming = None
         self._accepting = True
         for listener in self._listeners:
             listener.setblocking(False)
@@ -50,7 +50,7 @@ class Acceptor:
         """Accepts nothing for so long."""
         if self._accepting:
             self.stop()
-            self._resuming = self._loop.call_later(seconds, self.start)
+            self._resuming = self._loop.call_later(seconds, self._resume)
 
     def stop(self) -> None:
         """Accepts nothing more; what waits in the queue stays there."""
@@ -60,10 +60,12 @@ class Acceptor:
         for listener in self._listeners:
             self._loop.remove_reader(listener.fileno())
 
-    def _accept(self, listener: sockets.socket) -> None:
+    def _resume(self) -> None:
+        self.start()
         if descriptors.are_scarce():
-            self._wait(f"{descriptors.limit()} descriptors, the limit, are in use")
-            return
+            self._wait()
+
+    def _accept(self, listener: sockets.socket) -> None:
         for _ in range(_AT_ONCE):
             try:
                 connection, _ = listener.accept()
@@ -72,11 +74,15 @@ class Acceptor:
             except OSError as failed:  # the whole machine is out of descriptors or memory: accept(2)
                 self._wait(f"accept: {failed.strerror}")
                 return
+            scarce = connection.fileno() >= self._reserve
             self._take(connection)
+            if scarce:
+                self._wait()
             if not self._accepting:
                 return
 
-    def _wait(self, reason: str) -> None:
+    def _wait(self, reason: str = "") -> None:
         if self._outage.is_new():
-            log.warning("newcomers wait: %s; looking again every second", reason)
+            scarce = f"{descriptors.limit()} descriptors, the limit, are in use"
+            log.warning("newcomers wait: %s; looking again every second", reason or scarce)
         self.pause(_PAUSE_S)

@@ -22,18 +22,24 @@ def limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def are_scarce() -> bool:
-    """Whether only the reserve is left; of a low limit that is a quarter.
+def first_of_reserve() -> int:
+    """Who has been given a descriptor with this number, or a higher one, has begun the reserve.
 
-    The kernel gives the lowest free number (open(2)), so a new one tells how many are in use without counting them.
+    The kernel gives the lowest that is free (open(2)), so the number of a new one tells how many are in use. Of a low
+    limit a quarter is kept back.
     """
     most = limit()
+    return most - min(RESERVE, most // 4)
+
+
+def are_scarce() -> bool:
+    """Whether only the reserve is left."""
     try:
         probe = os.open("/", os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return True
     os.close(probe)
-    return probe >= most - min(RESERVE, most // 4)
+    return probe >= first_of_reserve()
 
 
 class Outage:

@@ -58,6 +58,7 @@ class Channel:
         self._untold = b"r"  # ready
         self._loop = asyncio.get_running_loop()
         self._resuming: asyncio.TimerHandle | None = None
+        self._reserve = descriptors.first_of_reserve()
         self._outage = descriptors.Outage()
         socket.setblocking(False)
         self._resume()
@@ -71,6 +72,8 @@ class Channel:
 
     def _resume(self) -> None:
         self._loop.add_reader(self._socket.fileno(), self._take)
+        if descriptors.are_scarce():
+            self._wait()
 
     def _wait(self) -> None:
         """Leaves connections with the supervisor: received without a descriptor to hold it, one would be lost."""
@@ -80,9 +83,7 @@ class Channel:
         self._resuming = self._loop.call_later(_SCARCE_S, self._resume)
 
     def _take(self) -> None:
-        if descriptors.are_scarce():
-            self._wait()
-            return
+        scarce = False
         for _ in range(_TAKEN_AT_ONCE):
             try:
                 data, fds, _, _ = sockets.recv_fds(self._socket, 1, 1)
@@ -95,8 +96,12 @@ class Channel:
                 self._on_closed()
                 return
             for fd in fds:
+                scarce = fd >= self._reserve
                 self._adopt(sockets.socket(fileno=fd))
             self._untold += data
+            if scarce:
+                self._wait()
+                break
         self._tell()
 
     def _tell(self) -> None:
