@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import re
 import time
 import uuid
 
 import pytest
 import websockets
+from conftest import Peer
+from tests.daemon.file_people import Client, File
 
 from relayd.settings import Settings
 from tests.nginx.site import FILE, HOST, NGINX, hear, said_in, say, site_with
@@ -212,6 +215,22 @@ async def test_no_body_reaches_a_disk():
         fields = json.dumps({"name": "x" * 5_000_000}).encode()
         refused = await site.fetch("POST", "/api/v1/room", body=fields, Content_Type="application/json")
         assert (refused.status, refused.json["code"]) == (413, "too_large")
+        assert "temporary file" not in site.log("relayd-error.log")
+
+
+async def test_files_go_through():
+    """Every byte, while people chat beside it; and none of it is put on a disk."""
+    every_word = {"error_log /var/log/nginx/relayd-error.log emerg;": "error_log /var/log/nginx/relayd-error.log info;"}
+    async with site_with(every_word) as (site, _):
+        room = (await site.create()).json
+        async with site.join(room) as ann, site.join(room) as bob:
+            sender, receiver = Client(Peer(ann)), Client(Peer(bob))
+            file = File(os.urandom(5_000_000), chunk=61_440)
+            await sender.offer(file)
+            await receiver.accept(file)
+            await receiver.peer.say("between", "between chunks")
+            await sender.hear("message", id="between")
+            assert await receiver.has(file) == file.data
         assert "temporary file" not in site.log("relayd-error.log")
 
 

@@ -17,6 +17,8 @@ from relayd.cli.man import pages
 from relayd.settings import Settings, load
 from tests.package.make import PROGRAMS, ROOT, make, run
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 BASE_PYTHON = sys._base_executable
 PREFIX = "/opt/chat"
 
