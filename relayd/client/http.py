@@ -22,6 +22,7 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 USER_AGENT: Final = "relay"
 
+_UNIX: Final = "unix:"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -33,12 +34,14 @@ class Place(NamedTuple):
         port: TCP.
         tls: whether it is spoken to over TLS, its certificate checked.
         authority: what goes into `Host`.
+        unix_path: of a Unix socket, where it is spoken to over one; "" for TCP.
     """
 
     host: str
     port: int
     tls: bool
     authority: str
+    unix_path: str = ""
 
     @property
     def origin(self) -> str:
@@ -55,11 +58,14 @@ class Answer(NamedTuple):
 
 
 def parse_server(url: str) -> Place:
-    """Reads a server's address: `https://host[:port]`, nothing behind it.
+    """Reads a server's address: `https://host[:port]`, nothing behind it; or `unix:PATH` for one on this machine.
 
     Raises:
         BadServer: it has another form.
     """
+    if url.startswith(_UNIX) and len(url) > len(_UNIX):
+        # Any server answers to an address; a name it would have to know.
+        return Place("", 0, tls=False, authority="127.0.0.1", unix_path=url.removeprefix(_UNIX))
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -145,6 +151,8 @@ async def connect(
         Unreachable, BadServer: as `unreachable` says.
     """
     try:
+        if place.unix_path:
+            return await asyncio.open_unix_connection(place.unix_path, limit=limit)
         return await asyncio.open_connection(place.host, place.port, ssl=tls_context(place, tls), limit=limit)
     except (OSError, UnicodeError) as wrong:
         raise unreachable(place, wrong) from None
@@ -156,7 +164,7 @@ def unreachable(place: Place, wrong: Exception) -> Unreachable | BadServer:
         return BadServer(f"the certificate of {place.authority} is not to be trusted: {wrong.verify_message}")
     if isinstance(wrong, ssl.SSLError):
         return BadServer(f"{place.authority} does not speak TLS as it must")
-    return Unreachable(f"{place.authority} cannot be reached: {_reason(wrong)}")
+    return Unreachable(f"{place.unix_path or place.authority} cannot be reached: {_reason(wrong)}")
 
 
 def _reason(wrong: Exception) -> str:

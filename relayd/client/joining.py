@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from relayd.client.backoff import Backoff
-from relayd.client.http import parse_server
+from relayd.client.http import Place, parse_server
 from relayd.client.membership import Membership
 from relayd.client.rest import Rest
 from relayd.client.room import Room
@@ -112,6 +112,7 @@ def join(
     *,
     password: str | None = None,
     owner: Owner | None = None,
+    server: str | None = None,
     events: bool = True,
     tls: ssl.SSLContext | None = None,
     backoff: Backoff | None = None,
@@ -124,6 +125,7 @@ def join(
         nick: the name to be shown.
         password: where the room has one. It never leaves this process.
         owner: from `create`, to be the owner.
+        server: another way to the link's server than its address: `http://127.0.0.1:8080`, `unix:PATH`.
         events: False for those who only speak: nothing that is heard is kept.
         tls: how certificates are checked; by default as the system does.
         backoff: how long to wait before coming back after a lost connection.
@@ -141,7 +143,8 @@ def join(
     options = _Options(
         password=password, owner=owner, events=events, tls=tls, backoff=backoff, random_bytes=random_bytes
     )
-    return Joining(parse_link(link), nick, options)
+    share = parse_link(link)
+    return Joining(share, parse_server(server or share.server), nick, options)
 
 
 class _Options(Redacted, msgspec.Struct, frozen=True, kw_only=True):
@@ -158,15 +161,16 @@ class _Options(Redacted, msgspec.Struct, frozen=True, kw_only=True):
 class Joining(Redacted):
     """What `join` gives: enter it for the room."""
 
-    def __init__(self, share: ShareLink, nick: str, options: _Options) -> None:
+    def __init__(self, share: ShareLink, place: Place, nick: str, options: _Options) -> None:
         self._share = share
+        self._place = place
         self._nick = nick
         self._options = options
         self._room: Room | None = None
 
     async def __aenter__(self) -> Room:
         share, options = self._share, self._options
-        rest = Rest(parse_server(share.server), tls=options.tls)
+        rest = Rest(self._place, tls=options.tls)
         key = options.owner.key if options.owner else share.link.invite_key
         voice = await self._voice(rest, key)
         inside = Membership(

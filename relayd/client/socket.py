@@ -295,9 +295,12 @@ async def open_socket(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
-            _, socket = await loop.create_connection(
-                lambda: ClientSocket(place, target), place.host, place.port, ssl=tls_context(place, tls)
-            )
+            if place.unix_path:
+                _, socket = await loop.create_unix_connection(lambda: ClientSocket(place, target), place.unix_path)
+            else:
+                _, socket = await loop.create_connection(
+                    lambda: ClientSocket(place, target), place.host, place.port, ssl=tls_context(place, tls)
+                )
             try:
                 await socket.opened
             except BaseException:
