@@ -214,3 +214,19 @@ def test_a_full_disk_says_so_and_the_part_is_kept(small_disk):
     one.close()
     assert raised.value.partial == one.path
     assert one.path.stat().st_size >= 3 * 61_440
+
+
+def test_closing_twice_closes_nothing_of_others(tmp_path):
+    """A descriptor's number is given to the next file that is opened."""
+    path = tmp_path / "source"
+    path.write_bytes(DATA)
+    source, one = Source(path), part(tmp_path)
+    one.write(DATA)
+    one.finish()
+    source.close()
+    others = [os.open(path, os.O_RDONLY) for _ in range(4)]
+    one.close()
+    source.close()
+    for other in others:
+        assert os.fstat(other).st_size == len(DATA)
+        os.close(other)

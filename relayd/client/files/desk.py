@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from relayd.client.errors import ClientError, TransferError
+from relayd.client.errors import TransferError
 from relayd.client.events import FileOffered
 from relayd.client.files.disk import Source
 from relayd.client.files.line import Line, in_thread
@@ -130,9 +130,8 @@ class Files:
 
     def end(self, error: Exception) -> None:
         """The room is over, or was left."""
-        told = error if isinstance(error, ClientError) else None
         for offer in self._living():
-            offer.end(told or TransferError(str(error)))
+            offer.end(TransferError(f"{offer.name} cannot be sent any more: {error}"))
         for receiving in self._received.values():
             receiving.end(TransferError(f"{receiving.name} did not come: {error}"))
 

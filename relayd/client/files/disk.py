@@ -98,8 +98,9 @@ class Source:
 
     def close(self) -> None:
         """Lets go of it."""
-        with contextlib.suppress(OSError):
-            os.close(self._handle)
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 def _state_of(found: os.stat_result) -> _State:
@@ -129,6 +130,7 @@ class Partial:
         self.held_bytes = 0
         self._most_bytes = most_bytes
         self._is_part = True  # until it has its name, or is deleted
+        self._closed = False
         try:
             self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as wrong:
@@ -253,6 +255,9 @@ class Partial:
 
     def close(self) -> None:
         """Lets go of it, and keeps it; an empty one is not worth keeping."""
+        if self._closed:
+            return  # else the numbers would be those of files of others by now
+        self._closed = True
         with contextlib.suppress(OSError):
             if self._is_part and os.fstat(self._handle).st_size == 0:
                 os.unlink(self._part, dir_fd=self._folder)

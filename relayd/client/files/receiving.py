@@ -100,7 +100,7 @@ class Receiving(Redacted):
         self._next = 0  # the chunk to come next
         self._held = 0  # chunks on disk
         self._upto = 0  # what the server was told there is room for
-        self._window = Window(self._file.shape.window, self._file.chunk, self._loop.time())
+        self._window = Window(2 * self._file.shape.window, self._file.chunk, self._loop.time())
         self._moved = Bell()
         self._ending: ClientError | None = None
         self._started = False

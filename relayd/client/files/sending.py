@@ -15,7 +15,7 @@ from relayd.client.seal.files import FileOffer
 from relayd.client.shapes import FileFrame
 from relayd.client.voice import SendingPass
 from relayd.errors import RelayError
-from relayd.wire.chunks import ChunkHead
+from relayd.wire.chunks import FID_BYTES, ChunkHead
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
 
 CHUNKS_AT_ONCE: Final = 4  # read and sealed in one go: few enough that chat comes between, and worth a thread
@@ -103,7 +103,7 @@ class Offer(Redacted):
         """
         await self.changed.wait_until(lambda: bool(self.deliveries) or self._over, wait_s)
         if not self.deliveries:
-            raise self.error or TransferError(f"nobody has accepted {self.name}")
+            raise self.error or TransferError("nobody has accepted it")
         await self.changed.wait_until(self._has_reached_all, gather_s)
         taken = self.deliveries.keys() | set()
         await self.changed.wait_until(lambda: self._over or taken <= self._finished())
@@ -147,6 +147,8 @@ class Offer(Redacted):
 
     def _on_send(self, frame: FileFrame) -> None:
         upload = self._uploads.get(frame.stream)
+        if upload is None and not 0 <= frame.from_ < self.file.chunks:
+            return  # no server asks for that
         if upload is None:
             upload = self._uploads[frame.stream] = _Upload(self, frame.stream, frame.from_)
             self._readers.add(upload.task)
@@ -207,12 +209,11 @@ class Offer(Redacted):
         """Another pass over the file."""
         return self._line.voice.sending_pass(self.file, await self._epoch, first)
 
-    def prepare(self, sealing: SendingPass, stream: int, count: int) -> list[bytes]:
-        """The frames of the next chunks of a pass. It blocks."""
+    def prepare(self, sealing: SendingPass, stream: int) -> list[bytes]:
+        """The frames of the next chunks of a pass, none at its end. It blocks."""
         shape, frames = self.file.shape, []
-        fid = decode_base64url(self.file.fid, 16, "fid")
-        for _ in range(count):
-            index = sealing.index
+        fid = decode_base64url(self.file.fid, FID_BYTES, "fid")
+        for index in range(sealing.index, min(sealing.index + CHUNKS_AT_ONCE, shape.chunks)):
             data = self._source.read(index * shape.chunk, shape.bytes_of(index))
             head = ChunkHead(shape.is_last(index), stream, fid, sealing.pass_id, index)
             frames.append(head.encode() + sealing.seal(data))
@@ -264,15 +265,30 @@ class _Upload:
         self.task.cancel()
 
     async def _run(self) -> None:
+        reading: asyncio.Task[list[bytes]] | None = None
         try:
             sealing = await self._offer.begin_pass(self._next)
+            reading = self._read(sealing)
             while self._next < self._offer.file.chunks:
-                await self._allowed.wait_until(lambda: self._next < self._upto)
-                count = min(CHUNKS_AT_ONCE, self._upto - self._next)
-                frames = await in_thread(self._offer.prepare, sealing, self._stream, count)
-                self._next += count
-                await self._offer.transmit(frames, self._next)
+                frames = await reading
+                reading = self._read(sealing)  # while these are sent
+                await self._send(frames)
         except (DiskError, SealingError) as wrong:
             self._offer.fail(wrong)
         except NotConnected:
             pass  # the stream is gone with its connection
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    def _read(self, sealing: SendingPass) -> asyncio.Task[list[bytes]]:
+        return asyncio.create_task(in_thread(self._offer.prepare, sealing, self._stream))
+
+    async def _send(self, frames: list[bytes]) -> None:
+        while frames:
+            await self._allowed.wait_until(lambda: self._next < self._upto)
+            allowed = self._upto - self._next
+            now, frames = frames[:allowed], frames[allowed:]
+            self._next += len(now)
+            await self._offer.transmit(now, self._next)
