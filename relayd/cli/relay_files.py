@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from relayd.cli.ctl_output import cut, duration, size
 from relayd.cli.relay_notices import label
 from relayd.cli.relay_text import safe_line
-from relayd.client import FileOffered, Offer, Room, TransferError
+from relayd.client import Delivered, FileOffered, Offer, Room, TransferError
 from relayd.client.errors import ClientError
 from relayd.client.files.disk import Source
 from relayd.errors import RelayError
@@ -79,6 +80,17 @@ class Bars:
             if not self._count:
                 self._hide()
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is printed in here has the terminal for itself, and is not broken into rows."""
+        if self._progress is not None:
+            self._progress.stop()
+        try:
+            yield
+        finally:
+            if self._progress is not None:
+                self._progress.start()
+
     def _hide(self) -> None:
         if self._progress is not None:
             self._progress.stop()
@@ -91,20 +103,28 @@ def _rich_progress() -> Any:
         BarColumn,
         DownloadColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
-        TransferSpeedColumn,
     )
+    from rich.text import Text  # noqa: PLC0415
+
+    class Rate(ProgressColumn):
+        """In the same units as the amounts beside it; rich's own has others."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{size(task.speed)}/s" if task.speed else "", justify="right")
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=BAR_COLUMNS),
         DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        Rate(),
         TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=False,
     )
 
 
@@ -132,22 +152,40 @@ def check_files(paths: Iterable[str]) -> None:
         Source(Path(path)).close()
 
 
+class Result(NamedTuple):
+    """What became of a file: ids of the users who have it, and of those who wanted it and have not."""
+
+    name: str
+    received: tuple[str, ...]
+    failed: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everyone who wanted it has it, and somebody did."""
+        return bool(self.received) and not self.failed
+
+
+_NOT_ARRIVED: Final = "the file did not arrive"
+
+
 class Sending:
     """Sends files to a room.
 
     Args:
         room: entered.
-        note: takes lines for the person.
+        note: takes lines for the person, of what has arrived.
+        complain: takes those of what has not.
         wait_s: how long one waits for somebody to accept one.
     """
 
-    def __init__(self, room: Room, note: Callable[[str], None], wait_s: float) -> None:
+    def __init__(self, room: Room, note: Callable[[str], None], complain: Callable[[str], None], wait_s: float) -> None:
+        self.results: list[Result] = []
         self._room = room
         self._note = note
+        self._complain = complain
         self._wait_s = wait_s
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
         self._bars = Bars()
-        self._failed = 0
         self._nobody = False
 
     async def run(self, paths: Sequence[str]) -> None:
@@ -158,47 +196,50 @@ class Sending:
         """
         with self._bars:
             await asyncio.gather(*(self._send(path) for path in paths))
-        if self._failed:
-            count = f"{self._failed} of {len(paths)} files" if len(paths) > 1 else "the file"
-            raise TransferError(f"{count} did not arrive")
+        failed = sum(not result.ok for result in self.results)
+        if failed:
+            raise TransferError(f"{failed} of {len(paths)} files did not arrive" if len(paths) > 1 else _NOT_ARRIVED)
 
     async def _send(self, path: str) -> None:
         async with self._slots:
             name = shown_name(Path(path).name)
-            if self._nobody:
-                self._fail(f"{name}: not offered any more")
-                return
             try:
+                if self._nobody:
+                    raise TransferError("it was not offered any more")
                 offer = await self._room.offer(path)
-                await self._deliver(name, offer)
+                delivered = await self._deliver(name, offer)
             except (RelayError, ClientError, SealingError) as wrong:
-                self._fail(f"{name}: {safe_line(str(wrong))}")
+                self.results.append(Result(name, (), ()))
+                self._print(self._complain, f"{name}: {safe_line(str(wrong)).rstrip('.')}")
+            else:
+                self.results.append(Result(name, *delivered))
 
-    async def _deliver(self, name: str, offer: Offer) -> None:
+    async def _deliver(self, name: str, offer: Offer) -> Delivered:
         loop = asyncio.get_running_loop()
         began = loop.time()
         following = asyncio.create_task(self._follow(offer))
         try:
             delivered = await offer.delivered(self._wait_s)
         finally:
+            self._nobody = self._nobody or not (offer.deliveries or offer.error)
             following.cancel()
             offer.withdraw()
-        self._nobody = self._nobody or not offer.deliveries
         if delivered.received:
             took = duration(max(1.0, loop.time() - began))
             people = ", ".join(label(self._room.user(user)) for user in delivered.received)
-            self._note(f"{name}: {people} got {size(offer.size)} in {took}")
+            self._print(self._note, f"{name}: {people} got {size(offer.size)} in {took}")
         if delivered.failed:
             people = ", ".join(label(self._room.user(user)) for user in delivered.failed)
-            self._fail(f"{name}: {people} did not get it")
+            self._print(self._complain, f"{name}: {people} did not get it")
+        return delivered
+
+    def _print(self, printer: Callable[[str], None], line: str) -> None:
+        with self._bars.aside():
+            printer(line)
 
     async def _follow(self, offer: Offer) -> None:
         await offer.changed.wait_until(lambda: bool(offer.deliveries))
         await follow(self._bars, offer.name, offer.size, lambda: offer.sent_bytes)
-
-    def _fail(self, line: str) -> None:
-        self._failed += 1
-        self._note(line)
 
 
 # Receiving. -----------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ async def _send(door: Door, text: str, files: Sequence[str], wait_s: float) -> N
         elif text:
             await room.say(text)
         if files:
-            await Sending(room, note, wait_s).run(files)
+            await Sending(room, note, note, wait_s).run(files)
 
 
 async def _lines() -> AsyncIterator[str]:

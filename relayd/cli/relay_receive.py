@@ -72,7 +72,7 @@ class Listener:
     def __init__(self, room: Room, wanted: Wanted) -> None:
         self._room = room
         self._most = wanted.most
-        self._show: Callable[..., None] = _print_json if wanted.as_json else _print_text
+        self._print: Callable[..., None] = _print_json if wanted.as_json else _print_text
         self._bars = Bars()
         self._inbox = None if wanted.directory is None else Inbox(room, Path(wanted.directory), self._bars)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,12 +115,17 @@ class Listener:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _show(self, message: Message, offered: FileOffered | None = None, path: Path | None = None) -> None:
+        with self._bars.aside():
+            self._print(message, offered, path)
+
     async def _take(self, inbox: Inbox, offered: FileOffered) -> None:
         try:
             path = await inbox.take(offered)
         except (RelayError, ClientError) as wrong:
             self._failed += 1
-            note(safe_line(str(wrong)) + kept_part(wrong))
+            with self._bars.aside():
+                note(safe_line(str(wrong)) + kept_part(wrong))
         else:
             self._show(offered.message, offered, path)
         self._finished += 1
