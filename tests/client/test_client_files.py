@@ -30,6 +30,7 @@ from relayd.client import (
     join,
     membership,
 )
+from relayd.client.files.line import Bell
 from relayd.client.files.receiving import Window
 from relayd.errors import FilesOff, FileTooLarge
 
@@ -371,6 +372,25 @@ async def test_the_loop_is_not_held_up_by_a_large_file(relay, tmp_path):
         took, over = loop.time() - began, True
         await watching
     assert longest < took / 2
+
+
+async def test_a_bell_that_rings_while_it_is_not_waited_for_any_more():
+    """An upload that is stopped stays stopped, even if it is allowed more in the same moment."""
+    bell, went_on = Bell(), False
+
+    async def wait() -> None:
+        nonlocal went_on
+        await bell.wait(WAIT_S)
+        went_on = True
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    bell.ring()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not went_on
+    assert not await bell.wait(0)
 
 
 def test_the_window_follows_the_line():

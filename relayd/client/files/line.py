@@ -50,7 +50,9 @@ class Bell:
         one: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(one)
         try:
-            await asyncio.wait_for(one, timeout_s)
+            # Not wait_for: up to Python 3.11 it forgets that it was cancelled if the ring comes in the same moment.
+            async with asyncio.timeout(timeout_s):
+                await one
         except TimeoutError:
             return False
         finally:
