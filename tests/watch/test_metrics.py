@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,8 +15,10 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.control.conftest import BIN, Person, clean_environment
+from tests.perf.lockstep import HANDSHAKE, frame
 from tests.watch.conftest import ROOT, Watched
 
+WORKER = frozenset({("worker", "0")})
 BODY = {"kind": "text", "text": "x" * 100}
 
 
@@ -155,10 +158,48 @@ def test_nothing_else_is_there(watched):
         assert client.makefile("rb").readline().startswith(b"HTTP/1.1 404")
 
 
+def test_slow_readers(tmp_path):
+    """One who does not read is behind, then cut off; what waits for such people is a queue like any other."""
+    watched = Watched(tmp_path, settings="limits.message_rate = 0\nlimits.max_outbox = 4194304\n")
+
+    def say(ann, *numbers):
+        for number in numbers:
+            ann.send("message", id=f"{number}", body="x" * 60_000)
+            ann.until("message", id=f"{number}")
+
+    try:
+        room = watched.json("create", "room")
+        with watched.join(room) as ann, sleeper(watched, room):
+            say(ann, *range(50))  # 3 MB, of which the kernel takes less
+            watched.wait(lambda: watched.value("relayd_slow_readers") == 1)
+            assert watched.value("relayd_worker_slow_readers", worker="0") == 1
+            assert 65_536 < watched.value("relayd_waiting_bytes") <= 3_200_000
+            say(ann, *range(50, 150))
+            watched.wait(lambda: watched.value("relayd_slow_consumers_closed_total") == 1)
+            watched.wait(lambda: watched.value("relayd_slow_readers") == 0)
+    finally:
+        assert watched.end() == 0
+
+
+@contextlib.contextmanager
+def sleeper(watched, room):
+    """Somebody who joins and reads nothing more."""
+    with sockets.socket() as narrow:
+        narrow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        narrow.settimeout(30)
+        narrow.connect(("127.0.0.1", int(watched.base.rpartition(":")[2])))
+        narrow.sendall(HANDSHAKE.format(room=room["id"]).encode())
+        narrow.sendall(frame(type="join", key=room["invite_key"], profile={"nick": "sleeper"}))
+        heard = b""
+        while b'"joined"' not in heard:
+            heard += narrow.recv(4096)
+        yield
+
+
 def test_sums_outlive_a_worker(tmp_path):
     """Whoever takes its place has its number and begins at 0; what it had counted stays in the sum, at any moment."""
     watched = Watched(tmp_path, "--workers", "1")
-    of_worker = ("relayd_worker_deliveries_total", frozenset({("worker", "0")}))
+    of_worker = ("relayd_worker_deliveries_total", WORKER)
 
     def replaced():
         samples = watched.samples()
