@@ -1,0 +1,193 @@
+/**
+ * Markdown's small part, as DOM nodes: bold, italic, struck, code, code blocks, quotes, lists, links. What is none of
+ * it stays as it was typed. Time is linear in practice: attempts, depth and how far a closing mark is looked for are
+ * bounded, and what is past them is plain text.
+ */
+
+import { h } from "./dom.js";
+import { safe } from "./text.js";
+
+const MAX_ATTEMPTS = 4_000; // marks that are looked at in one message
+const MAX_DEPTH = 8;
+const MAX_SPAN = 4_000; // characters between a mark and the one that closes it
+
+/**
+ * @typedef {object} Words
+ * @property {string} copy  label of the button at a code block
+ * @property {(text: string) => void} onCopy
+ * @property {string[]} names  that may be mentioned, the longest first
+ */
+
+/**
+ * @typedef {Words & {attempts: number}} Pen
+ */
+
+/**
+ * @param {string} text
+ * @param {Words} words
+ * @returns {Node[]} blocks: p, pre, blockquote, ul, ol
+ */
+export const markdown = (text, words) => blocks(safe(text).split("\n"), { ...words, attempts: MAX_ATTEMPTS }, 0);
+
+/** @param {string[]} lines  @param {Pen} pen  @param {number} depth  @returns {Node[]} */
+function blocks(lines, pen, depth) {
+  /** @type {Node[]} */
+  const made = [];
+  for (let at = 0; at < lines.length; ) {
+    const kind = depth < MAX_DEPTH ? KINDS.find((candidate) => candidate.starts.test(lines[at])) : undefined;
+    if (kind?.until) {
+      const end = lines.findIndex((line, index) => index > at && line.startsWith(/** @type {string} */ (kind.until)));
+      const stop = end < 0 ? lines.length : end;
+      made.push(kind.make(lines.slice(at, stop), pen, depth));
+      at = stop + 1;
+      continue;
+    }
+    let stop = at + 1;
+    while (stop < lines.length && belongs(kind, lines[stop], depth)) stop++;
+    const taken = lines.slice(at, stop);
+    if (kind) made.push(kind.make(taken, pen, depth));
+    else if (taken.some((line) => line.trim())) made.push(h("p", { dir: "auto" }, lined(taken, pen)));
+    at = stop;
+  }
+  return made;
+}
+
+/** @param {Kind | undefined} kind  @param {string} line  @param {number} depth  @returns {boolean} it goes on with the block before */
+function belongs(kind, line, depth) {
+  if (kind) return kind.starts.test(line);
+  return line.trim() !== "" && (depth >= MAX_DEPTH || !KINDS.some((other) => other.starts.test(line)));
+}
+
+/** @typedef {{starts: RegExp, until?: string, make: (lines: string[], pen: Pen, depth: number) => Node}} Kind */
+
+/** @type {Kind[]} */
+const KINDS = [
+  { starts: /^```/, until: "```", make: codeBlock },
+  { starts: /^>/, make: (lines, pen, depth) => h("blockquote", null, blocks(lines.map((line) => line.replace(/^> ?/, "")), pen, depth + 1)) },
+  { starts: /^ {0,3}[-*•] +\S/, make: (lines, pen) => h("ul", null, items(lines, /^ *[-*•] +/, pen)) },
+  {
+    starts: /^ {0,3}\d{1,6}[.)] +\S/,
+    make: (lines, pen) => h("ol", { start: parseInt(lines[0], 10) }, items(lines, /^ *\d+[.)] +/, pen)),
+  },
+];
+
+/** @param {string[]} lines  @param {RegExp} mark  @param {Pen} pen */
+const items = (lines, mark, pen) => lines.map((line) => h("li", { dir: "auto" }, inline(line.replace(mark, ""), pen, 0)));
+
+/** @param {string[]} lines  @param {Pen} pen  @returns {Node} */
+function codeBlock(lines, pen) {
+  // ```one line``` is code, too.
+  const first = lines[0].slice(3);
+  const single = lines.length === 1 && first.endsWith("```");
+  const text = single ? first.slice(0, -3) : lines.slice(1).join("\n") || (lines.length === 1 ? first : "");
+  return h(
+    "div",
+    { class: "code" },
+    h("pre", { tabIndex: 0 }, h("code", { dir: "ltr" }, text)),
+    h("button", { type: "button", class: "small", onclick: () => pen.onCopy(text) }, pen.copy),
+  );
+}
+
+/** @param {string[]} lines  @param {Pen} pen  @returns {Node[]} */
+const lined = (lines, pen) => lines.flatMap((line, index) => [...(index ? [h("br")] : []), ...inline(line, pen, 0)]);
+
+const SPECIAL = /[`*_~[@]|https?:\/\//gi;
+
+/** @param {string} text  @param {Pen} pen  @param {number} depth  @returns {Node[]} */
+function inline(text, pen, depth) {
+  /** @type {Node[]} */
+  const made = [];
+  let plain = 0; // where text begins that is not in `made` yet
+  const marks = new RegExp(SPECIAL);
+  for (let found = marks.exec(text); found && pen.attempts > 0 && depth < MAX_DEPTH; found = marks.exec(text)) {
+    pen.attempts--;
+    const span = SPANS[found[0][0].toLowerCase()](text, found.index, pen, depth);
+    if (!span) continue;
+    if (found.index > plain) made.push(document.createTextNode(text.slice(plain, found.index)));
+    made.push(span.node);
+    plain = marks.lastIndex = span.end;
+  }
+  if (plain < text.length) made.push(document.createTextNode(text.slice(plain)));
+  return made;
+}
+
+/** @typedef {{node: Node, end: number} | null} Span */
+
+/** @type {Record<string, (text: string, at: number, pen: Pen, depth: number) => Span>} */
+const SPANS = {
+  "`": (text, at) => {
+    const ticks = text[at + 1] === "`" ? "``" : "`";
+    const end = within(text, ticks, at + ticks.length);
+    return end < 0 ? null : { node: h("code", { dir: "ltr" }, text.slice(at + ticks.length, end).trim()), end: end + ticks.length };
+  },
+  "*": (text, at, pen, depth) =>
+    (text[at + 1] === "*" ? wrapped("strong", "**", text, at, pen, depth) : null) ?? wrapped("em", "*", text, at, pen, depth),
+  _: (text, at, pen, depth) => (/[\p{L}\p{N}_]/u.test(text[at - 1] ?? "") ? null : wrapped("em", "_", text, at, pen, depth)),
+  "~": (text, at, pen, depth) => (text[at + 1] === "~" ? wrapped("s", "~~", text, at, pen, depth) : null),
+  "[": (text, at, pen, depth) => {
+    const match = text.slice(at, at + MAX_SPAN).match(/^\[([^[\]]{1,500})\]\((https?:\/\/[^\s()]{1,2000}(?:\([^\s()]{0,200}\))?[^\s()]{0,2000})\)/i);
+    return match && anchor(match[2], inline(match[1], pen, depth + 6), at + match[0].length);
+  },
+  h: (text, at) => {
+    if (/[\p{L}\p{N}]/u.test(text[at - 1] ?? "")) return null;
+    const [address] = /** @type {RegExpMatchArray} */ (text.slice(at, at + 2_000).match(/^[^\s<>"'`]+/));
+    const tidy = trimmed(address);
+    return anchor(tidy, [document.createTextNode(tidy)], at + tidy.length);
+  },
+  "@": (text, at, pen) => {
+    if (/[\p{L}\p{N}]/u.test(text[at - 1] ?? "")) return null;
+    const rest = text.slice(at + 1, at + 130).toLowerCase();
+    const name = pen.names.find((known) => rest.startsWith(known.toLowerCase()) && !/^[\p{L}\p{N}]/u.test(rest.slice(known.length)));
+    return name ? { node: h("span", { class: "mention" }, text.slice(at, at + 1 + name.length)), end: at + 1 + name.length } : null;
+  },
+};
+
+/** @param {string} text  @param {string} mark  @param {number} from  @returns {number} where it closes, -1 if not near */
+function within(text, mark, from) {
+  const end = text.slice(from, from + MAX_SPAN).indexOf(mark);
+  return end <= 0 ? -1 : from + end;
+}
+
+/**
+ * @param {"strong" | "em" | "s"} tag  @param {string} mark  @param {string} text  @param {number} at  @param {Pen} pen
+ * @param {number} depth  @returns {Span}
+ */
+function wrapped(tag, mark, text, at, pen, depth) {
+  const from = at + mark.length;
+  if (!/\S/.test(text[from] ?? "")) return null;
+  for (let end = within(text, mark, from); end > 0 && pen.attempts-- > 0; end = within(text, mark, end + 1)) {
+    const after = text[end + mark.length] ?? "";
+    if (/\s/.test(text[end - 1]) || (mark === "*" && (after === "*" || text[end - 1] === "*"))) continue;
+    if (mark === "_" && /[\p{L}\p{N}_]/u.test(after)) continue;
+    return { node: h(tag, null, inline(text.slice(from, end), pen, depth + 1)), end: end + mark.length };
+  }
+  return null;
+}
+
+/** @param {string} address  @returns {string} without what rather belongs to the sentence around it */
+function trimmed(address) {
+  const tidy = address.replace(/[.,;:!?*_~]+$/, "");
+  return tidy.endsWith(")") && !tidy.includes("(") ? trimmed(tidy.slice(0, -1)) : tidy;
+}
+
+/**
+ * A link that says where it leads: words that do not are followed by the host.
+ * @param {string} address  @param {Node[]} children  @param {number} end  @returns {Span}
+ */
+function anchor(address, children, end) {
+  const url = parsed(address);
+  if (!url || !/^https?:$/.test(url.protocol)) return null;
+  const said = children.map((child) => child.textContent).join("");
+  const host = said.startsWith(`${url.protocol}//${url.host}`) ? null : h("span", { class: "host" }, ` (${url.host})`);
+  const link = h("a", { href: url.href, target: "_blank", rel: "noopener noreferrer nofollow", title: url.href, dir: "auto" }, children, host);
+  return { node: link, end };
+}
+
+/** @param {string} address  @returns {URL | null} */
+function parsed(address) {
+  try {
+    return new URL(address);
+  } catch {
+    return null;
+  }
+}

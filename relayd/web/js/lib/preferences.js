@@ -1,0 +1,35 @@
+/** What a person has chosen on this device: nothing secret, nothing of any room. */
+
+/**
+ * @typedef {object} Preferences
+ * @property {string} nick  the last one used
+ * @property {string} language  "" for the browser's
+ * @property {boolean} sound
+ * @property {boolean} notify
+ * @property {boolean} pictures  fetch and show pictures without being asked
+ */
+
+const KEY = "relayd";
+
+/** @type {Preferences} */
+export const preferences = { nick: "", language: "", sound: true, notify: false, pictures: true, ...stored() };
+
+/** @returns {Partial<Preferences>} */
+function stored() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    return kept && typeof kept === "object" ? kept : {};
+  } catch {
+    return {}; // forbidden by the browser, or not ours: then nothing is remembered
+  }
+}
+
+/** @param {Partial<Preferences>} changes */
+export function prefer(changes) {
+  Object.assign(preferences, changes);
+  try {
+    localStorage.setItem(KEY, JSON.stringify(preferences));
+  } catch {
+    // As above.
+  }
+}

@@ -1,0 +1,95 @@
+/** The owner's desk: the room's name, size, door and end. */
+
+import { field, h } from "../lib/dom.js";
+import { duration } from "../lib/format.js";
+import { t } from "../lib/i18n.js";
+import { ask, openDialog } from "./dialog.js";
+import { attempt } from "./problem.js";
+import { toast } from "./toasts.js";
+
+/** @typedef {import("../types.js").Room} Room */
+
+const HOURS = [1, 2, 4, 8, 12, 24];
+
+/** @param {Room} room */
+export function openOwner(room) {
+  const { details } = room.state;
+  const name = h("input", { type: "text", maxLength: 64, required: true, value: details.name });
+  const max = h("input", { type: "number", min: "1", max: "10000", required: true, value: String(details.max) });
+  const locked = h("input", { type: "checkbox", checked: details.locked });
+  const files = h("input", { type: "checkbox", checked: details.settings.files });
+  const refused = h("p", { class: "bad", role: "alert" });
+  /** @param {string} text */
+  const tell = (text) => {
+    refused.textContent = text;
+  };
+  /** @param {() => Promise<unknown>} work  @param {string} done */
+  const run = async (work, done) => {
+    if (await attempt(work, tell)) {
+      dialog.close();
+      toast(done);
+    }
+  };
+  const save = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    const now = room.state.details;
+    const changes = {
+      ...(name.value.trim() !== now.name && { name: name.value.trim() }),
+      ...(Number(max.value) !== now.max && { max: Number(max.value) }),
+      ...(locked.checked !== now.locked && { locked: locked.checked }),
+      ...(files.checked !== now.settings.files && { settings: { files: files.checked } }),
+    };
+    if (Object.keys(changes).length) run(() => room.editRoom(changes), t("owner.saved"));
+    else dialog.close();
+  };
+  const renew = async () => {
+    if (await ask(t("owner.renew"), t("owner.renew_ask"), t("owner.renew"))) run(() => room.renewInvite(), t("owner.renewed"));
+  };
+  const end = async () => {
+    if (await ask(t("owner.end"), t("owner.end_ask"), t("owner.end"))) run(() => room.closeRoom(), t("owner.ended"));
+  };
+  const left = (room.state.endsAt - Date.now()) / 1000;
+  const longest = (Date.parse(details.date) + 24 * 3_600_000 - Date.now()) / 3_600_000;
+  const until = h("select", null, HOURS.filter((hours) => hours < longest).map((hours) => h("option", { value: hours }, duration(hours * 3600))),
+    h("option", { value: longest }, t("owner.longest")));
+  const dialog = openDialog(
+    t("owner.title"),
+    h(
+      "form",
+      { onsubmit: save },
+      field(t("room_name"), name),
+      field(t("max"), max),
+      h("label", { class: "check" }, locked, t("owner.lock")),
+      h("label", { class: "check" }, files, t("owner.files")),
+      refused,
+      h("div", { class: "actions" }, h("button", { class: "primary" }, t("save"))),
+    ),
+    h("hr"),
+    h(
+      "div",
+      { class: "inline" },
+      field(t("owner.extend", { left: duration(left) }), until),
+      h("button", { type: "button", onclick: () => run(() => room.extend(Number(until.value)), t("owner.extended")) }, t("owner.set")),
+    ),
+    h(
+      "div",
+      { class: "actions spread" },
+      h("button", { type: "button", onclick: renew }, t("owner.renew")),
+      h("button", { type: "button", class: "danger", onclick: end }, t("owner.end")),
+    ),
+  );
+}
+
+/**
+ * Puts somebody out, after asking.
+ * @param {Room} room  @param {import("../types.js").User} user  @param {string} nick
+ */
+export async function throwOut(room, user, nick) {
+  const ban = h("input", { type: "checkbox" });
+  const more = h("label", { class: "check" }, ban, t("people.ban"));
+  const { sealed, canRekey } = room.state;
+  const text = t(!sealed ? "people.kick_ask" : canRekey ? "people.kick_ask_rekey" : "people.kick_ask_no_rekey", { nick });
+  if (await ask(t("people.kick_title", { nick }), text, t("people.kick"), more)) {
+    await attempt(() => room.kick(user.id, ban.checked), (refused) => toast(refused, "bad"));
+  }
+}

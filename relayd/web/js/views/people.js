@@ -1,0 +1,82 @@
+/** Who is here, and what can be done about each. */
+
+import { fill, h, icon } from "../lib/dom.js";
+import { t } from "../lib/i18n.js";
+import { initial, nameOf } from "../lib/text.js";
+import { openMenu } from "./menu.js";
+import { throwOut } from "./owner.js";
+import { attempt } from "./problem.js";
+import { openPersonSafety } from "./safety.js";
+import { toast } from "./toasts.js";
+
+/** @typedef {import("../types.js").Room} Room */
+/** @typedef {import("../types.js").User} User */
+
+const SHOWN = 200; // rows at most: past it one searches
+
+/** @param {User} user */
+export function disc(user) {
+  const made = h("span", { class: "disc", "aria-hidden": "true" }, initial(user.nick));
+  made.style.setProperty("--hue", String(user.hue));
+  return made;
+}
+
+/**
+ * What can be done about somebody, from their row or from a message of theirs.
+ * @param {Element} anchor  @param {Room} room  @param {User} user  @param {(user: User) => void} onDirect
+ */
+export function openPerson(anchor, room, user, onDirect) {
+  const nick = nameOf(user.nick);
+  const tell = (/** @type {string} */ text) => toast(text, "bad");
+  const here = room.state.users.get(user.id);
+  const boss = room.state.owner && !user.me && here;
+  openMenu(anchor, nick, [
+    !user.me && here && { label: t("people.direct"), icon: "reply", run: () => onDirect(here) },
+    room.state.sealed && here && { label: t("people.safety"), icon: "shield", run: () => openPersonSafety(room, here) },
+    boss && { label: t(here.muted ? "people.unmute" : "people.mute"), icon: "mute", run: () => attempt(() => room.mute(user.id, !here.muted), tell) },
+    boss && { label: t("people.kick"), icon: "leave", danger: true, run: () => throwOut(room, here, nick) },
+  ]);
+}
+
+/**
+ * The list; `draw` it anew when people change.
+ * @param {Room} room  @param {{onDirect: (user: User) => void, onInvite: () => void, onClose: () => void}} on
+ */
+export function peopleView(room, { onDirect, onInvite, onClose }) {
+  const list = h("ul", { class: "people-list" });
+  const title = h("h2", { tabIndex: -1 });
+  const search = h("input", { type: "search", placeholder: t("people.search"), "aria-label": t("people.search"), oninput: () => draw() });
+  const node = h(
+    "aside",
+    { class: "people", "aria-label": t("people.title") },
+    h("header", null, title, h("button", { type: "button", class: "round only-narrow", "aria-label": t("close"), onclick: onClose }, icon("close"))),
+    search,
+    list,
+    h("button", { type: "button", class: "wide", onclick: onInvite }, icon("share"), t("people.invite")),
+  );
+
+  /** @param {User} user */
+  const row = (user) => {
+    const state = user.me ? t("people.me") : user.owner ? t("people.owner") : user.away ? t("people.away") : "";
+    const open = (/** @type {MouseEvent} */ event) => openPerson(/** @type {Element} */ (event.currentTarget), room, user, onDirect);
+    const content = [
+      disc(user),
+      h("span", { class: "name" }, h("bdi", null, nameOf(user.nick)), h("span", { class: "tag" }, `#${user.tag}`)),
+      h("span", { class: "state" }, state, user.muted && icon("mute"), user.muted && h("span", { class: "unseen" }, t("people.muted"))),
+    ];
+    const passive = user.me && !room.state.sealed;
+    return h("li", { class: user.away ? "away" : "" }, passive ? h("div", { class: "person" }, content) : h("button", { type: "button", class: "person", "aria-haspopup": "menu", onclick: open }, content));
+  };
+
+  const draw = () => {
+    const { users, userCount } = room.state;
+    title.textContent = t("people.count", { n: userCount });
+    search.hidden = users.size < 12;
+    const wanted = search.value.trim().toLowerCase();
+    const fitting = [...users.values()].filter((user) => user.nick.toLowerCase().includes(wanted));
+    const more = Math.max(fitting.length - SHOWN, wanted ? 0 : userCount - Math.min(users.size, SHOWN));
+    fill(list, fitting.slice(0, SHOWN).map(row), more > 0 && h("li", { class: "hint" }, t("people.more", { n: more })));
+  };
+  draw();
+  return { node, draw, focus: () => title.focus() };
+}

@@ -1,0 +1,56 @@
+/** The link to hand on: as text, to the clipboard, to another app, as a QR code. */
+
+import { copy, h, icon, svg } from "../lib/dom.js";
+import { t } from "../lib/i18n.js";
+import { qr } from "../lib/qr.js";
+import { openDialog } from "./dialog.js";
+import { toast } from "./toasts.js";
+
+/** @typedef {import("../types.js").Room} Room */
+
+const QUIET = 4; // modules around a code that stay light: the standard's own number
+
+/** @param {string} link  @returns {Element} */
+function picture(link) {
+  const rows = qr(link);
+  const size = rows.length + 2 * QUIET;
+  const drawn = svg("svg", { viewBox: `0 0 ${size} ${size}`, class: "qr", role: "img", "aria-label": t("share.qr"), "shape-rendering": "crispEdges" });
+  const path = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : ""))).join("");
+  drawn.append(svg("rect", { width: String(size), height: String(size), class: "light" }), svg("path", { d: path, class: "dark" }));
+  return drawn;
+}
+
+/**
+ * Link, buttons and code, for the dialog and for a room that is still empty.
+ * @param {Room} room
+ * @param {boolean} code  show the QR code at once
+ */
+export function sharePanel(room, code) {
+  const { link, sealed, details } = room.state;
+  const shown = h("input", { type: "text", readOnly: true, value: link, "aria-label": t("share.link"), class: "link", dir: "ltr", onfocus: () => shown.select() });
+  const copied = async () => toast(t((await copy(link)) ? "share.copied" : "share.select"));
+  const passOn = () => navigator.share({ title: details.name, url: link }).catch(() => undefined);
+  const reveal = () => {
+    shownCode.append(picture(link));
+    more.remove();
+  };
+  const more = h("button", { type: "button", onclick: reveal }, t("share.show_qr"));
+  const shownCode = h("div", { class: "code-place" }, code && picture(link));
+  return h(
+    "div",
+    { class: "share" },
+    shown,
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { type: "button", class: "primary", onclick: copied }, icon("copy"), t("share.copy")),
+      "share" in navigator && h("button", { type: "button", onclick: passOn }, icon("share"), t("share.send")),
+      !code && more,
+    ),
+    shownCode,
+    h("p", { class: "hint" }, t(details.protected ? "share.hint_password" : sealed ? "share.hint_sealed" : "share.hint_open")),
+  );
+}
+
+/** @param {Room} room */
+export const openShare = (room) => openDialog(t("share.title"), sharePanel(room, true));

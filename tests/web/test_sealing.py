@@ -1,0 +1,40 @@
+"""The page seals as the vectors say, and as the Python client does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = ROOT / "relayd/web/js"
+VECTORS = ROOT / "tests/vectors/sealing-vectors.json"
+
+
+async def in_node(script: Path, *arguments: object) -> str:
+    """What a script prints."""
+    node = shutil.which("node") or shutil.which("node", path=str(ROOT / ".venv/bin"))
+    if node is None:
+        pytest.skip("there is no node")
+    process = await asyncio.create_subprocess_exec(
+        node, script, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+async def test_vectors_in_node():
+    """Keys, bodies, direct messages, rekeys, files, links and codes; and what must be refused, is."""
+    result = json.loads(await in_node(Path(__file__).with_name("vectors-in-node.js"), MODULES, VECTORS))
+    assert result["wrong"] == []
+    assert result["checked"] > 200
+
+
+async def test_sha256_in_node():
+    """Piece by piece the same as at once, for every length around a block."""
+    result = json.loads(await in_node(Path(__file__).with_name("sha256-in-node.js"), MODULES))
+    assert result == {"wrong": []}
