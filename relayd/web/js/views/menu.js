@@ -48,7 +48,7 @@ function moveFocus(event, columns) {
   event.preventDefault();
 }
 
-/** @param {Element} anchor  @param {string} label  @param {(Item | null | false)[]} items */
+/** @param {Element} anchor  @param {string} label  @param {(Item | null | undefined | false)[]} items */
 export function openMenu(anchor, label, items) {
   const panel = h("div", { class: "menu", role: "menu", "aria-label": label, onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, 1) });
   for (const item of items) {

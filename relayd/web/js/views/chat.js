@@ -1,0 +1,238 @@
+/** The room: head, lines, people, composer, and what ties them to the store. */
+
+import { copy, fill, h, icon, iconButton } from "../lib/dom.js";
+import { duration, list, time } from "../lib/format.js";
+import { t } from "../lib/i18n.js";
+import { preferences } from "../lib/preferences.js";
+import { nameOf } from "../lib/text.js";
+import { attract, drawTitle } from "./attention.js";
+import { composerView } from "./composer.js";
+import { ask } from "./dialog.js";
+import { logView } from "./log.js";
+import { openMenu, openPicker } from "./menu.js";
+import { gist } from "./message.js";
+import { openOwner } from "./owner.js";
+import { openPerson, peopleView } from "./people.js";
+import { inWords, problemCard } from "./problem.js";
+import { openSafety } from "./safety.js";
+import { saveChat } from "./save.js";
+import { openSettings } from "./settings.js";
+import { openShare, sharePanel } from "./share.js";
+import { announce, toast } from "./toasts.js";
+
+/** @typedef {import("../types.js").Room} Room */
+/** @typedef {import("../types.js").Line} Line */
+
+const SOON_S = 10 * 60; // the last minutes of a room are shown in another colour
+
+/**
+ * @param {Room} room
+ * @param {{home: () => void, again: () => void, language: (language: string) => void, fresh: boolean}} ways  `fresh`: just
+ *     created, so that the link is what comes next
+ * @returns {{node: HTMLElement, stop: () => void, close: () => void}}  `stop` lets go of the view only, `close` of the room too
+ */
+export function chatView(room, { home, again, language, fresh }) {
+  const { state } = room;
+  const title = h("h1", { dir: "auto" });
+  const about = h("p", { class: "about" });
+  const banner = h("div", { class: "banner", role: "status", hidden: true });
+  const typists = h("p", { class: "typists", "aria-live": "off" });
+  const end = h("div");
+  const invitation = h("section", { class: "invitation" });
+
+  const names = () => [...state.users.values()].filter((user) => !user.me && user.nick).map((user) => user.nick).sort((a, b) => b.length - a.length);
+  const mentionable = () => [...state.users.values()].filter((user) => user.nick).map((user) => user.nick).sort((a, b) => b.length - a.length).slice(0, 500);
+  const composer = composerView(room, { onSent: () => lines.toEnd(), names });
+  const direct = (/** @type {import("../types.js").User} */ user) => {
+    showPeople(false);
+    composer.toOne(user);
+  };
+  const people = peopleView(room, { onDirect: direct, onInvite: () => openShare(room), onClose: () => showPeople(false) });
+  const deeds = {
+    person: (/** @type {Element} */ anchor, /** @type {Line} */ line) => line.author && openPerson(anchor, room, line.author, direct),
+    react: (/** @type {string} */ key, /** @type {string} */ emoji, /** @type {boolean} */ on) => room.react(key, emoji, on),
+    names: mentionable,
+  };
+  const lines = logView(room, deeds, { tools: (line) => tools(line), head: invitation });
+
+  /** @param {Line} line  @returns {Node[]} */
+  const tools = (line) => {
+    if (state.phase === "over" || line.deleted || line.status !== "sent") return [];
+    const buttons = [];
+    const answerable = (line.kind === "text" || line.kind === "file") && line.author;
+    if (answerable && !state.muted) {
+      const smile = iconButton("smile", t("tools.react"), () => openPicker(smile, (emoji) => room.react(line.key, emoji, true)), { "aria-haspopup": "dialog" });
+      buttons.push(smile, iconButton("reply", t("tools.reply"), () => composer.reply(line)));
+    }
+    if (line.mine && line.kind === "text") buttons.push(iconButton("edit", t("tools.edit"), () => composer.edit(line)));
+    if (line.text) buttons.push(iconButton("copy", t("tools.copy"), async () => toast(t((await copy(line.text)) ? "copied" : "copy_failed"))));
+    if (line.mine) buttons.push(iconButton("trash", t("tools.delete"), () => remove(line)));
+    return buttons;
+  };
+
+  /** @param {Line} line */
+  const remove = async (line) => {
+    if (await ask(t("delete.title"), t("delete.text"), t("tools.delete"))) room.remove(line.key);
+  };
+
+  const leave = async () => {
+    if (await ask(t("leave.title"), t(state.owner ? "leave.owner" : "leave.text"), t("leave"))) room.leave();
+  };
+
+  const peopleButton = h("button", { type: "button", class: "pill", onclick: () => showPeople(!node.classList.contains("with-people")) });
+  const menu = iconButton("more", t("menu"), () => openMenu(menu, t("menu"), [
+    { label: t("share.title"), icon: "share", run: () => openShare(room) },
+    state.sealed && { label: t("safety.title"), icon: "shield", run: () => openSafety(room) },
+    state.owner && state.phase !== "over" && { label: t("owner.title"), icon: "key", run: () => openOwner(room) },
+    { label: t("settings.title"), icon: "settings", run: () => openSettings(language, state.phase === "over" ? null : { nick: state.users.get(state.me)?.nick ?? "", setNick: (nick) => room.setNick(nick) }) },
+    { label: t("save_chat"), icon: "download", run: () => saveChat(room) },
+    state.phase !== "over" && { label: t("leave"), icon: "leave", danger: true, run: leave },
+  ]), { "aria-haspopup": "menu" });
+
+  const node = h(
+    "div",
+    { class: "chat" },
+    h(
+      "header",
+      { class: "bar" },
+      h("div", { class: "title" }, title, about),
+      peopleButton,
+      iconButton("share", t("share.title"), () => openShare(room), { class: "only-wide" }),
+      menu,
+    ),
+    banner,
+    h("main", { class: "middle" }, h("div", { class: "talk" }, lines.node, h("div", { class: "foot" }, typists, end, composer.node)), people.node),
+  );
+
+  /** @param {boolean} shown */
+  const showPeople = (shown) => {
+    node.classList.toggle("with-people", shown);
+    peopleButton.setAttribute("aria-expanded", String(shown));
+    if (shown) people.focus();
+    else peopleButton.focus();
+  };
+
+  const drawHead = () => {
+    const left = (state.endsAt - Date.now()) / 1000;
+    title.textContent = state.details.name;
+    const ends = state.phase === "over" ? t("over") : t("ends_in", { time: duration(left) });
+    const hint = t(state.usersLeave ? "ends_hint_leave" : "ends_hint", { time: time(state.endsAt) });
+    fill(
+      about,
+      h("span", { class: state.sealed ? "sealed" : "open", title: t(state.sealed ? "sealed_hint" : "open_hint") }, icon(state.sealed ? "lock" : "unlock"), t(state.sealed ? "sealed" : "open")),
+      h("span", { class: left < SOON_S && state.phase !== "over" ? "soon" : "", title: hint }, icon("clock"), ends),
+      state.details.locked && h("span", null, icon("key"), t("door_locked")),
+    );
+    fill(peopleButton, icon("people"), String(state.userCount));
+    peopleButton.setAttribute("aria-label", t("people.count", { n: state.userCount }));
+    peopleButton.title = t("people.title");
+    drawTitle(room);
+  };
+
+  const drawPhase = () => {
+    const away = state.phase === "away" || state.phase === "connecting";
+    banner.hidden = !away;
+    if (away) {
+      const wait = state.retryAt ? Math.ceil((state.retryAt - Date.now()) / 1000) : 0;
+      const why = state.problem ? inWords(state.problem) : t("problem.server_away");
+      const when = state.retryAt === null ? "" : wait > 0 ? t("away.in", { time: duration(wait) }) : t("away.now");
+      fill(banner, icon("warn"), h("span", null, why, " ", when), h("button", { type: "button", class: "small", onclick: () => room.retry() }, t("away.retry")));
+    }
+    if (state.phase === "over" && !end.hasChildNodes()) {
+      const keep = state.lines.some((line) => line.kind !== "system") && h("button", { type: "button", onclick: () => saveChat(room) }, icon("download"), t("save_chat"));
+      fill(end, problemCard(state.problem ?? { code: "room_closed", detail: "" }, state.closedBecause, { home, again, more: keep || null }));
+    }
+    composer.redraw();
+  };
+
+  const drawTyping = () => {
+    const nicks = state.typing.map((id) => state.users.get(id)).filter((user) => user && !user.me).map((user) => nameOf(user?.nick ?? ""));
+    typists.textContent = nicks.length === 0 ? "" : nicks.length > 3 ? t("typing.many") : t("typing", { n: nicks.length, names: list(nicks) });
+  };
+
+  /** While nobody else has come, the link is what the page is about. */
+  const drawInvitation = () => {
+    const alone = state.users.size <= 1 && !state.lines.some((line) => line.kind === "text" || line.kind === "file") && state.phase !== "over";
+    if (alone === invitation.hasChildNodes()) return;
+    fill(invitation, alone && [h("h2", null, t(fresh ? "invitation.title" : "invitation.alone")), h("p", null, t("invitation.text")), sharePanel(room, false)]);
+  };
+
+  const seen = () => {
+    if (lines.atEnd() && !document.hidden && document.hasFocus() && state.unread) room.read();
+  };
+
+  const unsubscribe = room.subscribe((changes) => {
+    const { kinds, news } = changes;
+    lines.patch(changes);
+    if (preferences.pictures) for (const { key } of changes.placed) fetchPicture(key);
+    if (kinds.has("users") || kinds.has("me") || kinds.has("details")) people.draw();
+    if (kinds.has("phase") || kinds.has("me") || kinds.has("details")) drawPhase();
+    if (kinds.has("link")) {
+      history.replaceState(null, "", state.link);
+      invitation.replaceChildren();
+    }
+    if (kinds.has("typing") || kinds.has("users")) drawTyping();
+    if (news.length) {
+      attract(room, news);
+      for (const line of news.slice(-3)) announce(t("announce", { nick: line.author ? nameOf(line.author.nick) : t("admin"), text: gist(line) }));
+    }
+    if (kinds.size) drawHead();
+    drawInvitation();
+    seen();
+  });
+
+  /** @param {string} key  of a line that has just come */
+  const fetchPicture = (key) => {
+    const line = room.line(key);
+    if (line?.file?.image && line.file.phase === "offered" && !line.mine) room.accept(key);
+  };
+
+  const tick = setInterval(() => {
+    if (state.phase !== "over") drawHead();
+    if (state.phase === "away") drawPhase();
+  }, 1_000);
+
+  // Files are dropped anywhere on the room.
+  node.addEventListener("dragover", (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    node.classList.toggle("dropping", composer.mayOffer());
+  });
+  for (const kind of ["dragleave", "drop"]) node.addEventListener(kind, () => node.classList.remove("dropping"));
+  node.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (composer.mayOffer()) composer.offer(event.dataTransfer?.files ?? null);
+  });
+  node.dataset.drop = t("drop");
+
+  const watching = new AbortController();
+  for (const kind of ["focus", "visibilitychange"]) addEventListener(kind, seen, { signal: watching.signal, capture: true });
+
+  const redraw = () => {
+    drawHead();
+    drawPhase();
+    drawTyping();
+    drawInvitation();
+    people.draw();
+  };
+  redraw();
+  for (const line of state.lines) if (preferences.pictures) fetchPicture(line.key);
+  setTimeout(() => {
+    lines.toEnd();
+    if (!matchMedia("(pointer: coarse)").matches) composer.focus();
+  });
+
+  const stop = () => {
+    unsubscribe();
+    clearInterval(tick);
+    watching.abort();
+  };
+  return {
+    node,
+    stop,
+    close: () => {
+      stop();
+      room.close();
+    },
+  };
+}

@@ -1,0 +1,89 @@
+/** The first page: make a room, or open a link. */
+
+import { field, h, icon } from "../lib/dom.js";
+import { duration } from "../lib/format.js";
+import { t } from "../lib/i18n.js";
+import { freshNick } from "../lib/nicknames.js";
+import { freshPassphrase } from "../lib/passphrase.js";
+import { prefer, preferences } from "../lib/preferences.js";
+import { attempt } from "./problem.js";
+
+/** @typedef {import("../types.js").NewRoom} NewRoom */
+
+const HOURS = [1, 2, 4, 8, 12, 24];
+
+/** Sealing needs WebCrypto, which browsers give to https and localhost only. */
+const canSeal = () => Boolean(globalThis.crypto?.subtle);
+
+/**
+ * @param {{create: (room: NewRoom) => Promise<void>, open: (link: string) => void, settings: () => void}} on
+ * @returns {HTMLElement}
+ */
+export function startView({ create, open, settings }) {
+  const name = h("input", { type: "text", maxLength: 64, autocomplete: "off", placeholder: t("start.name_hint") });
+  const nick = h("input", { type: "text", maxLength: 64, required: true, autocomplete: "nickname", value: preferences.nick || freshNick() });
+  const password = h("input", { type: "text", maxLength: 256, autocomplete: "off", spellcheck: false, autocapitalize: "off", class: "secret" });
+  const fresh = h("button", { type: "button", onclick: () => {
+    password.value = freshPassphrase();
+    password.select();
+  } }, t("start.passphrase"));
+  const max = h("input", { type: "number", min: "1", max: "10000", value: "50", required: true });
+  const expires = h("select", null, h("option", { value: "usersLeave" }, t("start.until_left")), HOURS.map((hours) => h("option", { value: hours }, duration(hours * 3600))));
+  const sealed = h("input", { type: "checkbox", checked: canSeal(), disabled: !canSeal(), onchange: () => {
+    password.disabled = fresh.disabled = !sealed.checked;
+    if (!sealed.checked) password.value = "";
+  } });
+  password.disabled = fresh.disabled = !sealed.checked;
+  const refused = h("p", { class: "bad", role: "alert" });
+  const button = h("button", { class: "primary large" }, t("start.create"));
+  const more = h(
+    "details",
+    { class: "more" },
+    h("summary", null, t("start.more")),
+    field(t("nick"), nick),
+    h("label", { class: "check" }, sealed, h("span", null, t("start.sealed"), h("span", { class: "hint" }, t(canSeal() ? "sealed_hint" : "problem.no_webcrypto")))),
+    h("div", { class: "inline" }, field(t("password"), password), fresh),
+    h("div", { class: "pair" }, field(t("max"), max), field(t("start.lifetime"), expires)),
+  );
+
+  const submit = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    button.disabled = true;
+    refused.textContent = "";
+    prefer({ nick: nick.value.trim() });
+    const room = {
+      nick: nick.value.trim(),
+      max: Number(max.value),
+      expires: expires.value === "usersLeave" ? /** @type {const} */ ("usersLeave") : Number(expires.value),
+      sealed: sealed.checked,
+      ...(name.value.trim() && { name: name.value.trim() }),
+      ...(password.value && { password: password.value }),
+    };
+    await attempt(() => create(room), (text) => {
+      refused.textContent = text;
+      button.disabled = false;
+    });
+  };
+
+  const link = h("input", { type: "text", inputMode: "url", autocomplete: "off", spellcheck: false, dir: "ltr", "aria-label": t("start.link"), placeholder: t("start.link") });
+  const visit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (link.value.trim()) open(link.value.trim());
+  };
+
+  return h(
+    "main",
+    { class: "page" },
+    h("header", { class: "brand" }, h("img", { src: "/web/icons/icon.svg", alt: "", width: 40, height: 40 }), h("span", null, "relayd"),
+      h("button", { type: "button", class: "round", title: t("settings.title"), "aria-label": t("settings.title"), onclick: settings }, icon("settings"))),
+    h("h1", null, t("start.title")),
+    h("p", { class: "lead" }, t("start.lead")),
+    h("form", { class: "card", onsubmit: submit }, field(t("start.name"), name), more, refused, button),
+    h("form", { class: "visit", onsubmit: visit }, link, h("button", null, t("start.open"))),
+    h("ul", { class: "promises" }, [
+      h("li", null, icon("clock"), h("span", null, t("start.promise_gone"))),
+      h("li", null, icon("lock"), h("span", null, t("start.promise_sealed"))),
+      h("li", null, icon("people"), h("span", null, t("start.promise_free"))),
+    ]),
+  );
+}
