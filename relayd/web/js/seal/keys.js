@@ -185,20 +185,19 @@ export async function newSealedRoom(password) {
   );
   /** @type {OwnerKey} */
   const owner = { privateKey: pair.privateKey, publicRaw };
-  return { access: await accessOf(first, publicRaw, passwordKey !== null), keys, owner, secret };
+  return { access: await accessOf(first, publicRaw, passwordKey !== null), keys, owner, secret, passwordKey };
 }
 
 /**
  * The keys of the room behind `link`. Whether they are right shows when the server answers the join.
  * @param {Link} link
  * @param {Access} access
- * @param {string | undefined} password
- * @throws {Problem} `password_needed`, `password_unfit`, `link_incomplete`, `downgrade`, `server_wrong`
+ * @param {Bytes | null} passwordKey
+ * @throws {Problem} `password_needed`, `link_incomplete`, `downgrade`, `server_wrong`
  */
-export async function unlock(link, access, password) {
+export async function unlock(link, access, passwordKey) {
   roomIsSealed(link, access);
-  if (access.password && password === undefined) throw new Problem("password_needed");
+  if (access.password && !passwordKey) throw new Problem("password_needed");
   if (!access.password && !link.secret) throw new Problem("link_incomplete", "the link lacks the room's secret");
-  const passwordKey = access.password ? await derivePasswordKey(String(password), access.salt) : null;
   return RoomKeys.make(access, passwordKey, link.secret);
 }

@@ -1,0 +1,68 @@
+/** REST: what is asked outside the chat. */
+
+import { Problem } from "./problem.js";
+
+const TIMEOUT_MS = 20_000;
+
+/**
+ * Asks the server this page came from.
+ * @param {string} method
+ * @param {string} path  after `/api/v1/`
+ * @param {{key?: string, body?: unknown}} [more]
+ * @returns {Promise<Record<string, any>>}
+ * @throws {Problem} the server's, `offline`, `server_away`, `server_wrong`
+ */
+async function ask(method, path, { key, body } = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json" };
+  if (key) headers.Authorization = `Bearer ${key}`;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  /** @type {Response} */
+  let response;
+  /** @type {unknown} */
+  let answer;
+  try {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const init = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
+    response = await fetch(`/api/v1/${path}`, { ...init, cache: "no-store", credentials: "omit", redirect: "error" });
+    answer = await response.json().catch(() => null);
+  } catch {
+    throw noAnswer();
+  }
+  const fields = /** @type {Record<string, any>} */ (Object(answer));
+  if (response.ok) {
+    if (typeof answer !== "object" || answer === null) throw new Problem("server_wrong", "no answer of a relay");
+    return fields;
+  }
+  // A proxy's own pages (502, 504) say nothing a person could act on but: later.
+  if (typeof fields.code !== "string") throw new Problem(response.status >= 500 ? "server_away" : "server_wrong");
+  const retryAfterMs = Number(response.headers.get("Retry-After")) * 1000 || undefined;
+  throw new Problem(fields.code, String(fields.detail ?? ""), retryAfterMs);
+}
+
+/** Why there is no answer. */
+export const noAnswer = () => new Problem(navigator.onLine === false ? "offline" : "server_away");
+
+/** @param {Record<string, unknown>} fields */
+export const createRoom = (fields) => ask("POST", "room", { body: fields });
+
+/**
+ * @param {string} roomId
+ * @param {string} key
+ */
+export const details = (roomId, key) => ask("GET", roomId, { key });
+
+/**
+ * The next 200 users.
+ * @param {string} roomId
+ * @param {string} key
+ * @param {string} after
+ */
+export const users = (roomId, key, after) =>
+  ask("GET", `${roomId}/users${after ? `?after=${encodeURIComponent(after)}` : ""}`, { key });
+
+/**
+ * @param {string} roomId
+ * @param {string} key  the owner's
+ */
+export const renewInvite = (roomId, key) => ask("POST", `${roomId}/invite`, { key });

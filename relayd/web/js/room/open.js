@@ -1,0 +1,195 @@
+/** The ways into a room: what is behind a link, a room of one's own, somebody else's. */
+
+import * as api from "../api.js";
+import { Problem } from "../problem.js";
+import { newUserKey } from "../seal/hpke.js";
+import { newSealedRoom, readAccess, RoomKeys, roomIsSealed, unlock } from "../seal/keys.js";
+import { derivePasswordKey } from "../seal/derive.js";
+import { formatLink, isSealed, parseLink } from "../wire/link.js";
+import { cleanNick } from "./clean.js";
+import * as identities from "./identity.js";
+import { Room } from "./room.js";
+import { OpenVoice, SealedVoice } from "./voice.js";
+
+/** @typedef {import("../types.js").Door} Door */
+/** @typedef {import("../types.js").NewRoom} NewRoom */
+/** @typedef {import("../types.js").Entry} Entry */
+/** @typedef {import("./identity.js").Identity} Identity */
+/** @typedef {import("../wire/link.js").Link} Link */
+
+/** What is behind a link, before anything is joined.
+ * @param {string} text
+ * @returns {Promise<Door>}
+ * @throws {Problem}
+ */
+export async function lookAt(text) {
+  const link = ownLink(text);
+  await identities.forgetPast();
+  const identity = await identities.load(link.roomId);
+  const known = identity && { nick: identity.nick, owner: identity.ownerKey !== "" };
+  /** @type {Record<string, any>} */
+  let details;
+  try {
+    details = await api.details(link.roomId, identity?.ownerKey || link.inviteKey);
+  } catch (problem) {
+    // The invite may have been renewed since; the session may still be good.
+    if (!identity || !(problem instanceof Problem) || problem.code !== "no_such_room") throw problem;
+    details = { name: identity.name, sealed: identity.access !== null, access: null, expiration_date: identity.endsAt };
+    return { ...doorOf(link, details), sealed: identity.access !== null, known };
+  }
+  const sealed = roomIsSealed(link, readAccess(details));
+  if (sealed) needWebCrypto();
+  return { ...doorOf(link, details), sealed, passwordNeeded: details.protected === true && !known, known };
+}
+
+/** Makes a room and joins it as its owner.
+ * @param {NewRoom} wanted
+ * @returns {Promise<Room>}
+ * @throws {Problem}
+ */
+export async function createRoom({ nick, name, max, expires, password, sealed = true }) {
+  if (sealed) needWebCrypto();
+  const made = sealed ? await newSealedRoom(password) : null;
+  const created = await api.createRoom({
+    ...(name && { name }),
+    ...(max && { max }),
+    ...(expires && { expiration_date: expires }),
+    ...(made && { access: made.access }),
+  });
+  const { id: roomId, invite_key: inviteKey, owner_key: ownerKey } = created;
+  const link = { origin: location.origin, roomId, inviteKey, password: made?.keys.password ?? false, secret: made?.secret ?? null };
+  const identity = newIdentity(link, nick);
+  const user = made && (await newUserKey());
+  Object.assign(identity, {
+    ownerKey, ownerPair: made?.owner ?? null, user, passwordKey: made?.passwordKey ?? null, access: made && accessOf(made.keys),
+  });
+  // Before joining: should that fail, the room's owner key must not be lost.
+  await identities.save(identity);
+  const voice = made && user ? new SealedVoice(made.keys, user, made.owner) : new OpenVoice();
+  return enter(identity, voice, ownerKey);
+}
+
+/** Joins: again, if this device has been in that room, else as a newcomer.
+ * @param {Entry} entry
+ * @returns {Promise<Room>}
+ * @throws {Problem}
+ */
+export function openRoom({ link: text, nick, password }) {
+  const link = ownLink(text);
+  // Two tabs opened at once are one person: the second finds what the first has become.
+  return oneAtATime(link.roomId, async () => {
+    const identity = await identities.load(link.roomId);
+    return identity ? reenter(identity, nick) : comeIn(link, nick, password);
+  });
+}
+
+/**
+ * @param {Identity} identity
+ * @param {string} nick
+ */
+async function reenter(identity, nick) {
+  identity.nick = cleanNick(nick) || identity.nick;
+  try {
+    return await enter(identity, await voiceOf(identity), identity.ownerKey);
+  } catch (problem) {
+    // Who they were is gone; whoever comes again by the link is a newcomer, and is asked first.
+    const gone = problem instanceof Problem && ["no_such_room", "forbidden", "wrong_secret"].includes(problem.code);
+    if (gone && !identity.ownerKey) await identities.forget(identity.roomId);
+    throw problem;
+  }
+}
+
+/**
+ * @param {Link} link
+ * @param {string} nick
+ * @param {string | undefined} password
+ */
+async function comeIn(link, nick, password) {
+  const access = readAccess(await api.details(link.roomId, link.inviteKey));
+  const identity = newIdentity(link, nick);
+  if (!roomIsSealed(link, access) || !access) return enter(identity, new OpenVoice(), link.inviteKey);
+  needWebCrypto();
+  const passwordKey = access.password && password !== undefined ? await derivePasswordKey(password, access.salt) : null;
+  const keys = await unlock(link, access, passwordKey);
+  const user = await newUserKey();
+  Object.assign(identity, { user, passwordKey, access: accessOf(keys) });
+  return enter(identity, new SealedVoice(keys, user, null), link.inviteKey).catch((problem) => {
+    const code = problem instanceof Problem && ["forbidden", "wrong_secret"].includes(problem.code);
+    throw code ? new Problem(access.password ? "wrong_password" : "wrong_secret", problem.detail) : problem;
+  });
+}
+
+/**
+ * @param {Identity} identity
+ * @param {import("./voice.js").Voice} voice
+ * @param {string} key
+ */
+async function enter(identity, voice, key) {
+  const room = new Room(identity, voice, key);
+  await room.join();
+  return room;
+}
+
+/** The voice of somebody who has been in the room.
+ * @param {Identity} identity
+ */
+async function voiceOf({ access, link, passwordKey, user, ownerPair }) {
+  if (!access || !user) return new OpenVoice();
+  needWebCrypto();
+  const keys = await RoomKeys.make({ ...access, check: null }, passwordKey, parseLink(link).secret);
+  return new SealedVoice(keys, user, ownerPair);
+}
+
+/** @param {RoomKeys} keys */
+const accessOf = (keys) => ({ salt: keys.salt, owner: keys.owner, password: keys.password, epoch: keys.epoch });
+
+/**
+ * @param {Link} link
+ * @param {string} nick
+ * @returns {Identity}
+ */
+const newIdentity = (link, nick) => ({
+  roomId: link.roomId, session: "", nick: cleanNick(nick), name: "", endsAt: Date.now() + 86_400_000,
+  link: formatLink(link), ownerKey: "", ownerPair: null, user: null, passwordKey: null, access: null,
+});
+
+/**
+ * @param {Link} link
+ * @param {Record<string, any>} details
+ */
+const doorOf = (link, details) => ({
+  id: link.roomId,
+  name: String(details.name),
+  passwordNeeded: false,
+  locked: details.locked === true,
+  users: Number(details.users) || 0,
+  max: Number(details.max) || 0,
+  endsAt: new Date(details.expiration_date).getTime() || 0,
+});
+
+/**
+ * @param {string} text
+ * @returns {Link}
+ * @throws {Problem} `link_elsewhere`: of another server, whose page has to be opened
+ */
+function ownLink(text) {
+  const link = parseLink(text);
+  if (link.origin !== location.origin) throw new Problem("link_elsewhere", "a link of another server");
+  if (isSealed(link)) needWebCrypto();
+  return link;
+}
+
+function needWebCrypto() {
+  if (!globalThis.crypto?.subtle) throw new Problem("no_webcrypto", "sealing needs https (or localhost)");
+}
+
+/**
+ * @template T
+ * @param {string} roomId
+ * @param {() => Promise<T>} job
+ * @returns {Promise<T>}
+ */
+async function oneAtATime(roomId, job) {
+  if (!navigator.locks) return job();
+  return navigator.locks.request(`relay ${roomId}`, job);
+}

@@ -1,0 +1,299 @@
+/** A room as views have it: what types.js calls `Room`. */
+
+import * as api from "../api.js";
+import { Problem } from "../problem.js";
+import { decodeBase64url, newId } from "../wire/bytes.js";
+import { formatLink, parseLink } from "../wire/link.js";
+import { cleanNick, cleanText, wellFormed } from "./clean.js";
+import * as identities from "./identity.js";
+import { keyOf, Lines } from "./lines.js";
+import { Membership } from "./membership.js";
+import { Roster } from "./roster.js";
+import { Store } from "./store.js";
+
+/** @typedef {import("../types.js").Line} Line */
+
+const TYPING_EVERY_MS = 3000;
+const READ_EVERY_MS = 2000;
+const MAX_TEXT_BYTES = 40_000; // with sealing, padding and base64url it fits a frame
+const DAY_HOURS = 24;
+const FINAL = new Set(["room_closed", "no_such_room", "kicked", "left", "forbidden"]); // nobody comes back as before
+
+export class Room {
+  #store = new Store();
+  #inside;
+  #lines;
+  #voice;
+  #identity;
+  #typingAt = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #reading;
+  #readSeq = -1;
+
+  /**
+   * @param {import("./identity.js").Identity} identity
+   * @param {import("./voice.js").Voice} voice
+   * @param {string} key
+   */
+  constructor(identity, voice, key) {
+    const store = this.#store;
+    const roster = new Roster(store.state.users);
+    this.#identity = identity;
+    this.#voice = voice;
+    this.#lines = new Lines(store, voice, roster);
+    this.#inside = new Membership({
+      identity, key, voice, store, roster, lines: this.#lines,
+      keep: () => identities.save(identity), onLink: () => this.#takeLink(),
+    });
+    this.#inside.onOver = ({ code }) => {
+      if (FINAL.has(code)) identities.forget(identity.roomId);
+    };
+    this.#takeLink();
+  }
+
+  get state() {
+    return this.#store.state;
+  }
+
+  /** @param {(changes: import("../types.js").Changes) => void} listener */
+  subscribe(listener) {
+    return this.#store.subscribe(listener);
+  }
+
+  /** @param {string} key */
+  line(key) {
+    return this.#store.line(key);
+  }
+
+  join() {
+    return this.#inside.join();
+  }
+
+  // Speaking. ---------------------------------------------------------------------------------------------------
+
+  /**
+   * @param {string} text
+   * @param {{replyTo?: string, to?: string}} [more]
+   */
+  say(text, { replyTo, to } = {}) {
+    const answered = replyTo === undefined ? undefined : this.line(replyTo);
+    const body = { kind: "text", text: this.#fit(text), ...(answered && { re: this.#lines.ref(answered) }) };
+    this.#typingAt = 0; // what is said ends the typing by itself
+    return this.#speak(body, to ?? null);
+  }
+
+  /**
+   * @param {string} key
+   * @param {string} emoji
+   * @param {boolean} on
+   */
+  react(key, emoji, on) {
+    return this.#act(key, { kind: "reaction", emoji, on });
+  }
+
+  /**
+   * @param {string} key
+   * @param {string} text
+   */
+  edit(key, text) {
+    return this.#act(key, { kind: "edit", text: this.#fit(text) });
+  }
+
+  /** @param {string} key */
+  remove(key) {
+    return this.#act(key, { kind: "delete" });
+  }
+
+  /** @param {string} key */
+  resend(key) {
+    const line = this.line(key);
+    if (line?.status !== "failed") return;
+    this.#store.remove(line);
+    this.say(line.text, { replyTo: line.replyTo ?? undefined, to: line.to ?? undefined });
+  }
+
+  /** @param {string} key */
+  discard(key) {
+    const line = this.line(key);
+    if (line?.status === "failed") this.#store.remove(line);
+  }
+
+  /** @param {boolean} on */
+  typing(on) {
+    if (on && Date.now() - this.#typingAt < TYPING_EVERY_MS) return;
+    const told = this.#typingAt > 0;
+    this.#typingAt = on ? Date.now() : 0;
+    if (on || told) this.#inside.signal("typing", on);
+  }
+
+  read() {
+    const { state } = this;
+    if (state.unread) {
+      for (let at = state.lines.length - 1; at >= 0 && state.unread; at -= 1) {
+        const line = state.lines[at];
+        if (!line.unread) continue;
+        line.unread = false;
+        state.unread -= 1;
+        this.#store.change(line);
+      }
+      state.unread = 0;
+      this.#store.touch("unread");
+    }
+    this.#reading ??= setTimeout(() => this.#tellRead(), READ_EVERY_MS);
+  }
+
+  #tellRead() {
+    this.#reading = undefined;
+    const { seq } = this.#inside;
+    // In a large room nobody can look at that many marks, and each costs everyone a frame.
+    if (seq === this.#readSeq || this.state.userCount > 50) return;
+    this.#readSeq = seq;
+    this.#inside.signal("read", { seq });
+  }
+
+  /** @param {string} nick */
+  setNick(nick) {
+    this.#identity.nick = cleanNick(nick) || this.#identity.nick;
+    identities.save(this.#identity);
+    this.#inside.showNick();
+  }
+
+  // The owner's work. -------------------------------------------------------------------------------------------
+
+  /**
+   * @param {string} userId
+   * @param {boolean} ban
+   */
+  kick(userId, ban) {
+    if (this.state.canRekey) return this.#inside.rekey(userId, ban);
+    return this.#inside.command({ type: "kick", user: userId, ban });
+  }
+
+  /**
+   * @param {string} userId
+   * @param {boolean} on
+   */
+  mute(userId, on) {
+    return this.#inside.command({ type: on ? "mute" : "unmute", user: userId });
+  }
+
+  /** @param {Record<string, unknown>} changes */
+  editRoom(changes) {
+    return this.#inside.command({ type: "edit", ...changes });
+  }
+
+  async renewInvite() {
+    const { invite_key: inviteKey } = await api.renewInvite(this.#identity.roomId, this.#identity.ownerKey);
+    if (!decodeBase64url(String(inviteKey).slice(3), 16)) throw new Problem("server_wrong");
+    this.#identity.link = formatLink({ ...parseLink(this.#identity.link), inviteKey });
+    this.#takeLink();
+    await identities.save(this.#identity);
+  }
+
+  /** @param {number} hours */
+  extend(hours) {
+    const age = (Date.now() - Date.parse(this.state.details.date)) / 3_600_000;
+    return this.editRoom({ expiration_date: Math.min(DAY_HOURS, Math.max(0.01, age + hours)) });
+  }
+
+  closeRoom() {
+    return this.#inside.command({ type: "close" });
+  }
+
+  // Coming and going. -------------------------------------------------------------------------------------------
+
+  leave() {
+    this.#inside.leave();
+    identities.forget(this.#identity.roomId);
+  }
+
+  retry() {
+    this.#inside.connection.retry();
+  }
+
+  close() {
+    clearTimeout(this.#reading);
+    this.#inside.connection.close();
+    this.#inside.hearing.close();
+  }
+
+  async safetyCode() {
+    if (!("roomCode" in this.#voice)) throw new Problem("cannot_rekey", "this room is open: it has no keys");
+    return this.#voice.roomCode();
+  }
+
+  /** @param {string} userId */
+  async personCode(userId) {
+    if (!("personCode" in this.#voice)) throw new Problem("no_card", "this room is open: it has no keys");
+    return this.#voice.personCode(userId);
+  }
+
+  // Inside. -----------------------------------------------------------------------------------------------------
+
+  /** What was typed, as it can be sent.
+   * @param {string} text
+   */
+  #fit(text) {
+    const fitting = wellFormed(text);
+    const { length } = new TextEncoder().encode(JSON.stringify(fitting));
+    if (length > MAX_TEXT_BYTES || cleanText(fitting) !== fitting) throw new Problem("too_long");
+    return fitting;
+  }
+
+  /**
+   * @param {Record<string, unknown>} body
+   * @param {string | null} to
+   */
+  #speak(body, to) {
+    if (this.state.muted) throw new Problem("muted");
+    if (to !== null && !this.#voice.canReach(to)) throw new Problem("no_card");
+    const id = newId();
+    const me = /** @type {import("../types.js").User} */ (this.state.users.get(this.state.me));
+    const line = this.#lines.make(body, this.#voice.author, id, me, to);
+    Object.assign(line, { mine: true, status: "pending" });
+    this.#store.add(line);
+    this.#inside.outbox.add(body, to, {
+      id,
+      onSaid: () => this.#lines.acknowledge(line, null, null),
+      onFailed: (problem) => this.#fail(line, problem),
+    });
+    return keyOf(this.#voice.author, id);
+  }
+
+  /**
+   * @param {Line} line
+   * @param {Problem} problem
+   */
+  #fail(line, problem) {
+    Object.assign(line, { status: "failed", problem });
+    this.#store.settle(line);
+  }
+
+  /** Something about a line, said to those who heard it.
+   * @param {string} key
+   * @param {Record<string, unknown>} body
+   * @returns {Promise<void>}
+   */
+  async #act(key, body) {
+    const line = this.line(key);
+    if (!line || line.kind === "system" || line.status !== "sent") return;
+    const to = line.to !== null && !line.mine ? (line.author?.id ?? null) : line.to;
+    await new Promise((resolve, reject) => {
+      const onSaid = () => resolve(undefined);
+      this.#inside.outbox.add({ ...body, re: this.#lines.ref(line) }, to, { onSaid, onFailed: reject });
+    });
+  }
+
+  /** The link may have changed: there are new keys, or a new invite. */
+  #takeLink() {
+    const { state } = this;
+    const link = parseLink(this.#identity.link);
+    if ("secret" in this.#voice && this.#voice.secret && this.#identity.access) {
+      this.#identity.link = formatLink({ ...link, secret: this.#voice.secret });
+      this.#identity.access.epoch = this.#voice.epoch;
+    }
+    if (state.link === this.#identity.link) return;
+    state.link = this.#identity.link;
+    this.#store.touch("link");
+  }
+}
+
