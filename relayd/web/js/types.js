@@ -11,7 +11,8 @@
  * What a person must know, and what `code` tells a view to offer. Codes are those of docs/protocol.md ("Errors"), and
  * of the page's own:
  *   `no_webcrypto`      the page was loaded over plain http: nothing can be sealed
- *   `link_wrong`        not a link of a relay, or not of this server
+ *   `link_wrong`        not a link of a relay
+ *   `link_elsewhere`    a good link of another server: its page has to be opened
  *   `link_incomplete`   what follows # is missing or cut off
  *   `unknown_suite`     a link made by a newer program
  *   `password_needed`, `wrong_password`, `password_unfit` (empty or too long)
@@ -222,9 +223,10 @@
  * @property {(key: string) => Line | undefined} line
  * @property {(text: string, more?: {replyTo?: string, to?: string}) => string} say  `replyTo` a line's key, `to` a user
  *     id; returns the key of the new line. Throws `Problem` `too_long`, `muted`, `no_card` (nothing was sent)
- * @property {(key: string, emoji: string, on: boolean) => void} react
- * @property {(key: string, text: string) => void} edit  own texts only
- * @property {(key: string) => void} remove  own lines only
+ * @property {(key: string, emoji: string, on: boolean) => Promise<void>} react  shown when it is said; rejects
+ *     with a `Problem` if it never was, like the next two
+ * @property {(key: string, text: string) => Promise<void>} edit  own texts only
+ * @property {(key: string) => Promise<void>} remove  own lines only
  * @property {(key: string) => void} resend  a failed one, as a new message
  * @property {(key: string) => void} discard  a failed one
  * @property {(on: boolean) => void} typing  at every key; it is told once in three seconds at most
