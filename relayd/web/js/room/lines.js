@@ -130,6 +130,16 @@ export class Lines {
     return line;
   }
 
+  /** A line of an own file that is not offered yet.
+   * @param {import("../types.js").FileState} file
+   * @param {string} id
+   * @param {string | null} to
+   */
+  makeFile(file, id, to) {
+    const line = this.make({ kind: "text", text: "" }, this.#voice.author, id, this.#roster.me, to);
+    return Object.assign(line, { kind: "file", file, mine: true, status: "pending" });
+  }
+
   /** What names a line, in a body's `re`.
    * @param {Line} line
    */
@@ -271,7 +281,7 @@ const audienceOf = (line) => audience(line.author?.id ?? "", line.to);
  * @param {import("./roster.js").Roster} roster
  */
 function mentions(text, roster) {
-  const mine = [...roster.users.values()].find(({ me }) => me)?.nick.toLowerCase();
+  const mine = roster.me.nick.toLowerCase();
   if (!mine || !text.includes("@")) return false;
   const plain = text.toLowerCase();
   /** @param {number} at @param {string} nick */

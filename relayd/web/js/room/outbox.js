@@ -15,7 +15,7 @@ import { newId } from "../wire/bytes.js";
  * @property {Record<string, unknown>} more  fields of the frame beside id, body and to
  * @property {number | null} sentAt  when it was first written, ms since 1970: the page's own clock stops while the device sleeps
  * @property {number} epoch  in which it was last sealed
- * @property {() => void} onSaid
+ * @property {(pending: Pending) => void} onSaid
  * @property {(problem: Problem) => void} onFailed
  */
 
@@ -40,7 +40,7 @@ export class Outbox {
   /**
    * @param {unknown} body
    * @param {string | null} to
-   * @param {{id?: string, more?: Record<string, unknown>, onSaid?: () => void, onFailed?: (problem: Problem) => void}} [how]
+   * @param {{id?: string, more?: Record<string, unknown>, onSaid?: (pending: Pending) => void, onFailed?: (problem: Problem) => void}} [how]
    * @throws {Problem} `rate_limited`: far too much is waiting already
    */
   add(body, to, { id = newId(), more = {}, onSaid = () => {}, onFailed = () => {} } = {}) {
@@ -99,7 +99,7 @@ export class Outbox {
     if (!pending || pending.said.id !== id) return false;
     this.#onItsWay = null;
     clearTimeout(this.#timer);
-    pending.onSaid();
+    pending.onSaid(pending);
     this.#next();
     return true;
   }

@@ -5,6 +5,7 @@ import { Problem } from "../problem.js";
 import { decodeBase64url, newId } from "../wire/bytes.js";
 import { formatLink, parseLink } from "../wire/link.js";
 import { cleanNick, cleanText, wellFormed } from "./clean.js";
+import { Files } from "./files.js";
 import * as identities from "./identity.js";
 import { keyOf, Lines } from "./lines.js";
 import { Membership } from "./membership.js";
@@ -22,9 +23,11 @@ const FINAL = new Set(["room_closed", "no_such_room", "kicked", "left", "forbidd
 export class Room {
   #store = new Store();
   #inside;
+  #roster;
   #lines;
   #voice;
   #identity;
+  #files;
   #typingAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #reading;
   #readSeq = -1;
@@ -36,7 +39,8 @@ export class Room {
    */
   constructor(identity, voice, key) {
     const store = this.#store;
-    const roster = new Roster(store.state.users);
+    const roster = new Roster(store.state);
+    this.#roster = roster;
     this.#identity = identity;
     this.#voice = voice;
     this.#lines = new Lines(store, voice, roster);
@@ -44,6 +48,7 @@ export class Room {
       identity, key, voice, store, roster, lines: this.#lines,
       keep: () => identities.save(identity), onLink: () => this.#takeLink(),
     });
+    this.#files = new Files(this.#inside);
     this.#inside.onOver = ({ code }) => {
       if (FINAL.has(code)) identities.forget(identity.roomId);
     };
@@ -107,6 +112,10 @@ export class Room {
   resend(key) {
     const line = this.line(key);
     if (line?.status !== "failed") return;
+    if (line.file) {
+      this.#files.offerAgain(line);
+      return;
+    }
     this.#store.remove(line);
     this.say(line.text, { replyTo: line.replyTo ?? undefined, to: line.to ?? undefined });
   }
@@ -155,6 +164,27 @@ export class Room {
     this.#identity.nick = cleanNick(nick) || this.#identity.nick;
     identities.save(this.#identity);
     this.#inside.showNick();
+  }
+
+  // Files. ------------------------------------------------------------------------------------------------------
+
+  /**
+   * @param {File} file
+   * @param {{to?: string}} [more]
+   */
+  offerFile(file, { to } = {}) {
+    this.#requireVoice(to ?? null);
+    return this.#files.offer(file, to ?? null);
+  }
+
+  /** @param {string} key */
+  accept(key) {
+    this.#files.accept(this.line(key));
+  }
+
+  /** @param {string} key */
+  cancel(key) {
+    this.#files.cancel(this.line(key));
   }
 
   // The owner's work. -------------------------------------------------------------------------------------------
@@ -229,6 +259,15 @@ export class Room {
 
   // Inside. -----------------------------------------------------------------------------------------------------
 
+  /**
+   * @param {string | null} to
+   * @throws {Problem} nothing can be said now, or not to that one
+   */
+  #requireVoice(to) {
+    if (this.state.muted) throw new Problem("muted");
+    if (to !== null && !this.#voice.canReach(to)) throw new Problem("no_card");
+  }
+
   /** What was typed, as it can be sent.
    * @param {string} text
    */
@@ -244,11 +283,9 @@ export class Room {
    * @param {string | null} to
    */
   #speak(body, to) {
-    if (this.state.muted) throw new Problem("muted");
-    if (to !== null && !this.#voice.canReach(to)) throw new Problem("no_card");
+    this.#requireVoice(to);
     const id = newId();
-    const me = /** @type {import("../types.js").User} */ (this.state.users.get(this.state.me));
-    const line = this.#lines.make(body, this.#voice.author, id, me, to);
+    const line = this.#lines.make(body, this.#voice.author, id, this.#roster.me, to);
     Object.assign(line, { mine: true, status: "pending" });
     this.#store.add(line);
     this.#inside.outbox.add(body, to, {

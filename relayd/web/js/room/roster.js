@@ -7,14 +7,19 @@ import { cleanNick, hueOf } from "./clean.js";
 const MOST_PAST = 2000; // of those who left, remembered for what they said that comes late
 
 export class Roster {
+  #state;
   /** @type {Map<string, User>} */ #past = new Map();
   /** @type {Set<string>} */ #left = new Set(); // since the list was given: a late page may still have them
 
-  /**
-   * @param {Map<string, User>} users  kept up to date, in the order they came
-   */
-  constructor(users) {
-    this.users = users;
+  /** @param {import("../types.js").RoomState} state  `users` is kept up to date, in the order they came */
+  constructor(state) {
+    this.users = state.users;
+    this.#state = state;
+  }
+
+  /** Who this user is. */
+  get me() {
+    return this.known(this.#state.me);
   }
 
   /** Whether that user is or was here. `admin`, whom a server lets speak in an open room, is no user.

@@ -1,0 +1,275 @@
+/** Files of others: asked for piece by piece, as fast as they are put away, and believed only when whole. */
+
+import { Problem } from "../problem.js";
+import { Pass } from "../seal/files.js";
+import { TAG_BYTES } from "../seal/bodies.js";
+import { decodeBase64url, encodeBase64url } from "../wire/bytes.js";
+import { decodeChunk } from "../wire/chunks.js";
+import { Sha256 } from "../wire/sha256.js";
+import { blobType, chunksOf } from "./offer.js";
+import { Serial } from "./serial.js";
+
+/** @typedef {import("../types.js").Line} Line */
+/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
+/** @typedef {Record<string, any>} Frame */
+/** @typedef {import("../wire/chunks.js").Chunk} Chunk */
+/**
+ * A file on its way here.
+ * @typedef {object} Coming
+ * @property {Line} line
+ * @property {import("./offer.js").Offer} offer
+ * @property {number} epoch  in which the offer was sealed
+ * @property {number} index  of the chunk that comes next
+ * @property {number} upto  what was asked for
+ * @property {Blob[]} parts  put away: a browser moves large ones to its disk
+ * @property {Bytes[]} fresh  not yet
+ * @property {Sha256} hash
+ * @property {string} pass  of the sender, with the number of its stream
+ * @property {Pass | null} cipher
+ * @property {Serial} serial
+ * @property {number} beganAt
+ * @property {number} beganWith  bytes
+ * @property {number} lostAt  since when the sender could not be found; 0 while it can
+ */
+
+const MOST_AT_ONCE = 4; // the server's limit for a connection
+const SMALLEST_WINDOW = 2;
+const LARGEST_WINDOW = 8;
+const WINDOW_S = 0.25; // so long may chat have to wait behind a file
+const GRANT_EVERY = 2;
+const MOST_KNOWN = 2000; // offers; the oldest can no longer be accepted
+const FRESH = 64; // chunks kept apart before they become a part
+const PATIENCE_MS = 60_000; // for a sender who may be on the way back
+const AGAIN_MS = 2000;
+
+export class Receiving {
+  #inside;
+  #store;
+  #salt;
+  /** @type {Map<string, Coming>} */ #coming = new Map(); // by fid: accepted, and not at an end
+  /** @type {Map<string, Coming>} */ #known = new Map(); // by fid: every offer, with what came of it
+
+  /**
+   * @param {import("./membership.js").Membership} inside
+   * @param {Bytes | null} salt  of a sealed room
+   */
+  constructor(inside, salt) {
+    this.#inside = inside;
+    this.#store = inside.store;
+    this.#salt = salt;
+  }
+
+  /** Somebody offers a file.
+   * @param {Line} line
+   * @param {import("./offer.js").Offer} offer
+   * @param {number} epoch
+   */
+  onOffer(line, offer, epoch) {
+    // The first offer of a name counts: nobody else may speak for it.
+    if (this.#known.has(offer.fid)) return;
+    this.#known.set(offer.fid, { line, offer, epoch, ...nothing() });
+    for (const [fid, { line: old }] of this.#known) {
+      if (this.#known.size <= MOST_KNOWN) break;
+      if (!this.#coming.has(fid) && old !== line) this.#known.delete(fid);
+    }
+  }
+
+  /** @param {string} fid */
+  accept(fid) {
+    const coming = this.#known.get(fid);
+    if (!coming || !["offered", "failed", "cancelled"].includes(stateOf(coming).phase)) return;
+    if (stateOf(coming).phase === "failed") Object.assign(coming, nothing());
+    this.#setPhase(coming, "waiting");
+    this.#coming.set(fid, coming);
+    if (this.#inside.isIn && this.#isInTurn(coming)) this.#ask(coming);
+  }
+
+  /** @param {string} fid */
+  cancel(fid) {
+    const coming = this.#coming.get(fid);
+    if (!coming) return;
+    if (this.#inside.isIn) this.#inside.send({ type: "cancel", fid });
+    this.#end(coming, "cancelled");
+  }
+
+  /** There is a connection (again): what is missing is asked for. */
+  onCaughtUp() {
+    for (const coming of [...this.#coming.values()].slice(0, MOST_AT_ONCE)) this.#ask(coming);
+  }
+
+  /** The connection is lost. */
+  onShut() {
+    for (const coming of this.#coming.values()) if (coming.index) this.#setPhase(coming, "paused");
+  }
+
+  /** @param {Frame} frame */
+  onFrame(frame) {
+    const coming = this.#coming.get(frame.fid);
+    if (!coming) {
+      const known = this.#known.get(frame.fid);
+      if (known && frame.event === "ended" && stateOf(known).phase !== "done") this.#setPhase(known, "ended");
+      return;
+    }
+    if (frame.event === "paused") this.#setPhase(coming, "paused");
+    else if (frame.event === "ended") this.#end(coming, "ended");
+    else if (frame.code === "no_such_file") this.#onNoSuchFile(coming);
+    else if (frame.code === "too_many_files") setTimeout(() => this.#askAgain(coming), AGAIN_MS);
+    else if (frame.type === "error") this.#end(coming, "failed", new Problem(String(frame.code)));
+  }
+
+  /** @param {ArrayBuffer} buffer */
+  onChunk(buffer) {
+    const chunk = decodeChunk(buffer);
+    const coming = chunk && this.#coming.get(chunk.fid);
+    if (!chunk || !coming) return;
+    coming.serial.run(() => this.#take(coming, chunk)).catch((error) => {
+      const problem = error instanceof Problem ? error : new Problem("storage_full", String(error));
+      this.#inside.send({ type: "cancel", fid: coming.offer.fid });
+      this.#end(coming, "failed", problem);
+    });
+  }
+
+  /** Which files may come now: those accepted first.
+   * @param {Coming} coming
+   */
+  #isInTurn(coming) {
+    return [...this.#coming.values()].slice(0, MOST_AT_ONCE).includes(coming);
+  }
+
+  /** @param {Coming} coming */
+  #ask(coming) {
+    coming.beganAt = Date.now();
+    coming.beganWith = stateOf(coming).bytes;
+    coming.upto = this.#window(coming);
+    this.#inside.send({ type: "accept", fid: coming.offer.fid, from: coming.index, upto: coming.upto });
+  }
+
+  /** @param {Coming} coming */
+  #askAgain(coming) {
+    if (this.#inside.isIn && this.#coming.get(coming.offer.fid) === coming) this.#ask(coming);
+  }
+
+  /** Up to where there is room: what comes in a quarter of a second.
+   * @param {Coming} coming
+   */
+  #window({ index, offer, line }) {
+    const wanted = Math.ceil(((line.file?.rate ?? 0) * WINDOW_S) / offer.chunk) || LARGEST_WINDOW;
+    const window = Math.min(LARGEST_WINDOW, Math.max(SMALLEST_WINDOW, wanted));
+    return Math.min(chunksOf(offer), index + window);
+  }
+
+  /** The sender may be on the way back, or gone for good.
+   * @param {Coming} coming
+   */
+  #onNoSuchFile(coming) {
+    coming.lostAt ||= Date.now();
+    const isGone = !this.#inside.roster.users.has(coming.line.author?.id ?? "");
+    if (isGone || Date.now() - coming.lostAt > PATIENCE_MS) this.#end(coming, "ended", new Problem("file_gone"));
+    else setTimeout(() => this.#askAgain(coming), AGAIN_MS);
+  }
+
+  /**
+   * @param {Coming} coming
+   * @param {Chunk} chunk
+   */
+  async #take(coming, chunk) {
+    const { offer } = coming;
+    // Still under way when it was cancelled, or from before a stream of its own began.
+    if (this.#coming.get(offer.fid) !== coming || chunk.index < coming.index) return;
+    const last = coming.index === chunksOf(offer) - 1;
+    const size = last ? offer.size - coming.index * offer.chunk : offer.chunk;
+    const fits = chunk.index === coming.index && chunk.last === last;
+    if (!fits || chunk.data.length !== size + (offer.key ? TAG_BYTES : 0)) throw new Problem("file_broken");
+    const data = await this.#open(coming, chunk);
+    coming.hash.update(data);
+    coming.fresh.push(data);
+    coming.index += 1;
+    coming.lostAt = 0;
+    if (coming.fresh.length >= FRESH) coming.parts.push(new Blob(coming.fresh.splice(0)));
+    this.#count(coming, data.length);
+    if (last) this.#finish(coming);
+    else if (coming.index % GRANT_EVERY === 0) this.#grant(coming);
+  }
+
+  /**
+   * @param {Coming} coming
+   * @param {Chunk} chunk
+   */
+  async #open(coming, { stream, pass, index, last, data }) {
+    const { key, fid } = coming.offer;
+    if (!key || !this.#salt) return data;
+    const name = `${stream} ${pass}`;
+    if (coming.pass !== name) {
+      const offer = { key, fid: /** @type {Bytes} */ (decodeBase64url(fid)), epoch: coming.epoch, salt: this.#salt };
+      Object.assign(coming, { pass: name, cipher: await Pass.begin(offer, pass) });
+    }
+    const opened = await coming.cipher?.open(index, last, data);
+    if (!opened) throw new Problem("file_broken", "a chunk could not be opened");
+    return opened;
+  }
+
+  /**
+   * @param {Coming} coming
+   * @param {number} bytes
+   */
+  #count(coming, bytes) {
+    const state = stateOf(coming);
+    state.bytes += bytes;
+    state.phase = "receiving";
+    const seconds = (Date.now() - coming.beganAt) / 1000;
+    if (seconds > WINDOW_S) state.rate = (state.bytes - coming.beganWith) / seconds;
+    this.#store.change(coming.line);
+  }
+
+  /** @param {Coming} coming */
+  #grant(coming) {
+    const upto = this.#window(coming);
+    if (upto <= coming.upto || !this.#inside.isIn) return;
+    coming.upto = upto;
+    this.#inside.send({ type: "grant", fid: coming.offer.fid, upto });
+  }
+
+  /** @param {Coming} coming */
+  #finish(coming) {
+    const { offer, parts, fresh, hash } = coming;
+    const ok = encodeBase64url(hash.digest()) === offer.sha256;
+    if (this.#inside.isIn) this.#inside.send({ type: "done", fid: offer.fid, ok });
+    if (ok) stateOf(coming).url = URL.createObjectURL(new Blob([...parts, ...fresh], { type: blobType(offer.state) }));
+    this.#end(coming, ok ? "done" : "failed", ok ? null : new Problem("file_broken", "it is not the file offered"));
+  }
+
+  /**
+   * @param {Coming} coming
+   * @param {import("../types.js").FilePhase} phase
+   * @param {Problem | null} [problem]
+   */
+  #end(coming, phase, problem = null) {
+    this.#coming.delete(coming.offer.fid);
+    // What was cancelled goes on from where it stopped; everything else is let go.
+    if (phase !== "cancelled") Object.assign(coming, { parts: [], fresh: [] });
+    if (phase === "failed") stateOf(coming).bytes = 0;
+    this.#setPhase(coming, phase, problem);
+    // The next in turn: those before it have been asked for already.
+    const next = [...this.#coming.values()][MOST_AT_ONCE - 1];
+    if (next && this.#inside.isIn) this.#ask(next);
+  }
+
+  /**
+   * @param {Coming} coming
+   * @param {import("../types.js").FilePhase} phase
+   * @param {Problem | null} [problem]
+   */
+  #setPhase(coming, phase, problem = null) {
+    Object.assign(stateOf(coming), { phase, problem });
+    this.#store.change(coming.line);
+  }
+}
+
+/** @param {Coming} coming */
+const stateOf = (coming) => coming.offer.state;
+
+/** What has come of a file before anything has. */
+const nothing = () => ({
+  index: 0, upto: 0, parts: [], fresh: [], hash: new Sha256(), pass: "", cipher: null, serial: new Serial(), beganAt: 0,
+  beganWith: 0, lostAt: 0,
+});

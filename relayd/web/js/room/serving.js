@@ -1,0 +1,214 @@
+/** Own files: offered once, read again for every stream that the server asks for. Nothing is stored on a server. */
+
+import { Problem } from "../problem.js";
+import { Pass } from "../seal/files.js";
+import { decodeBase64url, encodeBase64url, randomBytes } from "../wire/bytes.js";
+import { encodeChunk } from "../wire/chunks.js";
+import { Sha256 } from "../wire/sha256.js";
+import { cleanFileName } from "./clean.js";
+import { blobType, chunksOf, newFile } from "./offer.js";
+
+/** @typedef {import("../types.js").Line} Line */
+/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
+/** @typedef {Record<string, any>} Frame */
+/**
+ * @typedef {object} Own
+ * @property {Line} line
+ * @property {File} file
+ * @property {string} fid
+ * @property {Bytes | null} key
+ * @property {number} size
+ * @property {number} chunk
+ * @property {string | null} to
+ * @property {number} epoch  in which the offer was sealed
+ * @property {boolean} said
+ */
+/** @typedef {{own: Own, pass: Bytes, cipher: Pass | null, next: number, upto: number, isRunning: boolean}} Stream */
+
+export const CHUNK_BYTES = 61_440;
+const HASHED_AT_ONCE = 1024 * 1024;
+const BACKLOG_BYTES = 256 * 1024; // so much may wait in the socket: what is said meanwhile waits behind it
+const BACKLOG_MS = 20;
+
+export class Serving {
+  #inside;
+  #store;
+  #salt;
+  /** @type {Map<string, Own>} */ #own = new Map(); // by fid
+  /** @type {Map<number, Stream>} */ #streams = new Map();
+
+  /**
+   * @param {import("./membership.js").Membership} inside
+   * @param {Bytes | null} salt  of a sealed room
+   */
+  constructor(inside, salt) {
+    this.#inside = inside;
+    this.#store = inside.store;
+    this.#salt = salt;
+  }
+
+  /** Whether this page serves that file.
+   * @param {string} fid
+   */
+  has(fid) {
+    return this.#own.has(fid);
+  }
+
+  /** Draws the names of a file; `say` is called with the body of the offer when it is hashed.
+   * @param {File} file
+   * @param {string | null} to
+   */
+  prepare(file, to) {
+    const fid = encodeBase64url(randomBytes(16));
+    const state = newFile(fid, cleanFileName(file.name), file.size, file.type);
+    state.phase = "hashing";
+    if (state.image) state.url = URL.createObjectURL(file.slice(0, file.size, blobType(state)));
+    const key = this.#salt ? randomBytes(32) : null;
+    return { state, own: { file, fid, key, size: file.size, chunk: CHUNK_BYTES, to, epoch: 0, said: false } };
+  }
+
+  /** Hashes a file and gives the body that offers it.
+   * @param {Own} own
+   * @returns {Promise<Record<string, unknown> | null>} null if it was cancelled meanwhile
+   * @throws {Problem} `file_changed`: it cannot be read
+   */
+  async body(own) {
+    const { file, fid, key, size, chunk, line } = own;
+    const state = /** @type {import("../types.js").FileState} */ (line.file);
+    const hash = new Sha256();
+    this.#own.set(fid, own);
+    for (let at = 0; at < size; at += HASHED_AT_ONCE) {
+      hash.update(await read(file, at, Math.min(size, at + HASHED_AT_ONCE)));
+      if (state.phase !== "hashing") return null;
+      state.bytes = Math.min(size, at + HASHED_AT_ONCE);
+      this.#store.change(line);
+    }
+    const sha256 = encodeBase64url(hash.digest());
+    const { name, type } = state;
+    return { kind: "file", fid, name, size, type, sha256, chunk, ...(key && { key: encodeBase64url(key) }) };
+  }
+
+  /** The offer has been said.
+   * @param {string} fid
+   * @param {number} epoch
+   */
+  onSaid(fid, epoch) {
+    const own = this.#own.get(fid);
+    if (!own) return;
+    Object.assign(own, { said: true, epoch });
+    this.#setPhase(own, "serving");
+  }
+
+  /** Withdraws an offer.
+   * @param {string} fid
+   * @param {Problem | null} [problem]
+   */
+  withdraw(fid, problem = null) {
+    const own = this.#own.get(fid);
+    if (!own) return;
+    this.#own.delete(fid);
+    for (const [number, stream] of this.#streams) if (stream.own === own) this.#streams.delete(number);
+    if (own.said && this.#inside.isIn) this.#inside.send({ type: "cancel", fid });
+    this.#setPhase(own, "ended", problem);
+  }
+
+  /** There is a connection (again): it serves the files of this page. */
+  onCaughtUp() {
+    for (const { fid, size, chunk, to, said } of this.#own.values()) {
+      if (said) this.#inside.send({ type: "serve", fid, size, chunk, ...(to !== null && { to }) });
+    }
+  }
+
+  /** The connection is lost, and its streams with it. */
+  onShut() {
+    this.#streams.clear();
+  }
+
+  /** @param {Frame} frame */
+  onFrame(frame) {
+    const own = this.#own.get(frame.fid);
+    if (!own) return;
+    if (frame.event === "send") this.#onSend(own, frame);
+    else if (frame.event === "stop") this.#streams.delete(frame.stream);
+    else if (frame.event === "accepted") this.#mark(own, frame.user, "receiving");
+    else if (frame.event === "cancelled") this.#mark(own, frame.user, "cancelled");
+    else if (frame.event === "received") this.#mark(own, frame.user, frame.ok === true ? "received" : "broken");
+    // Refused when it was to be served again: nobody can have it any more. A chunk gone wrong is asked for anew.
+    else if (frame.type === "error" && frame.code !== "bad_chunk") this.withdraw(own.fid, new Problem(String(frame.code)));
+  }
+
+  /**
+   * @param {Own} own
+   * @param {Frame} frame
+   */
+  #onSend(own, { stream: number, from, upto }) {
+    const known = this.#streams.get(number);
+    const fits = [number, from, upto].every((value) => Number.isSafeInteger(value) && value >= 0);
+    if (!fits || upto > chunksOf(own) || (known && known.own !== own)) return;
+    const stream = known ?? { own, pass: randomBytes(16), cipher: null, next: from, upto, isRunning: false };
+    stream.upto = Math.max(stream.upto, upto);
+    this.#streams.set(number, stream);
+    this.#run(number, stream).catch(() => this.withdraw(own.fid, new Problem("file_changed")));
+  }
+
+  /** Sends what is asked for.
+   * @param {number} number
+   * @param {Stream} stream
+   */
+  async #run(number, stream) {
+    if (stream.isRunning) return;
+    stream.isRunning = true;
+    const { own, pass } = stream;
+    const { key, file, fid, size, chunk, epoch } = own;
+    if (key && this.#salt) {
+      stream.cipher ??= await Pass.begin({ key, fid: /** @type {Bytes} */ (decodeBase64url(fid)), epoch, salt: this.#salt }, pass);
+    }
+    while (stream.next < stream.upto && this.#streams.get(number) === stream) {
+      const index = stream.next;
+      stream.next += 1; // before anything is awaited: no index twice in a pass
+      const last = index === chunksOf(own) - 1;
+      const plain = await read(file, index * chunk, Math.min(size, (index + 1) * chunk));
+      const data = stream.cipher ? await stream.cipher.seal(index, last, plain) : plain;
+      while (this.#inside.connection.backlog > BACKLOG_BYTES) await new Promise((go) => setTimeout(go, BACKLOG_MS));
+      if (this.#streams.get(number) !== stream) return;
+      this.#inside.connection.send(encodeChunk({ last, stream: number, fid, pass, index, data }));
+    }
+    stream.isRunning = false;
+  }
+
+  /**
+   * @param {Own} own
+   * @param {unknown} userId
+   * @param {"receiving" | "received" | "broken" | "cancelled"} state
+   */
+  #mark(own, userId, state) {
+    const { receivers } = /** @type {import("../types.js").FileState} */ (own.line.file);
+    const user = this.#inside.roster.known(String(userId));
+    const known = receivers.find((receiver) => receiver.user.id === user.id);
+    if (known) known.state = state;
+    else receivers.push({ user, state });
+    this.#store.change(own.line);
+  }
+
+  /**
+   * @param {Own} own
+   * @param {import("../types.js").FilePhase} phase
+   * @param {Problem | null} [problem]
+   */
+  #setPhase(own, phase, problem = null) {
+    Object.assign(/** @type {object} */ (own.line.file), { phase, problem });
+    this.#store.change(own.line);
+  }
+}
+
+/**
+ * @param {File} file
+ * @param {number} from
+ * @param {number} upto
+ * @returns {Promise<Bytes>}
+ */
+async function read(file, from, upto) {
+  const data = new Uint8Array(await file.slice(from, upto).arrayBuffer());
+  if (data.length !== upto - from) throw new Problem("file_changed", "the file changed while it was read");
+  return data;
+}
