@@ -3,6 +3,8 @@
 import { Problem } from "./problem.js";
 
 const TIMEOUT_MS = 20_000;
+const PAGE = 200; // users on a page
+const MOST_PAGES = 50; // 10,000 users, the most a server has in a room
 
 /**
  * Asks the server this page came from.
@@ -53,13 +55,23 @@ export const createRoom = (fields) => ask("POST", "room", { body: fields });
 export const details = (roomId, key) => ask("GET", roomId, { key });
 
 /**
- * The next 200 users.
+ * All users who come after that one in the room's list, page by page.
  * @param {string} roomId
  * @param {string} key
  * @param {string} after
+ * @param {(page: Record<string, any>[]) => Promise<void>} take
  */
-export const users = (roomId, key, after) =>
-  ask("GET", `${roomId}/users${after ? `?after=${encodeURIComponent(after)}` : ""}`, { key });
+export async function fetchUsers(roomId, key, after, take) {
+  let last = after;
+  for (let pages = 0; pages < MOST_PAGES; pages += 1) {
+    const { users } = await ask("GET", `${roomId}/users${last ? `?after=${encodeURIComponent(last)}` : ""}`, { key });
+    if (!Array.isArray(users)) return;
+    await take(users);
+    const id = String(users.at(-1)?.id);
+    if (users.length < PAGE || id === last) return;
+    last = id;
+  }
+}
 
 /**
  * @param {string} roomId

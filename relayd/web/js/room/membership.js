@@ -1,11 +1,14 @@
 /** One user's place in a room, kept over lost connections and rekeys. */
 
-import * as api from "../api.js";
+import { fetchUsers } from "../api.js";
 import { Problem } from "../problem.js";
 import { Dropped, NotOpened } from "../seal/errors.js";
 import { newId } from "../wire/bytes.js";
+import { About } from "./about.js";
+import { Answers } from "./answers.js";
 import { Connection } from "./connection.js";
 import { Hearing } from "./hearing.js";
+import { Order } from "./order.js";
 import { Outbox } from "./outbox.js";
 import { Serial } from "./serial.js";
 
@@ -14,24 +17,18 @@ import { Serial } from "./serial.js";
 const MAX_FRAME_BYTES = 65_536; // `max_message` of a server as it comes
 const REPLAYED = "replayed"; // of the ping whose pong comes behind everything that was missed
 const CARD = "card"; // the id of `profile` frames
-const PAGE = 200; // users in a `joined` frame, and on a page
-const MOST_PAGES = 50; // 10,000 users, the most a server has in a room
 const MOST_WAITING = 16_384; // frames that came and were not looked at
-const MOST_DIRECTS = 4096; // as many as a room's ring holds
 const REKEY_TIMEOUT_MS = 10_000;
 
 export class Membership {
   serial = new Serial();
-  /** @type {{first: boolean, sameEpoch: boolean, gapMs: number, recovered: boolean}} */ #back = {
-    first: true, sameEpoch: false, gapMs: 0, recovered: false,
-  };
-  #epoch = ""; // of the room's order: another one begins with another life of the server
-  /** @type {number | null} */ #seq = null; // the last one heard
-  #caughtUpAt = 0;
-  #heardAt = 0;
+  #about;
+  #key;
+  #keep;
+  #onLink;
+  #order = new Order();
+  #answers = new Answers();
   #caughtUp = false;
-  /** @type {Set<string>} */ #directs = new Set(); // "from id" of direct messages since the last place
-  /** @type {Map<string, {resolve: () => void, reject: (problem: Problem) => void}>} */ #answers = new Map();
   /** @type {(() => void) | null} */ #onEpoch = null;
   /** @type {{resolve: () => void, reject: (problem: Problem) => void} | null} */ #joining = null;
   /** @type {(chunk: ArrayBuffer) => void} */ onChunk = () => {};
@@ -58,6 +55,7 @@ export class Membership {
     this.roster = roster;
     this.lines = lines;
     this.hearing = new Hearing(store, voice, roster, lines, this.serial);
+    this.#about = new About(store, lines, identity, voice);
     this.outbox = new Outbox((pending) => this.#transmit(pending));
     this.#key = key;
     this.#keep = keep;
@@ -72,10 +70,6 @@ export class Membership {
     });
   }
 
-  #key;
-  #keep;
-  #onLink;
-
   /** Joins.
    * @returns {Promise<void>}
    * @throws {Problem}
@@ -89,7 +83,7 @@ export class Membership {
 
   /** The last place in the room's order that was heard. */
   get seq() {
-    return this.#seq ?? 0;
+    return this.#order.seq;
   }
 
   /** Whether what is said now goes out at once. */
@@ -115,11 +109,9 @@ export class Membership {
    * @throws {Problem} refused; `not_connected`, `unconfirmed`
    */
   command(frame) {
-    return new Promise((resolve, reject) => {
-      const id = newId();
-      if (!this.isIn || !this.send({ ...frame, id })) reject(new Problem("not_connected"));
-      else this.#answers.set(id, { resolve, reject });
-    });
+    const id = newId();
+    if (!this.isIn || !this.send({ ...frame, id })) return Promise.reject(new Problem("not_connected"));
+    return this.#answers.expect(id);
   }
 
   /** Something of the moment; without a connection, or under pressure, it is simply lost.
@@ -177,8 +169,7 @@ export class Membership {
   #shut(problem) {
     this.#caughtUp = false;
     this.outbox.shut(problem);
-    for (const { reject } of this.#answers.values()) reject(new Problem("unconfirmed", "the connection was lost"));
-    this.#answers.clear();
+    this.#answers.rejectAll(new Problem("unconfirmed", "the connection was lost"));
     this.onShut();
   }
 
@@ -199,13 +190,13 @@ export class Membership {
   #join() {
     const { session, nick } = this.identity;
     const profile = this.voice.joinProfile(nick);
-    const since = this.#seq === null ? {} : { since: { epoch: this.#epoch, seq: this.#seq } };
+    const since = this.#order.since;
     const proof = this.voice.proof;
     // With a session alone: with the key too, somebody thrown out while away would silently be somebody else. An
     // owner cannot be thrown out, and the owner's key makes nobody else.
     const key = session && !this.identity.ownerKey ? {} : { key: this.#key };
     this.send({
-      type: "join", ...key, ...(session && { session }), ...(profile && { profile }), ...(proof && { proof }), ...since,
+      type: "join", ...key, ...(session && { session }), ...(profile && { profile }), ...(proof && { proof }), ...(since && { since }),
     });
   }
 
@@ -217,6 +208,7 @@ export class Membership {
       this.connection.drop(new Problem("slow_consumer"));
       return;
     }
+    if (this.isIn) this.#order.heardAt = Date.now();
     this.serial.run(() => this.#HANDLERS[String(frame.type)]?.(frame)).catch((error) => this.#onFailure(error));
   }
 
@@ -249,27 +241,28 @@ export class Membership {
     }
     if (state.me && you.id !== state.me) throw new Problem("server_wrong", "the server has taken this user for another");
     await this.voice.welcome(joined);
-    const first = this.#seq === null;
-    const sameEpoch = joined.epoch === this.#epoch;
-    this.#back = { first, sameEpoch, gapMs: Date.now() - this.#heardAt, recovered: joined.recovered === true };
-    // In another life of the server places begin anew; in the same one, what was missed comes first.
-    if (this.#seq === null || !sameEpoch || joined.seq < this.#seq) this.#seq = joined.seq;
-    this.#epoch = String(joined.epoch);
-    this.#caughtUpAt = joined.seq;
-    this.#heardAt = Date.now();
+    const back = this.#order.begin(joined);
     this.connection.onJoined();
     Object.assign(state, { me: you.id, owner: you.role === "owner", phase: "joined", problem: null, retryAt: null });
     Object.assign(this.identity, { session: you.session, endsAt: Date.parse(joined.room?.expiration_date) || 0 });
-    this.#takeDetails(joined.room);
+    this.#about.take(joined.room);
     this.store.touch("phase", "me");
     if (this.voice.sealed) await this.#sendProfile();
     await this.hearing.onJoined(joined, this.voice.joinProfile(this.identity.nick));
     state.muted = this.roster.users.get(you.id)?.muted ?? false;
     this.#onLink();
     await this.#keep();
-    if (joined.room.users > joined.users?.length) this.#fetchUsers(joined.users.at(-1)?.id ?? "").catch(() => {});
-    if (first) this.#onCaughtUp();
+    if (joined.room.users > joined.users?.length) this.#fetchUsers(joined.users.at(-1)?.id ?? "");
+    if (back.first) this.#onCaughtUp();
     else this.#onBack(joined);
+  }
+
+  /** The users that did not fit into the list; without them they show as strangers, no worse.
+   * @param {string} after
+   */
+  #fetchUsers(after) {
+    const take = (/** @type {Frame[]} */ page) => this.serial.run(() => this.hearing.onPage(page, this.seq));
+    fetchUsers(this.identity.roomId, this.#key, after, take).catch(() => {});
   }
 
   /** @param {Frame} joined */
@@ -280,7 +273,7 @@ export class Membership {
 
   #onCaughtUp() {
     this.#caughtUp = true;
-    this.outbox.open({ ...this.#back, placeKeptMs: 1000 * (Number(this.store.state.details.settings?.resume) || 0) });
+    this.outbox.open({ ...this.#order.back, placeKeptMs: 1000 * (Number(this.store.state.details.settings?.resume) || 0) });
     this.#joining?.resolve();
     this.#joining = null;
     this.onCaughtUp();
@@ -288,52 +281,29 @@ export class Membership {
 
   /** @param {Frame} frame */
   #onPong(frame) {
-    this.#heardAt = Date.now();
     if (frame.id !== REPLAYED || this.#caughtUp) return;
-    this.#seq = Math.max(this.seq, this.#caughtUpAt); // what did not come by now never will
+    this.#order.catchUp();
     this.#onCaughtUp();
   }
 
   /** @param {Frame} frame */
   async #onMessage(frame) {
-    this.#heardAt = Date.now();
-    if (!this.#isNew(frame)) return;
+    if (!this.#order.isNew(frame)) return;
     await this.hearing.onMessage(frame, this.seq);
     if (frame.from === this.store.state.me) this.outbox.said(frame.id);
   }
 
-  /** Whether this was not heard before; takes note of its place.
-   * @param {Frame} frame
-   */
-  #isNew({ seq, from, id }) {
-    if (Number.isSafeInteger(seq)) {
-      if (seq <= this.seq) return false;
-      this.#seq = seq;
-      this.#directs.clear();
-      return true;
-    }
-    // Those with `after` >= `since.seq` come again: so only what came since the last place must be known.
-    const name = `${from} ${id}`;
-    if (this.#directs.has(name)) return false;
-    this.#directs.add(name);
-    if (this.#directs.size > MOST_DIRECTS) this.#directs.delete(this.#directs.values().next().value ?? "");
-    return true;
-  }
-
   /** @param {Frame} frame */
   #onOk({ id }) {
-    this.#answers.get(id)?.resolve();
-    this.#answers.delete(id);
+    this.#answers.resolve(id);
     this.outbox.said(id);
   }
 
   /** @param {Frame} error */
   #onError(error) {
-    const answer = this.#answers.get(error.id);
-    if (answer) {
-      this.#answers.delete(error.id);
-      answer.reject(new Problem(String(error.code), String(error.detail ?? ""), error.retry_after_ms));
-    } else if (error.id === CARD && error.code !== "stale_epoch") {
+    const problem = new Problem(String(error.code), String(error.detail ?? ""), error.retry_after_ms);
+    if (this.#answers.reject(error.id, problem)) return;
+    if (error.id === CARD && error.code !== "stale_epoch") {
       if (error.code !== "muted") setTimeout(() => this.showNick(), error.retry_after_ms ?? 1000);
     } else if (typeof error.fid === "string") this.onFileFrame(error);
     if (error.id !== undefined) this.outbox.refused(error, this.voice.epoch);
@@ -341,30 +311,13 @@ export class Membership {
 
   /** @param {Frame} frame */
   async #onRoom(frame) {
-    const { state } = this.store;
-    if (frame.event === "updated") this.#onUpdated(frame);
-    else if (frame.event === "expiring") this.lines.tell("expiring", { count: Number(frame.in) || 0 });
-    else if (frame.event === "announcement") this.lines.tell("announcement", { text: String(frame.text).slice(0, 4096) });
-    else if (frame.event === "rekeyed") await this.#onRekeyed(frame);
-    else if (frame.event === "closed") {
-      state.closedBecause = String(frame.reason);
-      this.lines.tell("closed", { text: state.closedBecause });
-    }
-  }
-
-  /** @param {Frame} frame */
-  #onUpdated(frame) {
-    const before = this.store.state.details;
-    this.#takeDetails(frame.room);
-    const now = this.store.state.details;
-    const fields = /** @type {const} */ (["name", "max", "expiration", "locked", "settings"]);
-    const what = fields.filter((field) => JSON.stringify(before[field]) !== JSON.stringify(now[field]));
-    if (what.length) this.lines.tell("updated", { what });
+    if (frame.event === "rekeyed") await this.#onRekeyed(frame);
+    else this.#about.onEvent(frame);
   }
 
   /** @param {Frame} frame */
   async #onRekeyed(frame) {
-    if (Number.isSafeInteger(frame.seq)) this.#seq = Math.max(this.seq, frame.seq);
+    this.#order.skipTo(frame.seq);
     try {
       if (!(await this.voice.takeRekey(frame))) return;
     } catch (error) {
@@ -378,20 +331,6 @@ export class Membership {
     this.outbox.onEpoch(this.voice.epoch);
     this.lines.tell("rekeyed");
     this.#onEpoch?.();
-  }
-
-  /** @param {unknown} details */
-  #takeDetails(details) {
-    const { state } = this.store;
-    const fields = Object(details);
-    if (fields.id !== this.identity.roomId || typeof fields.name !== "string") return;
-    state.details = { ...state.details, ...fields };
-    state.endsAt = Date.parse(state.details.expiration_date) || 0;
-    state.usersLeave = state.details.expiration === "usersLeave";
-    state.sealed = this.voice.sealed;
-    state.canRekey = this.voice.canRekey;
-    this.identity.name = fields.name;
-    this.store.touch("details");
   }
 
   async #sendProfile() {
@@ -412,20 +351,5 @@ export class Membership {
       if (!this.send({ type: "message", id, ...(to !== null && { to }), ...pending.more, body })) return;
       Object.assign(pending, { epoch, sentAt: pending.sentAt ?? Date.now() });
     });
-  }
-
-  /** The users that did not fit into the list; without them they show as strangers, no worse.
-   * @param {string} after
-   */
-  async #fetchUsers(after) {
-    let last = after;
-    for (let page = 0; page < MOST_PAGES; page += 1) {
-      const { users } = await api.users(this.identity.roomId, this.#key, last);
-      if (!Array.isArray(users)) return;
-      await this.serial.run(() => this.hearing.onPage(users, this.seq));
-      const id = users.at(-1)?.id;
-      if (users.length < PAGE || id === last) return;
-      last = String(id);
-    }
   }
 }

@@ -8,8 +8,9 @@ import { derivePasswordKey } from "../seal/derive.js";
 import { formatLink, isSealed, parseLink } from "../wire/link.js";
 import { cleanNick } from "./clean.js";
 import * as identities from "./identity.js";
+import { OpenVoice } from "./open-voice.js";
 import { Room } from "./room.js";
-import { OpenVoice, SealedVoice } from "./voice.js";
+import { SealedVoice } from "./sealed-voice.js";
 
 /** @typedef {import("../types.js").Door} Door */
 /** @typedef {import("../types.js").NewRoom} NewRoom */

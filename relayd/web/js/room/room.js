@@ -8,14 +8,13 @@ import { cleanNick, cleanText, wellFormed } from "./clean.js";
 import { Files } from "./files.js";
 import * as identities from "./identity.js";
 import { keyOf, Lines } from "./lines.js";
+import { Marks } from "./marks.js";
 import { Membership } from "./membership.js";
 import { Roster } from "./roster.js";
 import { Store } from "./store.js";
 
 /** @typedef {import("../types.js").Line} Line */
 
-const TYPING_EVERY_MS = 3000;
-const READ_EVERY_MS = 2000;
 const MAX_TEXT_BYTES = 40_000; // with sealing, padding and base64url it fits a frame
 const DAY_HOURS = 24;
 const FINAL = new Set(["room_closed", "no_such_room", "kicked", "left", "forbidden"]); // nobody comes back as before
@@ -28,9 +27,7 @@ export class Room {
   #voice;
   #identity;
   #files;
-  #typingAt = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #reading;
-  #readSeq = -1;
+  #marks;
 
   /**
    * @param {import("./identity.js").Identity} identity
@@ -49,6 +46,7 @@ export class Room {
       keep: () => identities.save(identity), onLink: () => this.#takeLink(),
     });
     this.#files = new Files(this.#inside);
+    this.#marks = new Marks(this.#inside);
     this.#inside.onOver = ({ code }) => {
       if (FINAL.has(code)) identities.forget(identity.roomId);
     };
@@ -82,7 +80,7 @@ export class Room {
   say(text, { replyTo, to } = {}) {
     const answered = replyTo === undefined ? undefined : this.line(replyTo);
     const body = { kind: "text", text: this.#fit(text), ...(answered && { re: this.#lines.ref(answered) }) };
-    this.#typingAt = 0; // what is said ends the typing by itself
+    this.#marks.onSaid();
     return this.#speak(body, to ?? null);
   }
 
@@ -128,35 +126,11 @@ export class Room {
 
   /** @param {boolean} on */
   typing(on) {
-    if (on && Date.now() - this.#typingAt < TYPING_EVERY_MS) return;
-    const told = this.#typingAt > 0;
-    this.#typingAt = on ? Date.now() : 0;
-    if (on || told) this.#inside.signal("typing", on);
+    this.#marks.typing(on);
   }
 
   read() {
-    const { state } = this;
-    if (state.unread) {
-      for (let at = state.lines.length - 1; at >= 0 && state.unread; at -= 1) {
-        const line = state.lines[at];
-        if (!line.unread) continue;
-        line.unread = false;
-        state.unread -= 1;
-        this.#store.change(line);
-      }
-      state.unread = 0;
-      this.#store.touch("unread");
-    }
-    this.#reading ??= setTimeout(() => this.#tellRead(), READ_EVERY_MS);
-  }
-
-  #tellRead() {
-    this.#reading = undefined;
-    const { seq } = this.#inside;
-    // In a large room nobody can look at that many marks, and each costs everyone a frame.
-    if (seq === this.#readSeq || this.state.userCount > 50) return;
-    this.#readSeq = seq;
-    this.#inside.signal("read", { seq });
+    this.#marks.read();
   }
 
   /** @param {string} nick */
@@ -241,7 +215,7 @@ export class Room {
   }
 
   close() {
-    clearTimeout(this.#reading);
+    this.#marks.close();
     this.#inside.connection.close();
     this.#inside.hearing.close();
   }

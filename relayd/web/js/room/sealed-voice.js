@@ -1,0 +1,220 @@
+/** A sealed room's voice: everything said is sealed before it is sent, and nothing is shown that was not. */
+
+import { Problem } from "../problem.js";
+import { codeWords, personCode, roomCode } from "../seal/codes.js";
+import { Dropped, NotOpened } from "../seal/errors.js";
+import { readAccess } from "../seal/keys.js";
+import { Opener } from "../seal/opener.js";
+import { makeRekey, takeRekey } from "../seal/rekey.js";
+import { Sealer } from "../seal/sealer.js";
+import { decodeBase64url } from "../wire/bytes.js";
+
+/** @typedef {Record<string, any>} Frame */
+/** @typedef {import("./voice.js").Said} Said */
+/** @typedef {import("./voice.js").Outgoing} Outgoing */
+
+export class SealedVoice {
+  sealed = true;
+  #keys;
+  #user;
+  #owner;
+  #me = "";
+  /** @type {Opener | null} */ #opener = null;
+  /** @type {Sealer | null} */ #sealer = null;
+  /** @type {Map<string, {nick: string, key: string}>} */ #cards = new Map(); // the last that could be believed
+  /** @type {{nick: string, key: string} | null} */ #own = null;
+  /** @type {import("../wire/bytes.js").Bytes | null} */ secret = null; // of the link, if it has changed since the start
+
+  /**
+   * @param {import("../seal/keys.js").RoomKeys} keys
+   * @param {import("../seal/hpke.js").UserKey} user
+   * @param {import("../seal/keys.js").OwnerKey | null} owner
+   */
+  constructor(keys, user, owner) {
+    this.#keys = keys;
+    this.#user = user;
+    this.#owner = owner;
+  }
+
+  get epoch() {
+    return this.#keys.epoch;
+  }
+
+  get proof() {
+    return this.#keys.proof;
+  }
+
+  /** Whether this device holds the pair that signs new epochs. */
+  get canRekey() {
+    return this.#owner !== null && String(this.#keys.owner) === String(this.#owner.publicRaw);
+  }
+
+  get salt() {
+    return this.#keys.salt;
+  }
+
+  /** None: a card is sealed after the server has answered the check.
+   * @param {string} _nick
+   */
+  joinProfile(_nick) {
+    return null;
+  }
+
+  /** Checks that the server knows the room, and draws a new sid for the new socket.
+   * @param {Frame} joined
+   */
+  async welcome(joined) {
+    this.#sealer = null;
+    const access = readAccess(joined.room);
+    if (!access) throw new Problem("downgrade", "the link is of a sealed room, but the server shows an open one");
+    if (joined.rekey !== undefined && joined.rekey !== null) await this.takeRekey(joined.rekey);
+    this.#keys.confirm(access);
+    this.#me = joined.you.id;
+    this.#opener ??= new Opener(this.#keys, this.#user, this.#me, Date.now());
+    this.#sealer = new Sealer(this.#keys, this.#user);
+    this.#opener.addSealer(this.#sealer);
+  }
+
+  get author() {
+    return this.#opener?.own ?? "";
+  }
+
+  /** @param {string} nick */
+  profile(nick) {
+    this.#own = { nick, key: this.author };
+    return this.#speaking.card(nick);
+  }
+
+  /** @param {Outgoing} said */
+  async message(said) {
+    if (said.to === null) return this.#speaking.message(said.id, said.body, said.at);
+    const key = decodeBase64url(this.#keyOf(said.to), 32);
+    if (!key) throw new Problem("no_card", "nothing can be sealed to this user: their card has not come");
+    return this.#speaking.direct(key, said.id, said.body, said.at);
+  }
+
+  /**
+   * @param {string} kind
+   * @param {unknown} data
+   */
+  async signal(kind, data) {
+    return { kind: "sealed", data: await this.#speaking.signal(kind, data) };
+  }
+
+  /**
+   * Never fails: no card yet, one of an older epoch, a forgery: none of them changes what is known.
+   * @param {Frame} shape
+   * @param {number} place
+   */
+  async readUser(shape, place) {
+    const card = await this.#hearing.card(shape.id, shape.profile, place).catch(onlyUnbelieved);
+    if (card) this.#cards.set(shape.id, card);
+    // An owner's other device shows a card, too; this page is called what it calls itself.
+    return (shape.id === this.#me ? this.#own : this.#cards.get(shape.id)) ?? { nick: "", key: "" };
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {number} place
+   * @returns {Promise<Said>}
+   */
+  async readMessage(frame, place) {
+    const to = typeof frame.to === "string" ? frame.to : null;
+    const { by, ...said } = await this.#hearing.message({ from: frame.from, id: frame.id, body: frame.body, place, to });
+    return { author: by, ...said };
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {number} place
+   */
+  async readSignal(frame, place) {
+    if (frame.kind !== "sealed") throw new NotOpened("it is not sealed");
+    return this.#hearing.signal(frame.from, frame.data, place);
+  }
+
+  /**
+   * @param {Frame} told
+   * @returns {Promise<boolean>} false if those keys are in use already
+   * @throws {Problem} `rekey_refused`
+   */
+  async takeRekey(told) {
+    const secret = await takeRekey(this.#keys, this.#user, told);
+    if (secret) this.secret = secret;
+    return secret !== null;
+  }
+
+  /**
+   * The fields of a `rekey` frame.
+   * @param {Set<string>} keep  user ids of all in the room
+   * @param {string} out  who is thrown out: no key ever seen of them gets a box
+   */
+  makeRekey(keep, out) {
+    if (!this.#owner) throw new Problem("cannot_rekey");
+    const without = this.#hearing.keysOf(out);
+    const cards = new Map(
+      [...this.#hearing.cardKeys()].filter(([id, key]) => keep.has(id) && id !== out && !without.includes(key)),
+    );
+    cards.set(this.#me, this.author);
+    return makeRekey(this.#keys, this.#owner, cards);
+  }
+
+  /**
+   * @param {string} author
+   * @param {string} id
+   */
+  ref(author, id) {
+    return { by: author, id };
+  }
+
+  /** @param {Frame} re */
+  authorOf(re) {
+    return re.by;
+  }
+
+  /** @param {string} author */
+  userOf(author) {
+    return this.#opener?.userOf(author) ?? "";
+  }
+
+  /** @param {string} user */
+  canReach(user) {
+    return this.#keyOf(user) !== "";
+  }
+
+  /** The room's safety code: takes a moment. */
+  async roomCode() {
+    return codeWords(await roomCode(this.#keys.current));
+  }
+
+  /**
+   * @param {string} user
+   * @throws {Problem} `no_card`
+   */
+  async personCode(user) {
+    const key = decodeBase64url(this.#keyOf(user), 32);
+    if (!key) throw new Problem("no_card", "no card of that user has come");
+    return codeWords(await personCode(key, this.#keys.salt));
+  }
+
+  /** @param {string} user */
+  #keyOf(user) {
+    return this.#opener?.keysOf(user).at(-1) ?? "";
+  }
+
+  get #speaking() {
+    if (!this.#sealer) throw new Problem("not_connected", "the server has not shown yet that it knows this room");
+    return this.#sealer;
+  }
+
+  get #hearing() {
+    if (!this.#opener) throw new NotOpened("the server has not shown yet that it knows this room");
+    return this.#opener;
+  }
+}
+
+/** @param {unknown} error */
+function onlyUnbelieved(error) {
+  if (error instanceof NotOpened || error instanceof Dropped) return null;
+  throw error;
+}
