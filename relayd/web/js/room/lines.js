@@ -39,6 +39,7 @@ export class Lines {
   #renaming = { user: "", key: "" }; // who was told of last, and in which line
   /** @type {WeakMap<Line, string>} */ #authors = new WeakMap(); // as references name them
   /** @type {WeakMap<Line, import("./offer.js").Offer>} */ #offers = new WeakMap();
+  #acts = new Map(Object.entries({ reaction: this.#react, edit: this.#edit, delete: this.#delete }));
   /** @type {(line: Line, offer: import("./offer.js").Offer, said: Said) => void} */ onOffer = () => {};
   /** @type {(line: Line) => void} */ onDeleted = () => {};
 
@@ -59,7 +60,7 @@ export class Lines {
    */
   hear(said, way) {
     const body = typeof said.body === "string" ? { kind: "text", text: said.body } : Object(said.body);
-    const act = { reaction: this.#react, edit: this.#edit, delete: this.#delete }[String(body.kind)];
+    const act = this.#acts.get(body.kind);
     if (act) {
       this.#actOn(act, body, said, way);
       return;

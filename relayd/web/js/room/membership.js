@@ -209,7 +209,7 @@ export class Membership {
       return;
     }
     if (this.isIn) this.#order.heardAt = Date.now();
-    this.serial.run(() => this.#HANDLERS[String(frame.type)]?.(frame)).catch((error) => this.#onFailure(error));
+    this.serial.run(() => this.#handlers.get(frame.type)?.(frame)).catch((error) => this.#onFailure(error));
   }
 
   /** @param {unknown} error */
@@ -219,18 +219,17 @@ export class Membership {
     if (!(error instanceof Problem)) throw error;
   }
 
-  /** @type {Record<string, (frame: Frame) => unknown>} */
-  #HANDLERS = {
+  /** @type {Map<unknown, (frame: Frame) => unknown>} */ #handlers = new Map(Object.entries({
     joined: (frame) => this.#onJoined(frame),
     message: (frame) => this.#onMessage(frame),
     signal: (frame) => this.hearing.onSignal(frame, this.seq),
-    presence: (frame) => this.hearing.onPresence(frame, this.seq),
+    presence: (frame) => this.#onPresence(frame),
     room: (frame) => this.#onRoom(frame),
     ok: (frame) => this.#onOk(frame),
     error: (frame) => this.#onError(frame),
     pong: (frame) => this.#onPong(frame),
     file: (frame) => this.onFileFrame(frame),
-  };
+  }));
 
   /** @param {Frame} joined */
   async #onJoined(joined) {
@@ -277,6 +276,12 @@ export class Membership {
     this.#joining?.resolve();
     this.#joining = null;
     this.onCaughtUp();
+  }
+
+  /** @param {Frame} frame */
+  async #onPresence(frame) {
+    await this.hearing.onPresence(frame, this.seq);
+    this.identity.nick = this.roster.me.nick || this.identity.nick; // another tab may have changed it
   }
 
   /** @param {Frame} frame */

@@ -15,7 +15,8 @@ import { Store } from "./store.js";
 
 /** @typedef {import("../types.js").Line} Line */
 
-const MAX_TEXT_BYTES = 40_000; // with sealing, padding and base64url it fits a frame
+// Of a text's JSON, so that it fits a frame: as it is; sealed, which is base64url; sealed twice over, for one.
+const MAX_TEXT_BYTES = { open: 64_000, sealed: 45_000, direct: 17_000 };
 const DAY_HOURS = 24;
 const FINAL = new Set(["room_closed", "no_such_room", "kicked", "left", "forbidden"]); // nobody comes back as before
 
@@ -79,7 +80,7 @@ export class Room {
    */
   say(text, { replyTo, to } = {}) {
     const answered = replyTo === undefined ? undefined : this.line(replyTo);
-    const body = { kind: "text", text: this.#fit(text), ...(answered && { re: this.#lines.ref(answered) }) };
+    const body = { kind: "text", text: this.#fit(text, to), ...(answered && { re: this.#lines.ref(answered) }) };
     this.#marks.onSaid();
     return this.#speak(body, to ?? null);
   }
@@ -98,7 +99,7 @@ export class Room {
    * @param {string} text
    */
   edit(key, text) {
-    return this.#act(key, { kind: "edit", text: this.#fit(text) });
+    return this.#act(key, { kind: "edit", text: this.#fit(text, this.line(key)?.to ?? undefined) });
   }
 
   /** @param {string} key */
@@ -244,11 +245,13 @@ export class Room {
 
   /** What was typed, as it can be sent.
    * @param {string} text
+   * @param {string | undefined} to
    */
-  #fit(text) {
+  #fit(text, to) {
     const fitting = wellFormed(text);
     const { length } = new TextEncoder().encode(JSON.stringify(fitting));
-    if (length > MAX_TEXT_BYTES || cleanText(fitting) !== fitting) throw new Problem("too_long");
+    const most = MAX_TEXT_BYTES[!this.#voice.sealed ? "open" : to === undefined ? "sealed" : "direct"];
+    if (length > most || cleanText(fitting) !== fitting) throw new Problem("too_long");
     return fitting;
   }
 

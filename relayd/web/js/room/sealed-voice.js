@@ -109,7 +109,9 @@ export class SealedVoice {
   async readUser(shape, place) {
     const card = await this.#hearing.card(shape.id, shape.profile, place).catch(onlyUnbelieved);
     if (card) this.#cards.set(shape.id, card);
-    // An owner's other device shows a card, too; this page is called what it calls itself.
+    // Of oneself: another tab's card has the same key, and may say another nick. An owner's other device has a key of
+    // its own; this page is called what it calls itself.
+    if (card && shape.id === this.#me && card.key === this.author) this.#own = card;
     return (shape.id === this.#me ? this.#own : this.#cards.get(shape.id)) ?? { nick: "", key: "" };
   }
 

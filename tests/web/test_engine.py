@@ -1,0 +1,291 @@
+"""The page's engine without its views: in Chromium, against a real daemon, and beside the Python client."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from random import Random
+
+from cutter import cutter_before, heard
+
+from relayd.client import Message, Rekeyed, join
+
+HERE = Path(__file__).parent
+VECTORS = HERE.parent / "vectors/sealing-vectors.json"
+SECRET = "ZGVmZ2hpamtsbW5vcHFycw"
+
+# A page of the same origin with the same headers, on which nothing else runs.
+BARE = "/healthz"
+READY = """async () => {
+  window.engine = await import("/web/js/room/open.js");
+  window.until = async (condition) => {
+    while (!condition()) await new Promise((go) => setTimeout(go, 20));
+  };
+  window.texts = () => room.state.lines.filter(({kind}) => kind === "text").map(({text}) => text);
+}"""
+
+
+class Engine:
+    """One tab with a room and no views."""
+
+    def __init__(self, page) -> None:
+        self.page = page
+
+    async def __call__(self, script: str, argument: object = None):
+        return await self.page.evaluate(script, argument)
+
+    async def create(self, **options: object) -> str:
+        return await self(
+            "async (o) => { window.room = await engine.createRoom({nick: 'ann', ...o}); return room.state.link; }",
+            options,
+        )
+
+    async def open(self, link: str, nick: str = "bob", password: str | None = None) -> None:
+        entry = {"link": link, "nick": nick, **({} if password is None else {"password": password})}
+        await self("async (entry) => { window.room = await engine.openRoom(entry); }", entry)
+
+    async def problem(self, script: str, argument: object = None) -> str:
+        """The code of what it must reject with."""
+        return await self(
+            f"async (a) => {{ try {{ await ({script})(a); return ''; }} catch (e) {{ return e.code; }} }}", argument
+        )
+
+    async def hears(self, *texts: str) -> None:
+        await self("(wanted) => until(() => wanted.every((text) => texts().includes(text)))", list(texts))
+
+
+async def bare(visitors, base: str = "", visitor=None) -> Engine:
+    """A visitor's tab without views."""
+    one = visitor or await visitors(base=base)
+    page = await one.tab()
+    await page.goto(one.base + BARE)
+    await page.evaluate(READY)
+    return Engine(page)
+
+
+async def test_vectors_in_chromium(visitors):
+    """What holds in Node holds in a browser's WebCrypto, under the page's own content security policy."""
+    engine = await bare(visitors)
+    check = (HERE / "vectors.js").read_text().replace("export default ", "")
+    vectors = json.loads(VECTORS.read_text())
+    result = await engine(f"(vectors) => ({check})(vectors, (path) => import('/web/js/' + path))", vectors)
+    assert result["wrong"] == []
+    assert result["checked"] > 200
+
+
+async def test_nothing_is_lost_or_doubled_however_often_the_line_is_cut(server, visitors):
+    """Two people talk while one's line is cut again and again: both have all of it, once, in one order."""
+    seed = Random().randrange(10**6)
+    sys.stdout.write(f"seed {seed}\n")
+    random = Random(seed)
+    ann = await bare(visitors)
+    link = await ann.create()
+    async with cutter_before(server.base) as cutter:
+        bob = await bare(visitors, cutter.base)
+        await bob.open(link.replace(server.base, cutter.base))
+        for round_ in range(8):
+            cutter.after[random.choice(["up", "down"])] = random.randrange(2500)
+            for engine, name in ((ann, "a"), (bob, "b")):
+                await engine(
+                    "([name, n]) => { for (let i = 0; i < 5; i += 1) room.say(`${name}${5 * n + i}`); }", [name, round_]
+                )
+            await bob(
+                "() => { room.retry(); return until(() => room.state.lines.every(({status}) => status === 'sent')); }"
+            )
+        cutter.after.clear()
+        said = [f"{name}{number}" for name in "ab" for number in range(40)]
+        await ann.hears(*said)
+        await bob.hears(*said)
+        order = await ann("texts()")
+        assert sorted(order) == sorted(said)
+        assert [text for text in order if text[0] == "b"] == said[40:]
+        assert sorted(await bob("texts()")) == sorted(said)
+        by_seq = "room.state.lines.filter(({seq}) => seq !== null).sort((x, y) => x.seq - y.seq).map(({text}) => text)"
+        ann_order, bob_order = await ann(by_seq), await bob(by_seq)
+        assert [text for text in ann_order if text in bob_order] == [text for text in bob_order if text in ann_order]
+        assert cutter.connections > 3
+
+
+async def test_tabs_are_one_person(visitors):
+    """Two tabs opened at the same moment are one user with one key; a private message opens in both."""
+    ann = await bare(visitors)
+    link = await ann.create()
+    visitor = await visitors()
+    first, second = await bare(visitors, visitor=visitor), await bare(visitors, visitor=visitor)
+    await first.page.evaluate("(link) => { window.opening = engine.openRoom({link, nick: 'bob'}); }", link)
+    await second.open(link)
+    await first("async () => { window.room = await opening; }")
+    assert await first("room.state.me") == await second("room.state.me")
+    me = await first("room.state.me")
+    await ann("(id) => until(() => room.state.users.get(id)?.key)", me)
+    await ann("(to) => room.say('psst', {to})", me)
+    await first.hears("psst")
+    await second.hears("psst")
+    await first("room.say('mine')")
+    await second.hears("mine")
+    assert await second("room.state.lines.find(({text}) => text === 'mine').mine") is True
+
+
+async def test_a_sealed_link_is_never_taken_down(server, visitors):
+    """Where a server shows an open room behind a sealed link, nothing is joined, and nothing said."""
+    made = await server.create()
+    engine = await bare(visitors)
+    link = f"{server.base}/{made['id']}#{made['invite_key']}"
+    for marker in (f".1.{SECRET}", f".1p.{SECRET}", ".1p"):
+        assert await engine.problem("(link) => engine.lookAt(link)", link + marker) == "downgrade"
+        entry = {"link": link + marker, "nick": "bob", "password": "x"}
+        assert await engine.problem("(entry) => engine.openRoom(entry)", entry) == "downgrade"
+    assert (await server.details(made))["users"] == 0
+
+
+async def test_what_is_wrong_has_a_name(server, visitors):
+    """Each way in that fails says why, so that a person can act on it."""
+    ann, bob = await bare(visitors), await bare(visitors)
+    link = await ann.create(password="correct horse", max=2)
+    fragment = link.partition("#")[2]
+    look = "(link) => engine.lookAt(link)"
+    wrong_links = {
+        "hello": "link_wrong",
+        f"{server.base}/about#{fragment}": "link_wrong",
+        link.partition("#")[0]: "link_incomplete",
+        link[:-4]: "link_incomplete",
+        link.replace(".1p.", ".2p."): "unknown_suite",
+        link.replace(server.base, "https://elsewhere.example"): "link_elsewhere",
+        f"{server.base}/6c1f0d5e-3c1b-4a8e-9d42-0f2b8f6f3a11#{fragment}": "no_such_room",
+    }
+    for text, code in wrong_links.items():
+        assert await bob.problem(look, text) == code, text
+    enter = "(entry) => engine.openRoom(entry)"
+    assert await bob.problem(enter, {"link": link, "nick": "bob"}) == "password_needed"
+    assert await bob.problem(enter, {"link": link, "nick": "bob", "password": ""}) == "password_unfit"
+    assert await bob.problem(enter, {"link": link, "nick": "bob", "password": "wrong"}) == "wrong_password"
+    await bob.open(link, password="correct horse")
+    carol = await bare(visitors)
+    assert await carol.problem(enter, {"link": link, "nick": "carol", "password": "correct horse"}) == "room_full"
+    await ann("room.editRoom({locked: true, max: 3})")
+    assert await carol.problem(enter, {"link": link, "nick": "carol", "password": "correct horse"}) == "locked"
+    assert await ann.problem("() => room.say('x'.repeat(70000))") == "too_long"
+    assert await bob.problem("() => room.kick(room.state.details.owner_id, false)") == "owner_only"
+
+
+async def test_page_and_python_client(visitors):
+    """A room of a page and a Python client: said, private, answered, edited, thrown out; the codes are the same."""
+    ann = await bare(visitors)
+    link = await ann.create(password="pw")
+    async with join(link, "py", password="pw") as py:
+        await ann("() => until(() => [...room.state.users.values()].some(({nick, key}) => nick === 'py' && key))")
+        assert " ".join(await ann("room.safetyCode()")) == await py.room_code()
+        assert " ".join(await ann("(id) => room.personCode(id)", py.me.id)) == await py.person_code()
+        await ann("() => { window.key = room.say('from the page'); }")
+        said = await heard(py, Message, 30)
+        assert (said.text, said.user.nick) == ("from the page", "ann")
+        await py.say({"kind": "text", "text": "an answer", "re": said.ref})
+        await py.say({"kind": "reaction", "re": said.ref, "emoji": "👍", "on": True})
+        await ann.hears("an answer")
+        await ann("() => until(() => room.line(key).reactions.length)")
+        assert await ann("room.state.lines.find(({text}) => text === 'an answer').replyTo === key") is True
+        await py.say({"kind": "edit", "re": said.ref, "text": "not mine to edit"})
+        await py.say("psst", to=said.user)
+        await ann.hears("psst")
+        assert await ann("[room.line(key).text, room.line(key).edited]") == ["from the page", False]
+        await ann("(to) => room.say('psst, too', {to})", py.me.id)
+        assert (await heard(py, Message, 30, to=py.me.id)).text == "psst, too"
+        await ann("room.edit(key, 'better')")
+        edit = await heard(py, Message, 30)
+        assert (edit.body["kind"], edit.body["re"], edit.body["text"]) == ("edit", said.ref, "better")
+        async with join(link, "eve", password="pw") as eve:
+            await ann("() => until(() => [...room.state.users.values()].some(({nick}) => nick === 'eve'))")
+            await ann("(id) => room.kick(id, false)", eve.me.id)
+            await heard(py, Rekeyed, 30)
+            await ann("room.say('without eve')")
+            assert (await heard(py, Message, 30)).text == "without eve"
+        assert await ann("room.state.link") == py.link != link
+
+
+async def test_what_members_send_is_bounded(visitors):
+    """Nicks, emoji, unknown kinds, other people's edits: nothing of it breaks a page or is believed."""
+    ann = await bare(visitors)
+    link = await ann.create(sealed=False)
+    async with join(link, "\u202e" + "a\u0301\u0301\u0301\u0301\u0301\u0301" * 40 + "\n\u0000") as eve:
+        await ann("() => until(() => room.state.users.size === 2)")
+        nick = await ann("[...room.state.users.values()].find(({me}) => !me).nick")
+        assert len(nick) <= 64
+        assert not set(nick) & set("\u202e\n\u0000")
+        await ann("() => { window.key = room.say('hello'); }")
+        said = await heard(eve, Message, 30)
+        for body in ({"kind": "edit", "re": said.ref, "text": "forged"}, {"kind": "delete", "re": said.ref}):
+            await eve.say(body)
+        for number in range(60):
+            await eve.say({"kind": "reaction", "re": said.ref, "emoji": f"x{number}", "on": True})
+        await eve.say({"kind": "reaction", "re": said.ref, "emoji": "y" * 1000, "on": True})
+        odd = [
+            None,
+            7,
+            [],
+            {},
+            {"kind": 5},
+            {"kind": "text"},
+            {"kind": "file", "fid": "x"},
+            {"kind": "__proto__"},
+            {"kind": "toString"},
+        ]
+        for body in (
+            *odd,
+            {"kind": "edit", "re": 7, "text": "x"},
+            {"kind": "text", "text": "x", "re": {"from": 7}},
+            "end",
+        ):
+            await eve.say(body)
+        await ann.hears("end")
+        line = await ann(
+            "(({text, deleted, edited, reactions}) => [text, deleted, edited, reactions.length])(room.line(key))"
+        )
+        assert line == ["hello", False, False, 30]
+        kinds = await ann("room.state.lines.filter(({mine, kind}) => !mine && kind !== 'system').map(({kind}) => kind)")
+        assert kinds == ["unknown"] * len(odd) + ["text", "text"]
+
+
+async def test_what_does_not_open_is_shown_as_that(visitors):
+    """In a sealed room a member's garbage shows as something that did not open, and is never taken for text."""
+    ann = await bare(visitors)
+    link = await ann.create()
+    async with join(link, "eve") as eve:
+        await eve.say("good")
+        voice = eve._inside.voice
+        sealed = voice.message
+        voice.message = lambda said: {**sealed(said), "c": "A" * 107}
+        await eve.say("never read")
+        voice.message = sealed
+        await eve.say("good again")
+        await ann.hears("good", "good again")
+    kinds = await ann("room.state.lines.filter(({kind}) => kind !== 'system').map(({kind, text}) => [kind, text])")
+    assert kinds == [["text", "good"], ["unreadable", ""], ["text", "good again"]]
+
+
+async def test_a_room_that_is_over_is_forgotten(visitors):
+    """Those inside hear why it ended; who comes back to it finds no room, and is nobody there."""
+    ann, bob = await bare(visitors), await bare(visitors)
+    link = await ann.create()
+    await bob.open(link)
+    await ann("room.closeRoom()")
+    await bob("() => until(() => room.state.phase === 'over')")
+    assert await bob("[room.state.problem.code, room.state.closedBecause]") == ["room_closed", "terminated"]
+    assert await bob.problem("(link) => engine.lookAt(link)", link) == "no_such_room"
+
+
+async def test_a_text_has_a_limit_that_fits_a_frame(visitors):
+    """The longest text goes through, sealed or not, to all or to one; one byte more is refused before it is sent."""
+    for sealed, to_all, to_one in ((True, 45_000, 17_000), (False, 64_000, 64_000)):
+        ann, bob = await bare(visitors), await bare(visitors)
+        await bob.open(await ann.create(sealed=sealed))
+        await ann("() => until(() => [...room.state.users.values()].some(({me, nick}) => !me && nick))")
+        bob_id = await bob("room.state.me")
+        for most, to in ((to_all, None), (to_one, bob_id)):
+            say = "([n, to]) => { room.say('x'.repeat(n), to ? {to} : {}); }"
+            await ann(say, [most - 2, to])
+            assert await ann.problem(say, [most - 1, to]) == "too_long"
+        await bob(
+            "(sizes) => until(() => sizes.every((n) => texts().some(({length}) => length === n)))",
+            [to_all - 2, to_one - 2],
+        )
