@@ -7,7 +7,8 @@
 import { h } from "./dom.js";
 import { safe } from "./text.js";
 
-const MAX_ATTEMPTS = 4_000; // marks that are looked at in one message
+const MAX_ATTEMPTS = 1_000; // marks that are looked at, and lines of lists and quotes, in one message
+const BLOCK_COST = 5; // a block of code has so many elements
 const MAX_DEPTH = 8;
 const MAX_SPAN = 4_000; // characters between a mark and the one that closes it
 
@@ -34,28 +35,38 @@ function blocks(lines, pen, depth) {
   /** @type {Node[]} */
   const made = [];
   for (let at = 0; at < lines.length; ) {
-    const kind = depth < MAX_DEPTH ? KINDS.find((candidate) => candidate.starts.test(lines[at])) : undefined;
+    if (!lines[at].trim()) {
+      at++;
+      continue;
+    }
+    const kind = depth < MAX_DEPTH && pen.attempts > 0 ? KINDS.find((candidate) => candidate.starts.test(lines[at])) : undefined;
     if (kind?.until) {
       const end = lines.findIndex((line, index) => index > at && line.startsWith(/** @type {string} */ (kind.until)));
       const stop = end < 0 ? lines.length : end;
       made.push(kind.make(lines.slice(at, stop), pen, depth));
+      pen.attempts -= BLOCK_COST;
       at = stop + 1;
       continue;
     }
     let stop = at + 1;
-    while (stop < lines.length && belongs(kind, lines[stop], depth)) stop++;
+    const most = kind ? at + pen.attempts : lines.length;
+    while (stop < most && stop < lines.length && belongs(kind, lines[stop], depth, pen)) stop++;
     const taken = lines.slice(at, stop);
+    if (kind) pen.attempts -= taken.length;
     if (kind) made.push(kind.make(taken, pen, depth));
-    else if (taken.some((line) => line.trim())) made.push(h("p", { dir: "auto" }, lined(taken, pen)));
+    else made.push(h("p", { dir: "auto" }, inline(taken.join("\n"), pen, 0)));
     at = stop;
   }
   return made;
 }
 
-/** @param {Kind | undefined} kind  @param {string} line  @param {number} depth  @returns {boolean} it goes on with the block before */
-function belongs(kind, line, depth) {
+/**
+ * @param {Kind | undefined} kind  @param {string} line  @param {number} depth  @param {Pen} pen
+ * @returns {boolean} it goes on with the block before
+ */
+function belongs(kind, line, depth, pen) {
   if (kind) return kind.starts.test(line);
-  return line.trim() !== "" && (depth >= MAX_DEPTH || !KINDS.some((other) => other.starts.test(line)));
+  return line.trim() !== "" && (depth >= MAX_DEPTH || pen.attempts <= 0 || !KINDS.some((other) => other.starts.test(line)));
 }
 
 /** @typedef {{starts: RegExp, until?: string, make: (lines: string[], pen: Pen, depth: number) => Node}} Kind */
@@ -87,9 +98,6 @@ function codeBlock(lines, pen) {
     h("button", { type: "button", class: "small", onclick: () => pen.onCopy(text) }, pen.copy),
   );
 }
-
-/** @param {string[]} lines  @param {Pen} pen  @returns {Node[]} */
-const lined = (lines, pen) => lines.flatMap((line, index) => [...(index ? [h("br")] : []), ...inline(line, pen, 0)]);
 
 const SPECIAL = /[`*_~[@]|https?:\/\//gi;
 
@@ -124,9 +132,9 @@ const SPANS = {
     (text[at + 1] === "*" ? wrapped("strong", "**", text, at, pen, depth) : null) ?? wrapped("em", "*", text, at, pen, depth),
   _: (text, at, pen, depth) => (/[\p{L}\p{N}_]/u.test(text[at - 1] ?? "") ? null : wrapped("em", "_", text, at, pen, depth)),
   "~": (text, at, pen, depth) => (text[at + 1] === "~" ? wrapped("s", "~~", text, at, pen, depth) : null),
-  "[": (text, at, pen, depth) => {
+  "[": (text, at) => {
     const match = text.slice(at, at + MAX_SPAN).match(/^\[([^[\]]{1,500})\]\((https?:\/\/[^\s()]{1,2000}(?:\([^\s()]{0,200}\))?[^\s()]{0,2000})\)/i);
-    return match && anchor(match[2], inline(match[1], pen, depth + 6), at + match[0].length);
+    return match && anchor(match[2], [document.createTextNode(match[1])], at + match[0].length);
   },
   h: (text, at) => {
     if (/[\p{L}\p{N}]/u.test(text[at - 1] ?? "")) return null;

@@ -1,7 +1,7 @@
 /** The room: head, lines, people, composer, and what ties them to the store. */
 
 import { copy, fill, h, icon, iconButton } from "../lib/dom.js";
-import { duration, list, time } from "../lib/format.js";
+import { duration, list, moment } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { preferences } from "../lib/preferences.js";
 import { nameOf } from "../lib/text.js";
@@ -116,7 +116,7 @@ export function chatView(room, { home, again, language, fresh }) {
     const left = (state.endsAt - Date.now()) / 1000;
     title.textContent = state.details.name;
     const ends = state.phase === "over" ? t("over") : t("ends_in", { time: duration(left) });
-    const hint = t(state.usersLeave ? "ends_hint_leave" : "ends_hint", { time: time(state.endsAt) });
+    const hint = t(state.usersLeave ? "ends_hint_leave" : "ends_hint", { time: moment(state.endsAt) });
     fill(
       about,
       h("span", { class: state.sealed ? "sealed" : "open", title: t(state.sealed ? "sealed_hint" : "open_hint") }, icon(state.sealed ? "lock" : "unlock"), t(state.sealed ? "sealed" : "open")),

@@ -13,6 +13,8 @@ import { inWords } from "./problem.js";
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../types.js").User} User */
 
+const FILES = false;
+
 /** Where a finger writes, Enter is a new line, as everywhere on a phone. */
 const touch = matchMedia("(pointer: coarse)");
 
@@ -125,7 +127,7 @@ export function composerView(room, { onSent, names }) {
     closed.hidden = !muted || phase === "over";
     closed.textContent = t("composer.muted");
     node.classList.toggle("shut", shut);
-    attach.hidden = !(details.settings.files || owner) || editing !== null;
+    attach.hidden = !FILES || !(details.settings.files || owner) || editing !== null;
     for (const control of [input, attach, emoji, send]) control.disabled = shut;
   };
 

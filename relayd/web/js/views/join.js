@@ -1,7 +1,7 @@
 /** Before a room: who one wants to be, the password if there is one; or why there is no way in. */
 
 import { field, fill, h, icon } from "../lib/dom.js";
-import { time } from "../lib/format.js";
+import { duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { freshNick } from "../lib/nicknames.js";
 import { prefer, preferences } from "../lib/preferences.js";
@@ -63,7 +63,7 @@ export function joinView(door, join) {
         { class: "about" },
         h("span", { class: door.sealed ? "sealed" : "open" }, icon(door.sealed ? "lock" : "unlock"), t(door.sealed ? "sealed" : "open")),
         h("span", null, icon("people"), t("people.count", { n: door.users })),
-        h("span", null, icon("clock"), t("join.until", { time: time(door.endsAt) })),
+        h("span", null, icon("clock"), t("ends_in", { time: duration((door.endsAt - Date.now()) / 1000) })),
       ),
       field(t("nick"), nick),
       door.passwordNeeded && field(t("password"), password),

@@ -204,7 +204,7 @@ export function logView(room, deeds, { tools, head }) {
     const buttons = line.kind === "system" ? [] : tools(line);
     if (buttons.length) {
       fill(toolbar, buttons);
-      target.append(toolbar);
+      (target.querySelector(".bubble") ?? target).append(toolbar);
     } else toolbar.remove();
     if (focus) target.focus({ preventScroll: true });
   };

@@ -1,0 +1,137 @@
+"""Files from page to page, and between page and Python client: whole, resumed, refused."""
+
+from __future__ import annotations
+
+import pytest
+from cutter import cutter_before
+
+from web.test_engine import Engine, bare
+
+# Bytes that look like nothing, the same each time: xorshift32.
+MAKE = """([size, name, type, to]) => {
+  const bytes = new Uint8Array(size);
+  let x = 2463534242;
+  for (let i = 0; i < size; i += 1) { x ^= x << 13; x ^= x >>> 17; x ^= x << 5; bytes[i] = x; }
+  window.key = room.offerFile(new File([bytes], name, {type}), to ? {to} : {});
+  return key;
+}"""
+SAME = """async (size) => {
+  const bytes = new Uint8Array(await blobs.get(theirs().file.url).arrayBuffer());
+  let x = 2463534242;
+  let same = bytes.length === size;
+  for (let i = 0; i < size; i += 1) { x ^= x << 13; x ^= x >>> 17; x ^= x << 5; same &&= bytes[i] === (x & 255); }
+  return same;
+}"""
+THEIRS = "() => { window.theirs = () => room.state.lines.findLast(({file}) => file); }"
+OFFERED = "(name) => until(() => theirs()?.file.name === name)"
+ACCEPT = "() => room.accept(theirs().key)"
+
+
+def phase(*wanted: str) -> str:
+    return f"() => until(() => {list(wanted)}.includes(theirs()?.file.phase))"
+
+
+async def pair(visitors, base: str = "", **options: object) -> tuple[Engine, Engine]:
+    ann, bob = await bare(visitors), await bare(visitors, base)
+    link = await ann.create(**options)
+    await bob.open(link.replace(ann.page.url.removesuffix("/healthz"), bob.page.url.removesuffix("/healthz")))
+    for engine in (ann, bob):
+        await engine("() => until(() => [...room.state.users.values()].some(({me, nick}) => !me && nick))")
+        await engine(THEIRS)
+    return ann, bob
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_a_file_arrives_whole(visitors, sealed):
+    """Whatever its size, in sealed and open rooms; both sides know when it has."""
+    ann, bob = await pair(visitors, sealed=sealed)
+    for size in (0, 1, 61_440, 61_441, 3_000_000):
+        await ann(MAKE, [size, f"../a\u202ephoto{size}.png", "image/png", None])
+        await bob(OFFERED, f"aphoto{size}.png")
+        await bob(ACCEPT)
+        await bob(phase("done"))
+        assert await bob("theirs().file.image")
+        assert await bob(SAME, size)
+        await ann("() => until(() => room.line(key).file.receivers[0]?.state === 'received')")
+        assert await ann("[room.line(key).status, room.line(key).file.phase]") == ["sent", "serving"]
+
+
+async def test_a_file_goes_on_after_the_line_was_cut(server, visitors):
+    """The receiver's line is cut in the middle: the rest comes, and it is whole."""
+    async with cutter_before(server.base) as cutter:
+        ann, bob = await pair(visitors, cutter.base)
+        await ann(MAKE, [6_000_000, "big.bin", "", None])
+        await bob(OFFERED, "big.bin")
+        cutter.after["down"] = 2_000_000
+        await bob(ACCEPT)
+        await bob("() => until(() => room.state.phase === 'away')")
+        assert await bob("theirs().file.bytes") > 0
+        await bob("() => room.retry()")
+        await bob(phase("done"))
+        assert await bob(SAME, 6_000_000)
+
+
+async def test_a_sender_who_comes_back_goes_on_serving(server, visitors):
+    """The sender's line is cut in the middle: the receiver waits, and gets the rest."""
+    async with cutter_before(server.base) as cutter:
+        bob, ann = await pair(visitors, cutter.base)
+        await ann(MAKE, [6_000_000, "big.bin", "", None])
+        await bob(OFFERED, "big.bin")
+        cutter.after["up"] = 2_000_000
+        await bob(ACCEPT)
+        await ann("() => until(() => room.state.phase === 'away')")
+        await ann("() => room.retry()")
+        await bob(phase("done"))
+        assert await bob(SAME, 6_000_000)
+
+
+async def test_a_private_file_is_for_one(visitors):
+    """Nobody else hears of it."""
+    ann, bob = await pair(visitors)
+    carol = await bare(visitors)
+    await carol.open(await ann("room.state.link"), "carol")
+    await ann(MAKE, [1000, "secret.html", "text/html", await bob("room.state.me")])
+    await bob(OFFERED, "secret.html")
+    await bob(ACCEPT)
+    await bob(phase("done"))
+    assert await bob(SAME, 1000)
+    assert await bob("[theirs().file.image, theirs().to === room.state.me]") == [False, True]
+    # An HTML file would be a page of this site: it has to be saved, never opened.
+    assert await bob("blobs.get(theirs().file.url).type") == "application/octet-stream"
+    await ann("room.say('done')")
+    await carol.hears("done")
+    assert await carol("room.state.lines.filter(({file}) => file).length") == 0
+
+
+async def test_cancelled_withdrawn_refused(visitors):
+    """A receiver stops and goes on; a sender withdraws; what a room does not take is refused before it is hashed."""
+    ann, bob = await pair(visitors)
+    await ann(MAKE, [20_000_000, "big.bin", "", None])
+    await bob(OFFERED, "big.bin")
+    await bob(ACCEPT)
+    await bob("() => until(() => theirs().file.bytes > 500_000)")
+    await bob("() => room.cancel(theirs().key)")
+    assert await bob("theirs().file.phase") == "cancelled"
+    await bob(ACCEPT)
+    await bob("() => until(() => theirs().file.bytes > 1_000_000)")
+    await ann("room.cancel(key)")
+    await bob(phase("ended"))
+    assert await ann("room.line(key).file.phase") == "ended"
+    await ann("room.editRoom({settings: {files: false}})")
+    await ann("() => until(() => room.state.details.settings.files === false)")
+    assert await ann.problem(f"() => ({MAKE})([1, 'x', '', null])") == "files_off"
+    await ann("room.editRoom({settings: {files: true, max_file: 10}})")
+    await ann("() => until(() => room.state.details.settings.max_file === 10)")
+    assert await ann.problem(f"() => ({MAKE})([11, 'x', '', null])") == "file_too_large"
+
+
+async def test_chat_goes_on_during_a_file(visitors):
+    """What is said during a transfer does not wait for its end."""
+    ann, bob = await pair(visitors)
+    await ann(MAKE, [40_000_000, "big.bin", "", None])
+    await bob(OFFERED, "big.bin")
+    await bob(ACCEPT)
+    await bob("() => until(() => theirs().file.bytes > 0)")
+    await ann("room.say('still here')")
+    await bob.hears("still here")
+    assert await bob("theirs().file.phase") == "receiving"
