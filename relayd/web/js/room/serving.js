@@ -106,9 +106,17 @@ export class Serving {
   withdraw(fid, problem = null) {
     const own = this.#own.get(fid);
     if (!own) return;
-    this.#own.delete(fid);
-    for (const [number, stream] of this.#streams) if (stream.own === own) this.#streams.delete(number);
     if (own.said && this.#inside.isIn) this.#inside.send({ type: "cancel", fid });
+    this.#end(own, problem);
+  }
+
+  /**
+   * @param {Own} own
+   * @param {Problem | null} [problem]
+   */
+  #end(own, problem = null) {
+    this.#own.delete(own.fid);
+    for (const [number, stream] of this.#streams) if (stream.own === own) this.#streams.delete(number);
     this.#setPhase(own, "ended", problem);
   }
 
@@ -130,11 +138,12 @@ export class Serving {
     if (!own) return;
     if (frame.event === "send") this.#onSend(own, frame);
     else if (frame.event === "stop") this.#streams.delete(frame.stream);
+    else if (frame.event === "ended") this.#end(own); // of itself: files are off, or this user is muted
     else if (frame.event === "accepted") this.#mark(own, frame.user, "receiving");
     else if (frame.event === "cancelled") this.#mark(own, frame.user, "cancelled");
     else if (frame.event === "received") this.#mark(own, frame.user, frame.ok === true ? "received" : "broken");
     // Refused when it was to be served again: nobody can have it any more. A chunk gone wrong is asked for anew.
-    else if (frame.type === "error" && frame.code !== "bad_chunk") this.withdraw(own.fid, new Problem(String(frame.code)));
+    else if (frame.type === "error" && frame.code !== "bad_chunk") this.#end(own, new Problem(String(frame.code)));
   }
 
   /**
