@@ -10,6 +10,7 @@ from random import Random
 from cutter import cutter_before, heard
 
 from relayd.client import Message, Rekeyed, join
+from web.visitors import Visitor
 
 HERE = Path(__file__).parent
 VECTORS = HERE.parent / "vectors/sealing-vectors.json"
@@ -59,10 +60,10 @@ class Engine:
         await self("(wanted) => until(() => wanted.every((text) => texts().includes(text)))", list(texts))
 
 
-async def bare(visitors, base: str = "", visitor=None) -> Engine:
-    """A visitor's tab without views."""
-    one = visitor or await visitors(base=base)
-    page = await one.tab()
+async def bare(visitors, base: str = "", beside: Visitor | None = None) -> Engine:
+    """A visitor's tab without views; `beside` another tab of that visitor."""
+    one = beside or await visitors(base=base)
+    page = await one.tab() if beside else one.page
     await page.goto(one.base + BARE)
     await page.evaluate(READY)
     return Engine(page)
@@ -116,7 +117,7 @@ async def test_tabs_are_one_person(visitors):
     ann = await bare(visitors)
     link = await ann.create()
     visitor = await visitors()
-    first, second = await bare(visitors, visitor=visitor), await bare(visitors, visitor=visitor)
+    first, second = await bare(visitors, beside=visitor), await bare(visitors, beside=visitor)
     await first.page.evaluate("(link) => { window.opening = engine.openRoom({link, nick: 'bob'}); }", link)
     await second.open(link)
     await first("async () => { window.room = await opening; }")

@@ -165,6 +165,8 @@ export default async function check(vectors, load) {
   const whisper = await ann.direct(to.publicRaw, "d1", "psst", 1_000_000);
   await refused("direct told as public", () => hear("u_ann", "d1", whisper));
   equal("direct", (await hear("u_ann", "d1", whisper, { to: "u_bob" })).body, "psst");
-  equal("signal", (await opener.signal("u_ann", await ann.signal("typing", true), 0)).data, true);
+  const typing = await ann.signal("typing", true);
+  equal("signal", (await opener.signal("u_ann", typing, 0)).data, true);
+  await refused("signal replayed", () => opener.signal("u_ann", typing, 0));
   return { checked, wrong };
 }

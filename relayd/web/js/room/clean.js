@@ -1,5 +1,8 @@
 /** What other people call themselves, their files and their messages, within bounds. */
 
+import { Problem } from "../problem.js";
+import { utf8 } from "../wire/bytes.js";
+
 const LONGEST_NICK = 64;
 const LONGEST_NAME = 255;
 const LONGEST_TEXT = 65_536; // a frame of the server's has no more
@@ -33,10 +36,16 @@ export const cleanFileName = (name) =>
 /** @param {string} text */
 export const cleanText = (text) => text.slice(0, LONGEST_TEXT);
 
-/** Text without lone surrogates, which UTF-8 cannot say.
+/** What was typed, without lone surrogates, which UTF-8 cannot say.
  * @param {string} text
+ * @param {number} most  bytes of its JSON
+ * @throws {Problem} `too_long`
  */
-export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "\ufffd");
+export function fitText(text, most) {
+  const fitting = text.replace(/\p{Surrogate}/gu, "\ufffd");
+  if (utf8(JSON.stringify(fitting)).length > most || cleanText(fitting) !== fitting) throw new Problem("too_long");
+  return fitting;
+}
 
 /** A number from 0 to 359 that is the same wherever the text is.
  * @param {string} text

@@ -66,9 +66,7 @@ export class Files {
    */
   offerAgain(line) {
     const offered = this.#offered.get(line);
-    if (!offered) return;
-    this.#inside.store.remove(line);
-    this.offer(offered.file, offered.to);
+    if (offered) this.offer(offered.file, offered.to);
   }
 
   /** @param {Line | undefined} line */

@@ -3,6 +3,8 @@
  * WebCrypto's and cannot be read from there. What is kept goes with the room: on leaving, and when it is over.
  */
 
+import { formatLink, parseLink } from "../wire/link.js";
+
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
 /**
  * @typedef {object} Identity
@@ -72,6 +74,16 @@ async function inStore(mode, job) {
  */
 export async function load(roomId) {
   return (await inStore("readonly", (store) => store.get(roomId))) ?? inMemory.get(roomId) ?? null;
+}
+
+/** Takes the keys of a voice, which may have begun a new epoch, and the link that goes with them.
+ * @param {Identity} identity
+ * @param {import("./voice.js").Voice} voice
+ */
+export function takeKeys(identity, voice) {
+  if (!("secret" in voice) || !voice.secret || !identity.access) return;
+  identity.link = formatLink({ ...parseLink(identity.link), secret: voice.secret });
+  identity.access.epoch = voice.epoch;
 }
 
 /** @param {Identity} identity */

@@ -20,7 +20,7 @@ export class Marks {
     if (on && Date.now() - this.#typingAt < TYPING_EVERY_MS) return;
     const told = this.#typingAt > 0;
     this.#typingAt = on ? Date.now() : 0;
-    if (on || told) this.#inside.signal("typing", on);
+    if (on || told) this.#inside.speaker.signal("typing", on);
   }
 
   /** What is said ends the typing by itself. */
@@ -52,6 +52,6 @@ export class Marks {
     const { seq, store } = this.#inside;
     if (seq === this.#readSeq || store.state.userCount > MOST_READERS) return;
     this.#readSeq = seq;
-    this.#inside.signal("read", { seq });
+    this.#inside.speaker.signal("read", { seq });
   }
 }

@@ -3,22 +3,19 @@
 import { fetchUsers } from "../api.js";
 import { Problem } from "../problem.js";
 import { Dropped, NotOpened } from "../seal/errors.js";
-import { newId } from "../wire/bytes.js";
 import { About } from "./about.js";
-import { Answers } from "./answers.js";
 import { Connection } from "./connection.js";
 import { Hearing } from "./hearing.js";
 import { Order } from "./order.js";
 import { Outbox } from "./outbox.js";
+import { Rekeying } from "./rekeying.js";
 import { Serial } from "./serial.js";
+import { CARD, Speaker } from "./speaker.js";
 
 /** @typedef {Record<string, any>} Frame */
 
-const MAX_FRAME_BYTES = 65_536; // `max_message` of a server as it comes
 const REPLAYED = "replayed"; // of the ping whose pong comes behind everything that was missed
-const CARD = "card"; // the id of `profile` frames
 const MOST_WAITING = 16_384; // frames that came and were not looked at
-const REKEY_TIMEOUT_MS = 10_000;
 
 export class Membership {
   serial = new Serial();
@@ -27,9 +24,6 @@ export class Membership {
   #keep;
   #onLink;
   #order = new Order();
-  #answers = new Answers();
-  #caughtUp = false;
-  /** @type {(() => void) | null} */ #onEpoch = null;
   /** @type {{resolve: () => void, reject: (problem: Problem) => void} | null} */ #joining = null;
   /** @type {(chunk: ArrayBuffer) => void} */ onChunk = () => {};
   /** @type {(frame: Frame) => void} */ onFileFrame = () => {};
@@ -56,7 +50,8 @@ export class Membership {
     this.lines = lines;
     this.hearing = new Hearing(store, voice, roster, lines, this.serial);
     this.#about = new About(store, lines, identity, voice);
-    this.outbox = new Outbox((pending) => this.#transmit(pending));
+    this.outbox = new Outbox((pending) => this.speaker.transmit(pending));
+    this.rekeying = new Rekeying(this);
     this.#key = key;
     this.#keep = keep;
     this.#onLink = onLink;
@@ -68,6 +63,7 @@ export class Membership {
       onLost: (problem, retryAt) => this.#onLost(problem, retryAt),
       onOver: (problem) => this.end(problem),
     });
+    this.speaker = new Speaker(this.connection, this.serial, voice, identity, store.state);
   }
 
   /** Joins.
@@ -88,62 +84,7 @@ export class Membership {
 
   /** Whether what is said now goes out at once. */
   get isIn() {
-    return this.#caughtUp;
-  }
-
-  /** Writes a frame.
-   * @param {Frame} frame
-   * @returns {boolean} whether it had a way to go
-   * @throws {Problem} `too_long`: it would end the connection
-   */
-  send(frame) {
-    const text = JSON.stringify(frame);
-    // New keys for a large room are longer, and servers take them.
-    if (frame.type !== "rekey" && new TextEncoder().encode(text).length > MAX_FRAME_BYTES) throw new Problem("too_long");
-    return this.connection.send(text);
-  }
-
-  /** The owner's work.
-   * @param {Frame} frame
-   * @returns {Promise<void>}
-   * @throws {Problem} refused; `not_connected`, `unconfirmed`
-   */
-  command(frame) {
-    const id = newId();
-    if (!this.isIn || !this.send({ ...frame, id })) return Promise.reject(new Problem("not_connected"));
-    return this.#answers.expect(id);
-  }
-
-  /** Something of the moment; without a connection, or under pressure, it is simply lost.
-   * @param {string} kind
-   * @param {unknown} data
-   */
-  signal(kind, data) {
-    if (!this.isIn || this.store.state.muted) return;
-    this.serial.run(async () => this.send({ type: "signal", ...(await this.voice.signal(kind, data)) })).catch(() => {});
-  }
-
-  /** Shows the present nick. */
-  showNick() {
-    this.serial.run(() => this.#sendProfile()).catch(() => {});
-  }
-
-  /** New keys for all but one, who is thrown out with it.
-   * @param {string} userId
-   * @param {boolean} ban
-   */
-  async rekey(userId, ban) {
-    if (this.voice.sealed !== true || !("makeRekey" in this.voice)) throw new Problem("cannot_rekey");
-    // A ban has no place in a rekey, so it comes first: out is out, whatever becomes of the keys.
-    if (ban) await this.command({ type: "kick", user: userId, ban: true });
-    const part = await this.voice.makeRekey(new Set(this.roster.users.keys()), userId);
-    const begun = new Promise((resolve, reject) => {
-      setTimeout(() => reject(new Problem("unconfirmed")), REKEY_TIMEOUT_MS);
-      this.#onEpoch = () => this.voice.epoch >= part.epoch && resolve(undefined);
-    });
-    begun.catch(() => {});
-    await this.command({ type: "rekey", ...part, ...(ban ? {} : { kick: userId }) });
-    await begun;
+    return this.speaker.isOpen;
   }
 
   /** Gives up the place, in all tabs. */
@@ -167,9 +108,9 @@ export class Membership {
 
   /** @param {Problem} problem */
   #shut(problem) {
-    this.#caughtUp = false;
+    this.speaker.isOpen = false;
     this.outbox.shut(problem);
-    this.#answers.rejectAll(new Problem("unconfirmed", "the connection was lost"));
+    this.speaker.answers.rejectAll(new Problem("unconfirmed", "the connection was lost"));
     this.onShut();
   }
 
@@ -195,7 +136,7 @@ export class Membership {
     // With a session alone: with the key too, somebody thrown out while away would silently be somebody else. An
     // owner cannot be thrown out, and the owner's key makes nobody else.
     const key = session && !this.identity.ownerKey ? {} : { key: this.#key };
-    this.send({
+    this.speaker.send({
       type: "join", ...key, ...(session && { session }), ...(profile && { profile }), ...(proof && { proof }), ...(since && { since }),
     });
   }
@@ -246,11 +187,10 @@ export class Membership {
     Object.assign(this.identity, { session: you.session, endsAt: Date.parse(joined.room?.expiration_date) || 0 });
     this.#about.take(joined.room);
     this.store.touch("phase", "me");
-    if (this.voice.sealed) await this.#sendProfile();
+    if (this.voice.sealed) await this.speaker.sendProfile();
     await this.hearing.onJoined(joined, this.voice.joinProfile(this.identity.nick));
     state.muted = this.roster.users.get(you.id)?.muted ?? false;
-    this.#onLink();
-    await this.#keep();
+    await this.keep();
     if (joined.room.users > joined.users?.length) this.#fetchUsers(joined.users.at(-1)?.id ?? "");
     if (back.first) this.#onCaughtUp();
     else this.#onBack(joined);
@@ -267,11 +207,11 @@ export class Membership {
   /** @param {Frame} joined */
   #onBack({ recovered, missed }) {
     if (recovered !== true) this.lines.tell("missed", { count: Number.isSafeInteger(missed) ? missed : 0 });
-    this.send({ type: "ping", id: REPLAYED });
+    this.speaker.send({ type: "ping", id: REPLAYED });
   }
 
   #onCaughtUp() {
-    this.#caughtUp = true;
+    this.speaker.isOpen = true;
     this.outbox.open({ ...this.#order.back, placeKeptMs: 1000 * (Number(this.store.state.details.settings?.resume) || 0) });
     this.#joining?.resolve();
     this.#joining = null;
@@ -286,7 +226,7 @@ export class Membership {
 
   /** @param {Frame} frame */
   #onPong(frame) {
-    if (frame.id !== REPLAYED || this.#caughtUp) return;
+    if (frame.id !== REPLAYED || this.isIn) return;
     this.#order.catchUp();
     this.#onCaughtUp();
   }
@@ -300,61 +240,31 @@ export class Membership {
 
   /** @param {Frame} frame */
   #onOk({ id }) {
-    this.#answers.resolve(id);
+    this.speaker.answers.resolve(id);
     this.outbox.said(id);
   }
 
   /** @param {Frame} error */
   #onError(error) {
     const problem = new Problem(String(error.code), String(error.detail ?? ""), error.retry_after_ms);
-    if (this.#answers.reject(error.id, problem)) return;
+    if (this.speaker.answers.reject(error.id, problem)) return;
     if (error.id === CARD && error.code !== "stale_epoch") {
-      if (error.code !== "muted") setTimeout(() => this.showNick(), error.retry_after_ms ?? 1000);
+      if (error.code !== "muted") setTimeout(() => this.speaker.showNick(), error.retry_after_ms ?? 1000);
     } else if (typeof error.fid === "string") this.onFileFrame(error);
     if (error.id !== undefined) this.outbox.refused(error, this.voice.epoch);
   }
 
   /** @param {Frame} frame */
   async #onRoom(frame) {
-    if (frame.event === "rekeyed") await this.#onRekeyed(frame);
-    else this.#about.onEvent(frame);
+    if (frame.event === "rekeyed") {
+      this.#order.skipTo(frame.seq);
+      await this.rekeying.onEvent(frame);
+    } else this.#about.onEvent(frame);
   }
 
-  /** @param {Frame} frame */
-  async #onRekeyed(frame) {
-    this.#order.skipTo(frame.seq);
-    try {
-      if (!(await this.voice.takeRekey(frame))) return;
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      this.lines.tell("rekey_refused");
-      return;
-    }
+  /** What is kept on this device has changed, and perhaps the link with it. */
+  async keep() {
     this.#onLink();
     await this.#keep();
-    await this.#sendProfile();
-    this.outbox.onEpoch(this.voice.epoch);
-    this.lines.tell("rekeyed");
-    this.#onEpoch?.();
-  }
-
-  async #sendProfile() {
-    const { nick } = this.identity;
-    this.send({ type: "profile", id: CARD, profile: await this.voice.profile(nick) });
-  }
-
-  /**
-   * Writes a message if there is a connection; else it is written when there is one again.
-   * @param {import("./outbox.js").Pending} pending
-   */
-  #transmit(pending) {
-    return this.serial.run(async () => {
-      if (!this.isIn) return;
-      const { id, to } = pending.said;
-      const body = await this.voice.message(pending.said);
-      const { epoch } = this.voice;
-      if (!this.send({ type: "message", id, ...(to !== null && { to }), ...pending.more, body })) return;
-      Object.assign(pending, { epoch, sentAt: pending.sentAt ?? Date.now() });
-    });
   }
 }

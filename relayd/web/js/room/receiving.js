@@ -88,7 +88,7 @@ export class Receiving {
   cancel(fid) {
     const coming = this.#coming.get(fid);
     if (!coming) return;
-    if (this.#inside.isIn) this.#inside.send({ type: "cancel", fid });
+    if (this.#inside.isIn) this.#inside.speaker.send({ type: "cancel", fid });
     this.#end(coming, "cancelled");
   }
 
@@ -113,8 +113,9 @@ export class Receiving {
     if (frame.event === "paused") this.#setPhase(coming, "paused");
     else if (frame.event === "ended") this.#end(coming, "ended");
     else if (frame.code === "no_such_file") this.#onNoSuchFile(coming);
-    else if (frame.code === "too_many_files") setTimeout(() => this.#askAgain(coming), AGAIN_MS);
-    else if (frame.type === "error") this.#end(coming, "failed", new Problem(String(frame.code)));
+    else if (frame.code === "too_many_files" || frame.code === "rate_limited") {
+      setTimeout(() => this.#askAgain(coming), Number(frame.retry_after_ms) || AGAIN_MS);
+    } else if (frame.type === "error") this.#end(coming, "failed", new Problem(String(frame.code)));
   }
 
   /** @param {ArrayBuffer} buffer */
@@ -124,7 +125,7 @@ export class Receiving {
     if (!chunk || !coming) return;
     coming.serial.run(() => this.#take(coming, chunk)).catch((error) => {
       const problem = error instanceof Problem ? error : new Problem("storage_full", String(error));
-      this.#inside.send({ type: "cancel", fid: coming.offer.fid });
+      this.#inside.speaker.send({ type: "cancel", fid: coming.offer.fid });
       this.#end(coming, "failed", problem);
     });
   }
@@ -141,7 +142,7 @@ export class Receiving {
     coming.beganAt = Date.now();
     coming.beganWith = stateOf(coming).bytes;
     coming.upto = this.#window(coming);
-    this.#inside.send({ type: "accept", fid: coming.offer.fid, from: coming.index, upto: coming.upto });
+    this.#inside.speaker.send({ type: "accept", fid: coming.offer.fid, from: coming.index, upto: coming.upto });
   }
 
   /** @param {Coming} coming */
@@ -226,14 +227,14 @@ export class Receiving {
     const upto = this.#window(coming);
     if (upto <= coming.upto || !this.#inside.isIn) return;
     coming.upto = upto;
-    this.#inside.send({ type: "grant", fid: coming.offer.fid, upto });
+    this.#inside.speaker.send({ type: "grant", fid: coming.offer.fid, upto });
   }
 
   /** @param {Coming} coming */
   #finish(coming) {
     const { offer, parts, fresh, hash } = coming;
     const ok = encodeBase64url(hash.digest()) === offer.sha256;
-    if (this.#inside.isIn) this.#inside.send({ type: "done", fid: offer.fid, ok });
+    if (this.#inside.isIn) this.#inside.speaker.send({ type: "done", fid: offer.fid, ok });
     if (ok) stateOf(coming).url = URL.createObjectURL(new Blob([...parts, ...fresh], { type: blobType(offer.state) }));
     this.#end(coming, ok ? "done" : "failed", ok ? null : new Problem("file_broken", "it is not the file offered"));
   }

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { Problem } from "../problem.js";
 import { decodeBase64url, newId } from "../wire/bytes.js";
 import { formatLink, parseLink } from "../wire/link.js";
-import { cleanNick, cleanText, wellFormed } from "./clean.js";
+import { cleanNick, fitText } from "./clean.js";
 import { Files } from "./files.js";
 import * as identities from "./identity.js";
 import { keyOf, Lines } from "./lines.js";
@@ -99,7 +99,7 @@ export class Room {
    * @param {string} text
    */
   edit(key, text) {
-    return this.#act(key, { kind: "edit", text: this.#fit(text, this.line(key)?.to ?? undefined) });
+    return this.#act(key, { kind: "edit", text: this.#fit(text, this.line(key)?.to) });
   }
 
   /** @param {string} key */
@@ -111,12 +111,9 @@ export class Room {
   resend(key) {
     const line = this.line(key);
     if (line?.status !== "failed") return;
-    if (line.file) {
-      this.#files.offerAgain(line);
-      return;
-    }
     this.#store.remove(line);
-    this.say(line.text, { replyTo: line.replyTo ?? undefined, to: line.to ?? undefined });
+    if (line.file) this.#files.offerAgain(line);
+    else this.say(line.text, { replyTo: line.replyTo ?? undefined, to: line.to ?? undefined });
   }
 
   /** @param {string} key */
@@ -138,7 +135,7 @@ export class Room {
   setNick(nick) {
     this.#identity.nick = cleanNick(nick) || this.#identity.nick;
     identities.save(this.#identity);
-    this.#inside.showNick();
+    this.#inside.speaker.showNick();
   }
 
   // Files. ------------------------------------------------------------------------------------------------------
@@ -169,8 +166,8 @@ export class Room {
    * @param {boolean} ban
    */
   kick(userId, ban) {
-    if (this.state.canRekey) return this.#inside.rekey(userId, ban);
-    return this.#inside.command({ type: "kick", user: userId, ban });
+    if (this.state.canRekey) return this.#inside.rekeying.begin(userId, ban);
+    return this.#inside.speaker.command({ type: "kick", user: userId, ban });
   }
 
   /**
@@ -178,12 +175,12 @@ export class Room {
    * @param {boolean} on
    */
   mute(userId, on) {
-    return this.#inside.command({ type: on ? "mute" : "unmute", user: userId });
+    return this.#inside.speaker.command({ type: on ? "mute" : "unmute", user: userId });
   }
 
   /** @param {Record<string, unknown>} changes */
   editRoom(changes) {
-    return this.#inside.command({ type: "edit", ...changes });
+    return this.#inside.speaker.command({ type: "edit", ...changes });
   }
 
   async renewInvite() {
@@ -201,7 +198,7 @@ export class Room {
   }
 
   closeRoom() {
-    return this.#inside.command({ type: "close" });
+    return this.#inside.speaker.command({ type: "close" });
   }
 
   // Coming and going. -------------------------------------------------------------------------------------------
@@ -245,14 +242,10 @@ export class Room {
 
   /** What was typed, as it can be sent.
    * @param {string} text
-   * @param {string | undefined} to
+   * @param {string | null | undefined} to
    */
   #fit(text, to) {
-    const fitting = wellFormed(text);
-    const { length } = new TextEncoder().encode(JSON.stringify(fitting));
-    const most = MAX_TEXT_BYTES[!this.#voice.sealed ? "open" : to === undefined ? "sealed" : "direct"];
-    if (length > most || cleanText(fitting) !== fitting) throw new Problem("too_long");
-    return fitting;
+    return fitText(text, MAX_TEXT_BYTES[!this.#voice.sealed ? "open" : to ? "direct" : "sealed"]);
   }
 
   /**
@@ -297,17 +290,11 @@ export class Room {
     });
   }
 
-  /** The link may have changed: there are new keys, or a new invite. */
+  /** There may be new keys, or a new invite. */
   #takeLink() {
-    const { state } = this;
-    const link = parseLink(this.#identity.link);
-    if ("secret" in this.#voice && this.#voice.secret && this.#identity.access) {
-      this.#identity.link = formatLink({ ...link, secret: this.#voice.secret });
-      this.#identity.access.epoch = this.#voice.epoch;
-    }
-    if (state.link === this.#identity.link) return;
-    state.link = this.#identity.link;
+    identities.takeKeys(this.#identity, this.#voice);
+    if (this.state.link === this.#identity.link) return;
+    this.state.link = this.#identity.link;
     this.#store.touch("link");
   }
 }
-

@@ -106,7 +106,7 @@ export class Serving {
   withdraw(fid, problem = null) {
     const own = this.#own.get(fid);
     if (!own) return;
-    if (own.said && this.#inside.isIn) this.#inside.send({ type: "cancel", fid });
+    if (own.said && this.#inside.isIn) this.#inside.speaker.send({ type: "cancel", fid });
     this.#end(own, problem);
   }
 
@@ -123,7 +123,7 @@ export class Serving {
   /** There is a connection (again): it serves the files of this page. */
   onCaughtUp() {
     for (const { fid, size, chunk, to, said } of this.#own.values()) {
-      if (said) this.#inside.send({ type: "serve", fid, size, chunk, ...(to !== null && { to }) });
+      if (said) this.#inside.speaker.send({ type: "serve", fid, size, chunk, ...(to !== null && { to }) });
     }
   }
 
