@@ -10,6 +10,7 @@ export class About {
   #lines;
   #identity;
   #voice;
+  #skewMs = 0;
 
   /**
    * @param {import("./store.js").Store} store
@@ -32,12 +33,18 @@ export class About {
     const fields = Object(details);
     if (fields.id !== this.#identity.roomId || typeof fields.name !== "string") return;
     state.details = { ...state.details, ...fields };
-    state.endsAt = Date.parse(state.details.expiration_date) || 0;
+    this.#skewMs = skewOf(fields);
+    state.endsAt = endOf(fields);
     state.usersLeave = state.details.expiration === "usersLeave";
     state.sealed = this.#voice.sealed;
     state.canRekey = this.#voice.canRekey;
     Object.assign(this.#identity, { name: fields.name, endsAt: state.endsAt });
     this.#store.touch("details");
+  }
+
+  /** How old the room is, in ms. */
+  get ageMs() {
+    return Date.now() - this.#skewMs - Date.parse(this.#store.state.details.date);
   }
 
   /** @param {Frame} frame */
@@ -61,3 +68,15 @@ export class About {
     if (what.length) this.#lines.tell("updated", { what });
   }
 }
+
+/**
+ * How far this device's clock is before the server's, in ms, by what the server says just now.
+ * @param {Frame} details
+ */
+const skewOf = ({ date, time_alive: aliveS }) => Date.now() - (Date.parse(date) + 1000 * Number(aliveS)) || 0;
+
+/**
+ * When a room ends at the latest, ms since 1970 by this device's clock.
+ * @param {Frame} details  as the server says just now
+ */
+export const endOf = (details) => Date.parse(details.expiration_date) + skewOf(details) || 0;

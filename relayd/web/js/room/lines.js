@@ -1,6 +1,7 @@
 /** From what was said to lines: texts, replies, reactions, edits, deletions, offers of files; and what happened. */
 
 import { cleanText } from "./clean.js";
+import { mentions } from "./mentions.js";
 import { readOffer } from "./offer.js";
 
 /** @typedef {import("../types.js").Line} Line */
@@ -16,6 +17,7 @@ const MOST_EMOJI = 30; // different ones on a line
 const MOST_REACTING = 500; // people with one emoji
 const LONGEST_EMOJI = 32;
 const MOST_NICKS = 50;
+const LONGEST_LIFE_MS = 86_400_000;
 const JOIN_LINES_MS = 300_000; // comings, or goings, within it are one line
 
 /** @returns {Line} */
@@ -72,7 +74,7 @@ export class Lines {
       return;
     }
     const line = this.make(body, said.author, said.id, way.from, way.to);
-    Object.assign(line, { at: said.at, seq: way.seq, mine: way.mine, replayed: said.replayed });
+    Object.assign(line, { at: believable(said.at), seq: way.seq, mine: way.mine, replayed: said.replayed });
     if (!way.mine) this.#markUnread(line);
     this.#store.add(line);
     const offer = this.#offers.get(line);
@@ -102,7 +104,7 @@ export class Lines {
       line.seq ??= seq;
       return;
     }
-    Object.assign(line, { status: "sent", problem: null, seq, at: at ?? line.at });
+    Object.assign(line, { status: "sent", problem: null, seq, at: believable(at ?? line.at) });
     this.#store.settle(line);
   }
 
@@ -273,27 +275,10 @@ export class Lines {
  */
 const audience = (from, to) => (to === null ? "" : [from, to].sort().join(" "));
 
+/** When something was said: no room lives longer than a day, so what is from far away comes from a wrong clock.
+ * @param {number} at
+ */
+const believable = (at) => (Math.abs(at - Date.now()) < LONGEST_LIFE_MS ? at : Date.now());
+
 /** @param {Line} line */
 const audienceOf = (line) => audience(line.author?.id ?? "", line.to);
-
-/**
- * Whether a text calls this user by `@nick`; not where it calls somebody whose longer nick begins so.
- * @param {string} text
- * @param {import("./roster.js").Roster} roster
- */
-function mentions(text, roster) {
-  const mine = roster.me.nick.toLowerCase();
-  if (!mine || !text.includes("@")) return false;
-  const plain = text.toLowerCase();
-  /** @param {number} at @param {string} nick */
-  const calls = (at, nick) =>
-    plain.startsWith(`@${nick}`, at) && !/^[\p{L}\p{N}_]/u.test(plain.slice(at + 1 + nick.length));
-  for (let at = plain.indexOf(`@${mine}`); at >= 0; at = plain.indexOf(`@${mine}`, at + 1)) {
-    if (/[\p{L}\p{N}_]$/u.test(plain.slice(Math.max(0, at - 2), at)) || !calls(at, mine)) continue;
-    const longer = [...roster.users.values()].some(
-      ({ nick }) => nick.length > mine.length && calls(at, nick.toLowerCase()),
-    );
-    if (!longer) return true;
-  }
-  return false;
-}

@@ -19,7 +19,6 @@ const MOST_WAITING = 16_384; // frames that came and were not looked at
 
 export class Membership {
   serial = new Serial();
-  #about;
   #key;
   #keep;
   #onLink;
@@ -49,7 +48,7 @@ export class Membership {
     this.roster = roster;
     this.lines = lines;
     this.hearing = new Hearing(store, voice, roster, lines, this.serial);
-    this.#about = new About(store, lines, identity, voice);
+    this.about = new About(store, lines, identity, voice);
     this.outbox = new Outbox((pending) => this.speaker.transmit(pending));
     this.rekeying = new Rekeying(this);
     this.#key = key;
@@ -184,8 +183,8 @@ export class Membership {
     const back = this.#order.begin(joined);
     this.connection.onJoined();
     Object.assign(state, { me: you.id, owner: you.role === "owner", phase: "joined", problem: null, retryAt: null });
-    Object.assign(this.identity, { session: you.session, endsAt: Date.parse(joined.room?.expiration_date) || 0 });
-    this.#about.take(joined.room);
+    this.identity.session = you.session;
+    this.about.take(joined.room);
     this.store.touch("phase", "me");
     if (this.voice.sealed) await this.speaker.sendProfile();
     await this.hearing.onJoined(joined, this.voice.joinProfile(this.identity.nick));
@@ -259,7 +258,7 @@ export class Membership {
     if (frame.event === "rekeyed") {
       this.#order.skipTo(frame.seq);
       await this.rekeying.onEvent(frame);
-    } else this.#about.onEvent(frame);
+    } else this.about.onEvent(frame);
   }
 
   /** What is kept on this device has changed, and perhaps the link with it. */

@@ -6,6 +6,7 @@ import { newUserKey } from "../seal/hpke.js";
 import { newSealedRoom, readAccess, RoomKeys, roomIsSealed, unlock } from "../seal/keys.js";
 import { derivePasswordKey } from "../seal/derive.js";
 import { formatLink, isSealed, parseLink } from "../wire/link.js";
+import { endOf } from "./about.js";
 import { cleanNick } from "./clean.js";
 import * as identities from "./identity.js";
 import { OpenVoice } from "./open-voice.js";
@@ -35,8 +36,7 @@ export async function lookAt(text) {
   } catch (problem) {
     // The invite may have been renewed since; the session may still be good.
     if (!identity || !(problem instanceof Problem) || problem.code !== "no_such_room") throw problem;
-    details = { name: identity.name, sealed: identity.access !== null, access: null, expiration_date: identity.endsAt };
-    return { ...doorOf(link, details), sealed: identity.access !== null, known };
+    return { ...doorOf(link, identity), endsAt: identity.endsAt, sealed: identity.access !== null, known };
   }
   const sealed = roomIsSealed(link, readAccess(details));
   if (sealed) needWebCrypto();
@@ -165,7 +165,7 @@ const doorOf = (link, details) => ({
   locked: details.locked === true,
   users: Number(details.users) || 0,
   max: Number(details.max) || 0,
-  endsAt: new Date(details.expiration_date).getTime() || 0,
+  endsAt: endOf(details),
 });
 
 /**

@@ -18,6 +18,7 @@ import { Store } from "./store.js";
 // Of a text's JSON, so that it fits a frame: as it is; sealed, which is base64url; sealed twice over, for one.
 const MAX_TEXT_BYTES = { open: 64_000, sealed: 45_000, direct: 17_000 };
 const DAY_HOURS = 24;
+const HOUR_MS = 3_600_000;
 const FINAL = new Set(["room_closed", "no_such_room", "kicked", "left", "forbidden"]); // nobody comes back as before
 
 export class Room {
@@ -193,8 +194,7 @@ export class Room {
 
   /** @param {number} hours */
   extend(hours) {
-    const age = (Date.now() - Date.parse(this.state.details.date)) / 3_600_000;
-    return this.editRoom({ expiration_date: Math.min(DAY_HOURS, Math.max(0.01, age + hours)) });
+    return this.editRoom({ expiration_date: Math.min(DAY_HOURS, this.#inside.about.ageMs / HOUR_MS + hours) });
   }
 
   closeRoom() {
@@ -257,12 +257,12 @@ export class Room {
     const id = newId();
     const line = this.#lines.make(body, this.#voice.author, id, this.#roster.me, to);
     Object.assign(line, { mine: true, status: "pending" });
-    this.#store.add(line);
     this.#inside.outbox.add(body, to, {
       id,
       onSaid: () => this.#lines.acknowledge(line, null, null),
       onFailed: (problem) => this.#fail(line, problem),
     });
+    this.#store.add(line);
     return keyOf(this.#voice.author, id);
   }
 
