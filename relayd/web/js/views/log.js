@@ -40,6 +40,8 @@ export function logView(room, deeds, { tools, head }) {
   let atEnd = true;
   /** @type {string} */
   let active = "";
+  /** @type {HTMLElement | null} */
+  let tabStop = null;
 
   const all = { ...deeds, room, show };
 
@@ -142,8 +144,17 @@ export function logView(room, deeds, { tools, head }) {
     earlier.hidden = false;
   };
 
+  /** The Tab key reaches one line: the one last looked at, else the newest; arrows go on from there. */
+  const stopAt = (/** @type {Element | null | undefined} */ target) => {
+    if (target === tabStop || !(target instanceof HTMLElement)) return;
+    if (tabStop) tabStop.tabIndex = -1;
+    tabStop = target;
+    tabStop.tabIndex = 0;
+  };
+
   /** Discs of those who have read up to a line, at that line. */
   const seen = () => {
+    stopAt(nodes.get(active) ?? holder.lastElementChild);
     for (const old of holder.querySelectorAll(".seen")) old.remove();
     const waiting = new Map([...room.state.reads].filter(([id]) => id !== room.state.me).slice(0, READERS));
     for (let index = lines.length - 1; index >= first && index > lines.length - MOST && waiting.size; index--) {
@@ -198,9 +209,8 @@ export function logView(room, deeds, { tools, head }) {
   const activate = (target, focus) => {
     const line = room.line(target.dataset.key ?? "");
     if (!line) return;
-    if (active !== line.key) for (const old of holder.querySelectorAll('article[tabindex="0"]')) old.setAttribute("tabindex", "-1");
     active = line.key;
-    target.tabIndex = 0;
+    stopAt(target);
     const buttons = line.kind === "system" ? [] : tools(line);
     if (buttons.length) {
       fill(toolbar, buttons);

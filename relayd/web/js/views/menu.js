@@ -20,7 +20,7 @@ const GAP = 6; // pixels between button and menu, and to the edge of the window
  */
 function openBeside(anchor, panel) {
   panel.popover = "auto";
-  (anchor.closest("dialog") ?? document.body).append(panel);
+  (anchor.closest("dialog, aside, main, header") ?? document.body).append(panel);
   panel.addEventListener("toggle", (event) => {
     if (/** @type {ToggleEvent} */ (event).newState === "open") return;
     if (panel.contains(document.activeElement) && anchor instanceof HTMLElement) anchor.focus();

@@ -1,0 +1,137 @@
+"""The page's parts by themselves: texts, QR codes, types, weight."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import zxingcpp
+from playwright.async_api import expect
+
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "relayd/web"
+LANGUAGES = ("en", "de", "es", "fr", "pt", "zh")
+# What Intl.PluralRules asks for whole numbers below a million, by language.
+PLURALS = {"en": {"one", "other"}, "zh": {"other"}}
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def texts(language: str) -> dict[str, str | dict[str, str]]:
+    return json.loads((WEB / f"i18n/{language}.json").read_text())
+
+
+def used_keys() -> set[str]:
+    """Keys that stand in a call of `t`, or in one of the tables whose values are handed to it."""
+    source = "\n".join(path.read_text() for path in WEB.glob("js/**/*.js"))
+    keys: set[str] = set()
+    for call in re.finditer(r"\bt\(", source):
+        depth, end = 1, call.end()
+        while depth:
+            depth += {"(": 1, ")": -1}.get(source[end], 0)
+            end += 1
+        keys |= set(re.findall(r'"([a-z_.]+)"', source[call.end() : end]))
+    return keys | set(re.findall(r': "((?:problem|ended|system|file)\.[a-z_.]+)"', source))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_texts_are_complete(language):
+    """Every text in every language, none that nobody shows, each with the same things to fill in."""
+    own, english = texts(language), texts("en")
+    assert set(own) == set(english)
+    assert used_keys() == set(own)
+    for key, text in own.items():
+        forms = text if isinstance(text, dict) else {"": text}
+        assert all(form.strip() for form in forms.values()), key
+        if isinstance(text, dict):
+            assert set(text) == PLURALS.get(language, {"one", "other"}), key
+        model = english[key]["other"] if isinstance(english[key], dict) else english[key]
+        for form in forms.values():
+            assert set(PLACEHOLDER.findall(form)) == set(PLACEHOLDER.findall(model)), key
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_texts_are_translated(language):
+    """What is word for word English is a word of both, or forgotten: only the known ones may be."""
+    same = {key for key, text in texts(language).items() if text == texts("en")[key]}
+    alike = "announce composer.placeholder composer.suggestions emoji.pick file.rate log.label menu"
+    assert same <= set(alike.split())
+
+
+async def test_qr_codes_are_read(visitors):
+    """An independent decoder reads every version that a link can need, with any text."""
+    ann = await visitors()
+    await ann.page.goto(ann.base)
+    texts = ["x" * length for length in (1, 14, 26, 42, 62, 84, 106, 122, 152, 180, 213, 251, 287, 362, 450, 560, 666)]
+    texts.append("https://chat.example.org/0b9c0d5e-#ri_Ünïcödé 文字 🦦")
+    codes = await ann.page.evaluate(
+        "async (texts) => { const { qr } = await import('/web/js/lib/qr.js'); return texts.map((text) => qr(text)) }",
+        texts,
+    )
+    for text, rows in zip(texts, codes, strict=True):
+        assert read(rows) == text
+    refused = "import('/web/js/lib/qr.js').then(({ qr }) => qr('x'.repeat(667))).catch((error) => error.name)"
+    assert await ann.page.evaluate(refused) == "RangeError"
+
+
+def read(rows: list[list[bool]], scale: int = 4, quiet: int = 4) -> str:
+    """What a QR code says, drawn as it is shown."""
+    side = (len(rows) + 2 * quiet) * scale
+    light = bytes([255]) * side
+    image = bytearray(light * quiet * scale)
+    for row in rows:
+        line = bytes([255]) * quiet * scale + b"".join(bytes([255 * (not dark)]) * scale for dark in row)
+        image += line.ljust(side, b"\xff") * scale
+    image += light * quiet * scale
+    (found,) = zxingcpp.read_barcodes(memoryview(image).cast("B", (side, side)))
+    return found.text
+
+
+async def test_the_code_on_the_page_is_the_link(visitors):
+    """What a telephone reads off the screen is the link."""
+    ann = await visitors()
+    link = await ann.create()
+    await ann.page.get_by_role("button", name="QR code").click()
+    path = await ann.page.locator(".invitation .qr .dark").get_attribute("d")
+    dark = {(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path or "")}
+    size = max(x for x, _ in dark) - 3
+    assert read([[(x + 4, y + 4) in dark for x in range(size)] for y in range(size)]) == link
+
+
+async def test_types():
+    """`tsc --checkJs --strict` finds nothing."""
+    tsc = ROOT / "tests/web/node_modules/typescript/bin/tsc"
+    node = shutil.which("node") or shutil.which("node", path=str(ROOT / ".venv/bin"))
+    if not tsc.exists() or node is None:
+        pytest.skip("there is no TypeScript: npm ci --prefix tests/web")
+    process = await asyncio.create_subprocess_exec(
+        node, tsc, "-p", ROOT / "tests/web/tsconfig.json", stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert out.decode() == ""
+
+
+def test_modules_are_small():
+    """No module of the page is longer than 300 lines."""
+    assert [path.name for path in WEB.glob("js/**/*.js") if len(path.read_text().splitlines()) > 300] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_it_speaks(visitors, language):
+    """The browser's language is spoken from the first page to the chat, and another one can be chosen."""
+    ann = await visitors(locale=language)
+    said = texts(language)
+    await ann.page.goto(ann.base)
+    await expect(ann.page.locator("html")).to_have_attribute("lang", language)
+    await expect(ann.page.get_by_role("heading", level=1)).to_have_text(said["start.title"])
+    await ann.page.get_by_role("button", name=said["start.create"]).click()
+    await expect(ann.page.get_by_role("heading", name=said["invitation.title"])).to_be_visible()
+    await ann.page.get_by_role("button", name=said["menu"], exact=True).click()
+    await ann.page.get_by_role("menuitem", name=said["settings.title"]).click()
+    other = "de" if language == "en" else "en"
+    await ann.page.get_by_role("dialog").get_by_label(said["settings.language"], exact=True).select_option(other)
+    await expect(ann.composer).to_have_attribute("placeholder", texts(other)["composer.placeholder"])
+    await expect(ann.page.get_by_role("button", name=texts(other)["composer.send"], exact=True)).to_be_visible()
