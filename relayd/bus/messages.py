@@ -6,6 +6,8 @@ programming error. Sockets are named by their gateway's topic and a number of it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from relayd.histogram import Histogram
@@ -90,6 +92,11 @@ class Silent(_Item, tag=8):
     sockets: list[tuple[int, float]]
 
 
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """What both have counted. Unlike Counter's own sum it keeps what stands at 0."""
+    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
+
+
 class Tally(_Item):
     """What a gateway has counted since it started.
 
@@ -99,6 +106,7 @@ class Tally(_Item):
         file_bytes: of files written to those who receive them, without the chunks' heads.
         opened: WebSockets that were opened.
         refused: handshakes that were refused, by error code.
+        joins_refused: sockets that were closed before the hub heard of them, by error code.
         slow_closed: clients cut off because they read too slowly.
         fanout: from a message's place in its room's order to its last copy handed to the kernel, an event of the
             room's topic (a turn's messages) each.
@@ -109,6 +117,7 @@ class Tally(_Item):
     file_bytes: int = 0
     opened: int = 0
     refused: dict[str, int] = msgspec.field(default_factory=dict)
+    joins_refused: dict[str, int] = msgspec.field(default_factory=dict)
     slow_closed: int = 0
     fanout: Histogram = msgspec.field(default_factory=Histogram)
 
@@ -118,9 +127,8 @@ class Tally(_Item):
         self.delivered_bytes += other.delivered_bytes
         self.file_bytes += other.file_bytes
         self.opened += other.opened
-        self.refused = {
-            code: self.refused.get(code, 0) + other.refused.get(code, 0) for code in self.refused | other.refused
-        }
+        self.refused = added(self.refused, other.refused)
+        self.joins_refused = added(self.joins_refused, other.joins_refused)
         self.slow_closed += other.slow_closed
         self.fanout.add(other.fanout)
 

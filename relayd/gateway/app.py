@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket as sockets
 import time
+from collections import Counter
 from random import Random
 
 import msgspec
@@ -87,6 +88,7 @@ class Gateway:
             self._pressure,
             unmask,
             random,
+            Counter(),
         )
         self._departure = Departure(self._fanout, random)
         self._fanout.on(SendAway, lambda topic, event: self._departure.begin(event.over_s))
@@ -143,6 +145,7 @@ class Gateway:
                 file_bytes=fanout.file_bytes,
                 opened=self._lobby.opened,
                 refused=self._lobby.refused,
+                joins_refused=self._station.joins_refused,
                 slow_closed=self._pressure.closed,
                 fanout=fanout.latency,
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
 from random import Random
@@ -72,6 +73,7 @@ class Station(msgspec.Struct):
     pressure: Pressure
     unmask: Unmask
     random: Random  # for ping times only
+    joins_refused: Counter[str]  # before the hub heard of them, by error code
 
 
 class RelaySocket(asyncio.Protocol):
@@ -338,7 +340,7 @@ class RelaySocket(asyncio.Protocol):
     def on_due(self) -> None:
         """Time has passed: for joining, for closing, for a ping."""
         if self._state in (State.OPEN, State.JOINING):
-            self.close(JoinTimeout.close, JoinTimeout.code)
+            self._turn_away(JoinTimeout)
         elif self._state is State.CLOSING:
             self._transport.abort()
         elif self._behind is not None:
@@ -522,9 +524,14 @@ class RelaySocket(asyncio.Protocol):
 
     def _refuse(self, error: RelayError, message_id: str | None, fid: str | None = None) -> None:
         if self._state is State.OPEN:
-            self.close(ProtocolViolation.close, ProtocolViolation.code)
+            self._turn_away(ProtocolViolation)
             return
         self._reply(events.refusal(error, message_id, fid))
+
+    def _turn_away(self, error: type[RelayError]) -> None:
+        """It will be in no room."""
+        self._station.joins_refused[error.code] += 1
+        self.close(error.close, error.code)
 
     def _reply(self, event: events.Event) -> None:
         self.offer(encode_frame(Opcode.TEXT, events.encode(event)))

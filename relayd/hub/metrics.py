@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from relayd import __version__, descriptors
-from relayd.bus.messages import Tally
+from relayd.bus.messages import Tally, added
 from relayd.histogram import BOUNDS_S, Histogram
 from relayd.hub.hub import Hub
 from relayd.hub.reports import Reported
@@ -104,7 +104,12 @@ _COUNTERS = (
 )
 _LABELLED = (
     Labelled("relayd_rooms_ended", "Rooms that ended.", "reason", lambda view: view.hub.counts.rooms_ended),
-    Labelled("relayd_joins_refused", "Joins refused.", "reason", lambda view: view.hub.counts.joins_refused),
+    Labelled(
+        "relayd_joins_refused",
+        "Joins refused.",
+        "reason",
+        lambda view: added(view.hub.counts.joins_refused, view.total.joins_refused),
+    ),
     Labelled("relayd_resumes", "Joins that asked what they missed.", "outcome", lambda view: view.hub.counts.resumes),
     Labelled("relayd_files", "What receivers said of a file.", "outcome", lambda view: view.hub.counts.files),
     Labelled("relayd_frames_refused", "Refused of those inside.", "reason", lambda view: view.hub.counts.refused),

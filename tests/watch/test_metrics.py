@@ -44,6 +44,9 @@ def busy(watched):
                     "join", session=bob.joined["you"]["session"], since={"epoch": epoch, "seq": seq - 1}
                 )
                 Person(socket).until("joined")
+        with connect(address, compression=None) as socket:
+            Person(socket).send("ping")
+            assert Person(socket).closed() == 4000
         with pytest.raises(InvalidStatus):
             connect(address, origin="https://evil.example", compression=None)
         watched.wait(lambda: watched.value("relayd_deliveries_total") >= 6)
@@ -70,6 +73,7 @@ def test_reasons(busy):
     watched, _, _ = busy
     assert watched.value("relayd_joins_refused_total", reason="room_full") == 1
     assert watched.value("relayd_joins_refused_total", reason="no_such_room") == 1
+    assert watched.value("relayd_joins_refused_total", reason="protocol_error") == 1
     assert watched.value("relayd_joins_refused_total", reason="locked") == 0
     assert watched.value("relayd_resumes_total", outcome="recovered") == 1
     assert watched.value("relayd_resumes_total", outcome="unknown") == 1
@@ -85,7 +89,7 @@ def test_workers_add_up(busy):
     # Two heard three messages; what bob missed the second time came with `joined`, not by the fan-out.
     assert watched.value("relayd_deliveries_total") == 6
     assert 6 * 200 < watched.value("relayd_delivered_bytes_total") < 6 * 400
-    assert watched.value("relayd_websockets_opened_total") == 6
+    assert watched.value("relayd_websockets_opened_total") == 7
     assert watched.sum("relayd_worker_connections") == 2
     samples = watched.samples()
     for worker in "01":
