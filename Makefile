@@ -86,6 +86,15 @@ $(VENV)/.tools: Makefile | $(BIN)/python
 	fi
 	@touch $@
 
+# Only promtool out of Debian's package, which would start a server where it is installed.
+$(VENV)/.promtool: | $(BIN)/python
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
+		apt-get update -qq; cd $(VENV) && apt-get download -qq -o APT::Sandbox::User=root prometheus && \
+		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool; \
+		rm -f prometheus_*.deb; \
+	fi
+	@touch $@
+
 $(VENV)/.test: $(VENV)/.run
 	$(BIN)/pip install -q -c constraints.txt --group test --group lint
 	@touch $@
