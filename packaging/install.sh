@@ -87,6 +87,9 @@ case $1 in
         make_environment
         put_in_place
         install_around
+        [ -n "$DESTDIR" ] || echo "relayd is installed below $PREFIX. Next:
+    systemd-sysusers && systemctl daemon-reload
+    systemctl enable --now relayd.socket relayd-control.socket relayd.service"
         ;;
     uninstall) uninstall ;;
     *) echo "usage: $0 install|uninstall" >&2; exit 2 ;;
