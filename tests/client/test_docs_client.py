@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from cutter import heard
 
-from relayd.client import Message, RoomUpdated, UserJoined, create, join
+from relayd.client import FileOffered, Message, RoomUpdated, UserJoined, create, join
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 FENCES = dict(re.findall(r"^```\w+ (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+WAIT_S = 30
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
@@ -35,7 +36,7 @@ async def program(name: str, *args: str) -> AsyncIterator[asyncio.subprocess.Pro
 
 
 def test_every_fence_is_run_here():
-    assert set(FENCES) == {"echo", "host", "report", "relay"}
+    assert set(FENCES) == {"echo", "host", "report", "sender", "receiver", "relay", "files"}
     assert PAGE.count("\n```") == 2 * len(FENCES)
     assert len([line for line in FENCES["echo"].splitlines() if line]) <= 15, "an echo bot in 15 lines"
 
@@ -65,6 +66,43 @@ async def test_report(relay):
         message = await heard(ann, Message, timeout=10)
         assert (message.text, message.user.nick) == ("all is well", "backup")
         assert (await asyncio.wait_for(process.communicate(), 10))[0] == b"said as number 1\n"
+
+
+async def test_sender_and_receiver(relay, tmp_path):
+    made = await create(relay.base)
+    (tmp_path / "report.pdf").write_bytes(bytes(100_000))
+    (tmp_path / "inbox").mkdir()
+    async with join(made.link, "ann") as ann, program("receiver", made.link, str(tmp_path / "inbox")) as receiving:
+        await heard(ann, UserJoined, timeout=WAIT_S)
+        async with program("sender", made.link, str(tmp_path / "report.pdf")) as sending:
+            offered = await heard(ann, FileOffered, timeout=WAIT_S)
+            (tmp_path / "mine").mkdir()
+            await ann.accept(offered, to=tmp_path / "mine")
+            said, _ = await asyncio.wait_for(sending.communicate(), WAIT_S)
+            assert said == b"2 have it, 0 have not\n"
+        path = (await asyncio.wait_for(receiving.stdout.readline(), WAIT_S)).decode().strip()
+        assert path == str(tmp_path / "inbox" / "report.pdf")
+        assert (tmp_path / "inbox" / "report.pdf").stat().st_size == 100_000
+
+
+async def test_files(relay, tmp_path):
+    made = await create(relay.base)
+    receive, send = re.findall(r"^\$ (.*)$", FENCES["files"], re.MULTILINE)
+    (tmp_path / "inbox").mkdir()
+    for name in ("report.pdf", "figures.csv"):
+        (tmp_path / name).write_text(name)
+    env = {**os.environ, "PATH": PATH, "XDG_STATE_HOME": str(tmp_path)}
+
+    async def run(command: str) -> asyncio.subprocess.Process:
+        command = command.replace("LINK", f"'{made.link}'")
+        return await asyncio.create_subprocess_shell(command, cwd=tmp_path, env=env, stderr=asyncio.subprocess.PIPE)
+
+    receiving = await run(receive)
+    assert b"listening" in await asyncio.wait_for(receiving.stderr.readline(), WAIT_S)
+    sending = await run(send)
+    assert await asyncio.wait_for(sending.wait(), WAIT_S) == 0
+    assert await asyncio.wait_for(receiving.wait(), WAIT_S) == 0
+    assert sorted(path.read_text() for path in (tmp_path / "inbox").iterdir()) == ["figures.csv", "report.pdf"]
 
 
 async def test_relay(relay, tmp_path):

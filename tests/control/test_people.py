@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from websockets import ConnectionClosed
 from websockets.sync.client import connect
+
+from tests.control.conftest import clean_environment
 
 
 def test_list_users(daemon, room):
@@ -153,3 +160,105 @@ def test_a_pass_opens_a_locked_room_once(daemon, room):
     assert f"verb=pass room={room['id']} result=ok" in log
     assert minted["key"] not in log
     daemon.ctl("edit", "room", room["id"], "-unlock")
+
+
+# Files. ---------------------------------------------------------------------------------------------------------
+
+BIN = Path(sys.executable).parent
+
+
+@contextlib.contextmanager
+def taking(link, directory, **environment):
+    """`relay receive`, in the room, until one file has come."""
+    directory.mkdir()
+    arguments = [BIN / "relay", "receive", link, "--files", directory, "--count", "1", "--nick", "bob"]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=clean_environment(**environment))
+    try:
+        assert "listening" in process.stderr.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "minutes.pdf"
+    path.write_bytes(bytes(200_000))
+    return path
+
+
+def test_send_a_file(daemon, room, file, tmp_path):
+    """Into a locked room, too; said by a user called admin, who is gone afterwards."""
+    with taking(room["link"], tmp_path / "in") as receiving:
+        daemon.ctl("edit", "room", room["id"], "-lock")
+        done = daemon.ctl("send", "-f", file, room["id"])
+        assert re.fullmatch(r"minutes\.pdf: bob#\w{4} got 195\.3 KiB in \d+ s\n", done.stdout)
+        assert receiving.wait(timeout=30) == 0
+        assert (tmp_path / "in" / "minutes.pdf").read_bytes() == file.read_bytes()
+    assert all(user["profile"]["nick"] != "admin" for user in daemon.json("list", "users", room["id"]))
+    daemon.ctl("edit", "room", room["id"], "-unlock")
+
+
+def test_send_a_file_that_nobody_takes(daemon, room, file):
+    done = daemon.ctl("send", "-f", file, "-wait", "0.2", room["id"], code=1)
+    assert done.stderr.splitlines() == [
+        "relayctl: minutes.pdf: nobody has accepted it",
+        "relayctl: the file did not arrive",
+    ]
+    assert "cannot be read" in daemon.wrong("send", "-f", file.with_name("none"), room["id"], code=1)
+    assert "no room" in daemon.wrong("send", "-f", file, "nowhere", code=4)
+    full = daemon.json("create", "room", "full", "-max", "1")
+    with daemon.join(full):
+        assert "full" in daemon.wrong("send", "-f", file, "full", code=1)
+    daemon.ctl("close", "room", "full")
+
+
+def test_send_a_file_into_a_room_with_a_password(daemon, file, tmp_path):
+    """The password is asked for, or taken from the environment; a wrong one is said to be wrong."""
+    made = daemon.json("create", "room", "pw", "-password", input="good words")
+    with taking(made["link"], tmp_path / "in", RELAY_PASSWORD="good words") as receiving:
+        wrong = clean_environment(RELAY_PASSWORD="other words")
+        assert "password is wrong" in daemon.wrong("send", "-f", file, "pw", code=1, env=wrong)
+        line = daemon.wrong("send", "-f", file, "pw", code=2, start_new_session=True)
+        assert "RELAY_PASSWORD" in line
+        right = clean_environment(RELAY_PASSWORD="good words")
+        sent = daemon.json("send", "-f", file, "pw", env=right)
+        assert [(one["name"], len(one["received"]), one["failed"]) for one in sent] == [("minutes.pdf", 1, [])]
+        assert receiving.wait(timeout=30) == 0
+        assert (tmp_path / "in" / "minutes.pdf").read_bytes() == file.read_bytes()
+    daemon.ctl("close", "room", "pw")
+
+
+def test_a_room_with_a_secret_in_its_link_is_said_to_be_one(daemon, file):
+    made = subprocess.run(
+        [BIN / "relay", "new", "--server", daemon.base, "--name", "secret"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean_environment(XDG_STATE_HOME=str(file.parent)),
+    ).stdout
+    assert ".1." in made
+    line = daemon.wrong("send", "-f", file, "secret", code=1)
+    assert "relay send LINK -f PATH" in line
+    daemon.ctl("close", "room", "secret")
+
+
+def test_a_client_comes_over_a_unix_socket(make_daemon, file, tmp_path):
+    """The library's way to the server need not be the one that the link says."""
+    place = tmp_path / "clients.sock"
+    daemon = make_daemon("--listen", f"unix:{place}")
+    made = daemon.json("create", "room", "tea")
+    with taking(made["link"], tmp_path / "in") as receiving:
+        script = (
+            "import asyncio, sys\n"
+            "from relayd.client import join\n"
+            "async def main():\n"
+            "    async with join(sys.argv[1], 'ann', server='unix:' + sys.argv[2]) as room:\n"
+            "        print(await (await room.offer(sys.argv[3])).delivered())\n"
+            "asyncio.run(main())\n"
+        )
+        link = made["link"].replace(daemon.base, "http://nowhere.invalid")
+        subprocess.run([sys.executable, "-c", script, link, place, file], check=True, timeout=40)
+        assert receiving.wait(timeout=30) == 0
+        assert (tmp_path / "in" / "minutes.pdf").read_bytes() == file.read_bytes()

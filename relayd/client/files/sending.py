@@ -22,6 +22,12 @@ CHUNKS_AT_ONCE: Final = 4  # read and sealed in one go: few enough that chat com
 WAIT_S: Final = 30.0
 GATHER_S: Final = 10.0
 
+_REASONS: Final = {
+    "withdrawn": "it was withdrawn",
+    "left": "this user is not heard in the room any more",
+    "off": "no files may be sent in the room any more",
+}
+
 
 class Delivery(StrEnum):
     """How far a file has come with one user."""
@@ -169,12 +175,16 @@ class Offer(Redacted):
     def _on_received(self, frame: FileFrame) -> None:
         self.deliveries[frame.user] = Delivery.RECEIVED if frame.ok else Delivery.DAMAGED
 
+    def _on_ended(self, frame: FileFrame) -> None:
+        self.end(TransferError(f"{self.name} is not offered any more: {_REASONS.get(frame.reason, 'it was ended')}"))
+
     _EVENTS: ClassVar[dict[str, Callable[..., None]]] = {
         "send": _on_send,
         "stop": _on_stop,
         "accepted": _on_accepted,
         "cancelled": _on_cancelled,
         "received": _on_received,
+        "ended": _on_ended,
     }
 
     def on_presence(self) -> None:
