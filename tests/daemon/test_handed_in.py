@@ -2,10 +2,12 @@
 
 import json
 import os
+import queue
 import re
 import signal
 import socket as sockets
 import sys
+import threading
 
 import pytest
 
@@ -32,7 +34,10 @@ class Manager:
         (directory / "run").mkdir()
         self.told = sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM)
         self.told.bind(str(directory / "notify"))
-        self.told.settimeout(30)
+        self._heard = queue.SimpleQueue()
+        # Like systemd it hears at once: its queue holds ten, and a busy machine is slow to come back to the test.
+        self._hearing = threading.Thread(target=self._hear)
+        self._hearing.start()
         self.tcp = sockets.create_server(("127.0.0.1", 0))
         self.http = sockets.socket(sockets.AF_UNIX)
         self.http.bind(str(directory / "http.sock"))
@@ -51,12 +56,16 @@ class Manager:
 
     def hears(self, pattern):
         """Waits until it is told something like that."""
-        while True:
-            told = self.told.recv(1000).decode()
-            if re.search(pattern, told):
-                return told
+        while not re.search(pattern, self._heard.get(timeout=30)):
+            pass
+
+    def _hear(self):
+        while told := self.told.recv(1000):
+            self._heard.put(told.decode())
 
     def close(self):
+        self.told.shutdown(sockets.SHUT_RD)
+        self._hearing.join()
         for socket in (self.told, self.tcp, self.http, self.control, self.other):
             socket.close()
 
