@@ -25,6 +25,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     daemon.control_socket,
     daemon.admin_groups,
     daemon.listeners,
+    daemon.metrics,
     outside.public_url,
     machine.open_files,
     machine.all_files,

@@ -18,6 +18,7 @@ from relayd.cli.doctor.outside import judge
 from relayd.gateway.probes import LIVES_S, MAX_PROBES, Probes
 from relayd.wire.ids import digest_of
 from tests.control.conftest import BIN, Daemon, run_ctl
+from tests.watch.conftest import Watched
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 # What a proxy may do about X-Forwarded-For, and what doctor says of it.
@@ -124,6 +125,19 @@ def test_listening_where_a_proxy_does_not_get(tmp_path):
         assert "is gone" in doctor(daemon, code=1)["listen", "problem"]
     finally:
         assert daemon.end() == 0
+
+
+def test_where_metrics_are(tmp_path, daemon):
+    """At their place; and at one that only the service's own network has, as far as can be told."""
+    watched = Watched(tmp_path)
+    try:
+        assert f"are at unix:{watched.metrics}" in doctor(watched)["metrics", "ok"]
+        watched.metrics.unlink()
+        assert "relayd-metrics.socket" in doctor(watched)["metrics", "warning"]
+    finally:
+        assert watched.end() == 0
+    set_up(daemon, "")
+    assert not any(check == "metrics" for check, _ in doctor(daemon))
 
 
 def test_without_a_daemon(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import socket as sockets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from relayd.cli import ctl_output
 from relayd.cli.ctl_client import Control, Refused, path
 from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
 
+TIMEOUT_S = 5.0
 LATE_S = 0.25  # as relayd.lag has it: from there on newcomers are turned away
 _TIERS = ("observe", "operate", "admin")
 
@@ -123,6 +125,33 @@ def listeners(patient: Patient) -> Iterator[Finding]:
             yield Finding("listen", WARNING, what, "make the proxy's user one, or choose another directory")
         else:
             yield Finding("listen", OK, f"a proxy gets to {place}")
+
+
+def metrics(patient: Patient) -> Iterator[Finding]:
+    """Whether Prometheus finds them where the settings say."""
+    place = patient.settings["metrics"]
+    if not patient.runs or not place:
+        return
+    if _answers(place):
+        yield Finding("metrics", OK, f"are at {place}")
+    else:
+        what = f"nobody answers at {place}: the service has no network of its own"
+        yield Finding("metrics", WARNING, what, "systemctl enable relayd-metrics.socket, and restart relayd")
+
+
+def _answers(place: str) -> bool:
+    """Whether somebody takes connections at `HOST:PORT` or `unix:PATH`."""
+    host, _, port = place.rpartition(":")
+    try:
+        if place.startswith("unix:"):
+            with sockets.socket(sockets.AF_UNIX) as probe:
+                probe.settimeout(TIMEOUT_S)
+                probe.connect(place.removeprefix("unix:"))
+        else:
+            sockets.create_connection((host.strip("[]"), int(port)), TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _exists_closed(directory: Path) -> bool:
