@@ -12,10 +12,15 @@ import subprocess
 import time
 import urllib.request
 
+import msgspec
 import pytest
 
+from relayd import __version__
+from relayd.cli.doctor.daemon import load, running
+from relayd.cli.doctor.finding import Patient
 from relayd.cli.doctor.outside import judge
 from relayd.gateway.probes import LIVES_S, MAX_PROBES, Probes
+from relayd.settings import Settings
 from relayd.wire.ids import digest_of
 from tests.control.conftest import BIN, Daemon, run_ctl
 from tests.watch.conftest import Watched
@@ -27,6 +32,15 @@ PROXIES = {
     "appends": ("$proxy_add_x_forwarded_for", "warning", "adds to what clients say"),
     "passes on": ("$http_x_forwarded_for", "problem", "anybody can forge"),
     "drops": ('""', "problem", "does not say who comes"),
+}
+
+
+# What else may stand at public_url, as nginx says it, and what doctor says of it.
+STRANGERS = {
+    "dead": ("proxy_pass http://127.0.0.1:1;", "does not reach relayd"),
+    "renames": ("proxy_pass {base}; proxy_set_header Host evil.example.com;", "proxy_set_header Host $http_host;"),
+    "elsewhere": ("return 200 fine;", "is not this relayd"),
+    "moved": ("return 301 https://chat.example.org/;", "answers with status 301"),
 }
 
 
@@ -162,6 +176,27 @@ def test_an_address_that_leads_nowhere(daemon):
     assert "is not set" in doctor(daemon)["public_url", "warning"]
 
 
+STATUS = {"version": __version__, "state": "running", "uptime": 60.0, "gateways": [{"lag": 0.01}]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "check", "state", "said"),
+    [
+        ({}, running, "ok", f"{__version__} runs, for 1 min"),
+        ({"version": "0.0.1"}, running, "warning", "runs as 0.0.1"),
+        ({"state": "draining"}, running, "warning", "nobody gets in"),
+        ({}, load, "ok", "10 ms late"),
+        ({"gateways": [{"lag": 0.01}, {"lag": 0.4}]}, load, "problem", "0.4 s late"),
+        ({"gateways": []}, load, "problem", "1 of 1 workers are missing"),
+    ],
+)
+def test_how_relayd_fares(changed, check, state, said):
+    """By what it says of itself."""
+    (finding,) = check(Patient("/none", msgspec.to_builtins(Settings()), STATUS | changed))
+    assert finding.state == state
+    assert said in finding.what
+
+
 # How a request arrives. -----------------------------------------------------------------------------------------
 
 
@@ -199,17 +234,21 @@ def nginx(daemon, tmp_path_factory):
         check=True, capture_output=True,
     )  # fmt: skip
     addresses, servers = {}, []
-    for name, (forwarded, _, _) in {**PROXIES, "tls": PROXIES["overwrites"]}.items():
+    places = {name: f"proxy_set_header X-Forwarded-For {said};" for name, (said, _, _) in PROXIES.items()}
+    places["tls"] = places["overwrites"]
+    for name in places:
+        places[name] += f" proxy_pass {daemon.base}; proxy_set_header Host $http_host;"
+    for name, place in {
+        **places,
+        **{name: told.format(base=daemon.base) for name, (told, _) in STRANGERS.items()},
+    }.items():
         with sockets.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         secure = name == "tls"
         addresses[name] = f"https://localhost:{port}" if secure else f"http://127.0.0.1:{port}"
         tls = f"ssl_certificate {directory}/cert; ssl_certificate_key {directory}/key;" if secure else ""
-        servers.append(
-            f"server {{ listen 127.0.0.1:{port}{' ssl' if secure else ''}; {tls} access_log off; location / {{ "
-            f"proxy_pass {daemon.base}; proxy_set_header Host $http_host; "
-            f"proxy_set_header X-Forwarded-For {forwarded}; }} }}"
-        )
+        listen = f"listen 127.0.0.1:{port}{' ssl' if secure else ''};"
+        servers.append(f"server {{ {listen} {tls} access_log off; location / {{ {place} }} }}")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
     config = directory / "nginx.conf"
@@ -240,6 +279,13 @@ def test_what_a_proxy_says_of_addresses(daemon, nginx, name):
     found = doctor(daemon)
     assert "leads here" in found["public_url", "ok"]
     assert said in found["addresses", state]
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_way_that_leads_elsewhere(daemon, nginx, name):
+    """Somebody answers, and it is not this relayd, or not as it should be."""
+    set_up(daemon, f'public_url = "{nginx[0][name]}"\ntrusted_proxies = ["127.0.0.1"]\n')
+    assert STRANGERS[name][1] in doctor(daemon, code=1)["public_url", "problem"]
 
 
 def test_a_proxy_that_is_not_trusted(daemon, nginx):
