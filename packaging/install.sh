@@ -17,6 +17,7 @@ programs="relay relayctl relayd"
 # place at the end: a running relayd that has yet to load a module still finds its own, or at worst the next one's.
 make_environment() {
     new=$lib.new
+    trap 'rm -rf "$lib.new"' EXIT
     rm -rf "$new"
     "$PYTHON" -m venv --without-pip "$new"
     $PIP --quiet --disable-pip-version-check --python "$new/bin/python" \
