@@ -14,7 +14,7 @@ import uuid
 import pytest
 import websockets
 from conftest import Peer
-from tests.daemon.file_people import Client, File
+from file_people import Client, File
 
 from relayd.settings import Settings
 from tests.nginx.site import FILE, HOST, NGINX, hear, said_in, say, site_with
