@@ -22,6 +22,9 @@ _UP_HIGH_WATER, _DOWN_HIGH_WATER = 64, 4_096
 # In one turn of the loop: what is said waits for so many at most.
 _AT_ONCE = 16
 
+# Parts are sent and received one by one: their number is known, and to ask ZeroMQ for it costs more than a part.
+_MORE = NOBLOCK | int(zmq.SNDMORE)
+
 _UP = struct.Struct(">QI")
 
 
@@ -55,20 +58,23 @@ class HubChunks:
     def pass_on(self, gateway: bytes, route: bytes, payload: Payload) -> bool:
         """Passes a chunk to the sockets of a gateway that `route_to` names; False if it cannot be done."""
         try:
-            self._router.send_multipart([_identity(gateway), route, payload], NOBLOCK, copy=False)
+            self._router.send(_identity(gateway), _MORE)
+            self._router.send(route, _MORE)
+            self._router.send(payload, NOBLOCK, copy=False)
         except zmq.ZMQError:  # its pipe is full, or it is gone
             return False
         self._pump.look()
         return True
 
-    def _receive(self, flags: int) -> list[zmq.Frame]:
-        return self._router.recv_multipart(flags, copy=False)
+    def _receive(self, flags: int) -> tuple[bytes, bytes, Payload]:
+        recv = self._router.recv
+        return recv(flags), recv(flags), recv(flags, copy=False)
 
-    def _take(self, parts: list[zmq.Frame]) -> None:
+    def _take(self, parts: tuple[bytes, bytes, Payload]) -> None:
         identity, head, payload = parts
-        if len(head):  # an empty one says only that the gateway is there
-            number, stream = _UP.unpack(head.bytes)
-            self._on_chunk(identity.bytes[1:], number, stream, payload)
+        if head:  # an empty one says only that the gateway is there
+            number, stream = _UP.unpack(head)
+            self._on_chunk(identity[1:], number, stream, payload)
 
     def close(self) -> None:
         """Closes its socket; what was not received is dropped."""
@@ -98,23 +104,26 @@ class GatewayChunks:
         self._dealer.setsockopt(zmq.RCVHWM, _DOWN_HIGH_WATER)
         self._dealer.connect(endpoint)
         self._pump = Pump(self._dealer, self._receive, self._take, _AT_ONCE)
-        self._dealer.send_multipart([b"", b""])
+        self._dealer.send(b"", _MORE)
+        self._dealer.send(b"", NOBLOCK)
 
     def send(self, number: int, stream: int, frame: bytes) -> bool:
         """Sends a chunk that came on a socket; False if it must be tried again later."""
         try:
-            self._dealer.send_multipart([_UP.pack(number, stream), frame], NOBLOCK)
+            self._dealer.send(_UP.pack(number, stream), _MORE)
+            self._dealer.send(frame, NOBLOCK)
         except zmq.Again:
             return False
         self._pump.look()
         return True
 
-    def _receive(self, flags: int) -> list[zmq.Frame]:
-        return self._dealer.recv_multipart(flags, copy=False)
+    def _receive(self, flags: int) -> tuple[bytes, Payload]:
+        recv = self._dealer.recv
+        return recv(flags), recv(flags, copy=False)
 
-    def _take(self, parts: list[zmq.Frame]) -> None:
+    def _take(self, parts: tuple[bytes, Payload]) -> None:
         route, payload = parts
-        self._on_chunk(struct.unpack(f">{len(route) // 8}Q", route.buffer), payload)
+        self._on_chunk(struct.unpack(f">{len(route) // 8}Q", route), payload)
 
     def close(self) -> None:
         """Closes its socket; what was not received is dropped."""

@@ -262,6 +262,7 @@ class RelaySocket(asyncio.Protocol):
         if self._download is None:
             self._download = Download()
         self._download.pay_grant()
+        self._spoke_at = self._station.wheel.now  # whoever receives is not idle
         if self._behind is None:
             self._transport.writelines((header, data))
             return

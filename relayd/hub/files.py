@@ -120,6 +120,8 @@ class Files:
             raise TooManyFiles(f"A connection receives {MAX_RECEIVED} files at once; accept it again later")
         files.received[command.fid] = offer
         offer.transfer.accept(connection, command.from_, command.upto, now)
+        if files.behind:
+            offer.transfer.fall_behind(connection, now, behind=True)
         self._stirred[offer] = room
         if user_id not in offer.accepted_by:
             offer.accepted_by.add(user_id)
@@ -128,9 +130,13 @@ class Files:
             self._tell([connection], events.FileEvent("paused", offer.fid))
 
     def _grant(self, connection: Connection, command: commands.Grant, now: float) -> None:
-        offer = self._received(connection, command.fid)
-        offer.transfer.grant(connection, command.upto, now)
-        self._stirred[offer] = connection.room
+        files = connection.files
+        offer = None if files is None else files.received.get(command.fid)
+        if offer is not None:
+            offer.transfer.grant(connection, command.upto, now)
+            self._stirred[offer] = connection.room
+        elif files is None or command.fid not in files.finished:
+            raise NoSuchFile("You are not receiving that file")
 
     def _cancel(self, connection: Connection, command: commands.Cancel, now: float) -> None:
         offer = self._find(connection, command.fid)
@@ -160,12 +166,6 @@ class Files:
             raise NoSuchFile
         return offers.find(fid, connection.member.user_id)
 
-    def _received(self, connection: Connection, fid: str) -> Offer:
-        offer = None if connection.files is None else connection.files.received.get(fid)
-        if offer is None:
-            raise NoSuchFile("You are not receiving that file")
-        return offer
-
     def _terms(self, room: Room) -> Terms:
         return Terms(room.meta.settings, self._service.settings)
 
@@ -185,6 +185,7 @@ class Files:
                 missed += [one for one in _connections(stream) if one.gateway == receiving_gateway]
         for receiver in offer.transfer.arrive(stream, missed, now):
             self._drop_received(receiver.connection, offer)
+            _files_of(receiver.connection).finished.append(offer.fid)
         self._service.counts.file_bytes += len(payload) - HEAD_BYTES
         finished = stream.at == offer.shape.chunks
         connection.room.carry(len(payload) - HEAD_BYTES, enter=finished or stream.at % _ENTERED_CHUNKS == 0)
@@ -202,6 +203,7 @@ class Files:
     def fall_behind(self, connection: Connection, item: Behind, now: float) -> None:
         """A receiver does not take what it was sent, or does so again."""
         if connection.files is not None:
+            connection.files.behind = item.behind
             for offer in connection.files.received.values():
                 offer.transfer.fall_behind(connection, now, behind=item.behind)
                 self._stirred[offer] = connection.room

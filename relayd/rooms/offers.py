@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from relayd.errors import FidTaken, FilesOff, FileTooLarge, NoSuchFile, ProtocolViolation, TooManyFiles
@@ -89,11 +90,15 @@ class ConnectionFiles:
         served: what it is asked for, by fid.
         streams: what of that it was asked for under which number.
         received: what it receives, by fid.
+        finished: fids of what it has received lately: grants for it may be under way yet.
+        behind: what it was sent has not left the relay.
     """
 
-    __slots__ = ("_last_stream", "received", "served", "streams")
+    __slots__ = ("_last_stream", "behind", "finished", "received", "served", "streams")
 
     def __init__(self) -> None:
+        self.behind = False
+        self.finished: deque[str] = deque(maxlen=2 * MAX_RECEIVED)
         self.served: dict[str, Offer] = {}
         self.streams: dict[int, Offer] = {}
         self.received: dict[str, Offer] = {}
