@@ -368,3 +368,25 @@ def test_what_was_not_sent_is_not_paid_for():
     room.transfer.drop(ann)
     room.sender.obey(room.now)
     assert pace.wait_s(room.now) == 0.0
+
+
+def test_a_grant_that_shrinks():
+    room = Room()
+    ann = room.accept(1, upto=20)
+    room.transfer.grant(ann, 3, room.now)
+    room.run(1)
+    assert room.got[ann] == list(range(20))
+
+
+def test_whoever_has_less_room_does_not_join():
+    """A stream that was asked for more than that is for others, though it stands at the same chunk."""
+    room = Room(chunks=100)
+    ann = room.accept(1, first=10, upto=100)
+    room.now = 0.3
+    assert [order.upto for order in room.sender.obey(room.now)] == [10 + WINDOW]
+    bob = room.accept(2, first=10, upto=12)
+    room.now = 0.6
+    assert [order.upto for order in room.sender.obey(room.now)] == [12]
+    room.run(2)
+    assert room.got[bob] == [10, 11]
+    assert room.got[ann] == list(range(10, 100))

@@ -1,0 +1,135 @@
+"""What may be offered in a room, by whom and for whom."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from relayd.errors import FidTaken, FilesOff, FileTooLarge, NoSuchFile, ProtocolViolation, TooManyFiles
+from relayd.rooms.member import Connection
+from relayd.rooms.offers import Offers, Terms
+from relayd.settings import FileRate, Limits, Settings, Timing
+from relayd.wire.chunks import Shape
+from relayd.wire.rest import RoomSettings
+
+SHAPE = Shape(10_000, 100)
+
+
+def terms(files: bool = True, max_file: int = 2**30, **limits: int) -> Terms:
+    server = Settings(limits=Limits(**limits), timing=Timing(gather=0.01))
+    return Terms(RoomSettings(files=files, max_file=max_file), server)
+
+
+def with_offers(number: int = 0, rate: FileRate | None = None) -> Offers:
+    offers = Offers(rate or FileRate())
+    for index in range(number):
+        offers.add(f"f{index}", "ann", None, SHAPE, terms())
+    return offers
+
+
+@pytest.mark.parametrize(
+    ("shape", "held", "error"),
+    [
+        (SHAPE, terms(files=False), FilesOff),
+        (SHAPE, terms(max_file=9_999), FileTooLarge),
+        (Shape(0, 65_409), terms(), ProtocolViolation),
+        (Shape(0, 512 * 1024 - 127), terms(max_message=2**20, max_outbox=2**24), ProtocolViolation),
+        (Shape(0, 2**17 - 127), terms(max_message=2**20, max_outbox=2**18), ProtocolViolation),
+    ],
+)
+def test_what_may_not_be_offered(shape, held, error):
+    offers = with_offers(1)
+    with pytest.raises(error):
+        offers.add("new", "ann", None, shape, held)
+    assert [offer.fid for offer in offers.all()] == ["f0"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "held", "window"),
+    [
+        (Shape(0, 65_408), terms(), 8),
+        (Shape(0, 512 * 1024 - 128), terms(max_message=2**20, max_outbox=2**24), 1),
+        (Shape(0, 2**17 - 128), terms(max_message=2**20, max_outbox=2**18), 1),
+        (Shape(0, 1000), terms(max_outbox=65_536), 8),
+        (Shape(0, 8_000), terms(max_outbox=65_536), 4),
+        (Shape(0, 1), terms(), 8),
+    ],
+)
+def test_the_window(shape, held, window):
+    """What is under way is half of what may wait for a reader at most, and never nothing."""
+    held.check(shape)
+    assert held.window(shape) == window
+
+
+def test_so_many_of_one_user():
+    """The limit is of the user; others have theirs, and what is removed makes room."""
+    offers = with_offers(100)
+    with pytest.raises(TooManyFiles):
+        offers.add("new", "ann", None, SHAPE, terms())
+    offers.add("bobs", "bob", None, SHAPE, terms())
+    offers.remove(offers.find("f7", "bob"))
+    offers.add("new", "ann", None, SHAPE, terms())
+    assert len(offers.of("ann")) == 100
+    offers.add("more", "ann", None, SHAPE, terms(max_offers=0))
+
+
+def test_the_same_again_is_the_same():
+    offers = with_offers(100)
+    before = offers.find("f1", "ann")
+    assert offers.add("f1", "ann", None, SHAPE, terms()) is before
+    for user_id, to, shape in (("bob", None, SHAPE), ("ann", "bob", SHAPE), ("ann", None, Shape(10_000, 99))):
+        with pytest.raises(FidTaken):
+            offers.add("f1", user_id, to, shape, terms())
+
+
+def test_who_may_know_of_one_for_one():
+    offers = with_offers()
+    offers.add("f", "ann", "bob", SHAPE, terms())
+    assert offers.find("f", "ann") is offers.find("f", "bob")
+    for fid, user_id in (("f", "carol"), ("g", "ann")):
+        with pytest.raises(NoSuchFile) as refused:
+            offers.find(fid, user_id)
+        assert refused.value.detail == NoSuchFile.title  # the same for both
+
+
+def asked_in(offers: Offers, fid: str, now: float) -> int:
+    """Chunks that a fresh receiver who has room for all of it is sent in a second."""
+    transfer = offers.find(fid, "ann").transfer
+    transfer.serve(count(1).__next__, now)
+    person = Connection(b"g", 1, b"", None, None, 0.0)
+    transfer.accept(person, 0, 2**53, now)
+    got, end = 0, now + 1.0
+    while now <= end:
+        for order in transfer.advance(now):
+            stream = transfer.stream(order.stream)
+            while stream is not None and not stream.starved:
+                transfer.arrive(stream, [], now)
+                got += 1
+        now += 0.01
+    transfer.drop(person)
+    transfer.unserve()
+    return got
+
+
+def test_another_pace_holds_at_once():
+    """After a reload, for files that are offered already."""
+    offers = with_offers(2)
+    assert asked_in(offers, "f0", 0.0) == SHAPE.chunks
+    offers.change(FileRate(user_bytes=1_000))
+    assert asked_in(offers, "f0", 10.0) < 15
+    offers.change(FileRate(room_bytes=2_000))
+    assert 10 < asked_in(offers, "f1", 20.0) < 30
+    offers.change(FileRate())
+    assert asked_in(offers, "f1", 30.0) == SHAPE.chunks
+
+
+def test_a_new_offer_is_no_way_round_the_pace():
+    """What a user owes goes with the user, not with the offer."""
+    offers = with_offers(1, FileRate(user_bytes=1_000))
+    first = asked_in(offers, "f0", 0.0)
+    offers.remove(offers.find("f0", "ann"))
+    offers.add("f0", "ann", None, SHAPE, terms())
+    again = asked_in(offers, "f0", 1.0)
+    assert first < 15
+    assert again < first
