@@ -1,11 +1,13 @@
 """Files: how many bytes a second go from one sender to its receivers, and how long what is said beside it takes.
 
 Run as a program (`python -m bench.files KIND PORT ...`, on the generator's core) it is the clients: as little as can
-be done in Python on sockets, one thread for all. What it measured it prints as JSON.
+be done in Python on sockets, one thread for all; or, for `open` and `sealed`, the Python library, which reads the file
+from a disk in memory, writes it there, and takes its SHA-256 on both sides. What it measured it prints as JSON.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -16,6 +18,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +28,7 @@ from bench import peers
 from bench.generator import HERE, on_core
 from bench.machine import GENERATOR_CORE, cpu_seconds
 from bench.peers import RELAYD, Peer, Running, Talk
+from relayd.client import FileOffered, create, join
 
 Sample = dict[str, Any]
 
@@ -50,9 +54,18 @@ _RAW_FID = bytes(range(16))
 def carry(peer: Peer, receivers: int, arguments: tuple[str, ...] = ()) -> Sample:
     """A file, to so many at once."""
     size = SIZE // receivers
+    return _carried("relayd" if peer is RELAYD else "tcp", peer, receivers, size, arguments)
+
+
+def carry_by_library(kind: str) -> Sample:
+    """A file from one user of the Python library to another, in one process: `open` or `sealed`."""
+    return _carried(kind, RELAYD, 1, SIZE, ())
+
+
+def _carried(kind: str, peer: Peer, receivers: int, size: int, arguments: tuple[str, ...]) -> Sample:
     with peers.running(peer, arguments) as server:
         before, began = cpu_seconds(server.pids), time.monotonic()
-        result = _clients("relayd" if peer is RELAYD else "tcp", server, str(receivers), str(size))
+        result = _clients(kind, server, str(receivers), str(size))
         used, took = cpu_seconds(server.pids) - before, time.monotonic() - began
     delivered = size * receivers
     return {
@@ -301,10 +314,33 @@ def _talk(port: int, room_id: str, key: str) -> Sample:
     return {"p50_ms": cuts[49] * 1000, "p99_ms": cuts[98] * 1000, "said": SAID}
 
 
+def _library(port: int, size: int, *, sealed: bool) -> Sample:
+    return asyncio.run(_transfer(f"http://127.0.0.1:{port}", size, sealed=sealed))
+
+
+async def _transfer(server: str, size: int, *, sealed: bool) -> Sample:
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, ASYNC240
+    made = await create(server, sealed=sealed)
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
+        path = Path(directory, "file")
+        with open(path, "wb") as file:  # noqa: PTH123, ASYNC230 - nothing else goes on yet
+            file.write(os.urandom(1 << 20) * (size >> 20))
+        async with join(made.link, "ann") as ann, join(made.link, "bob") as bob:
+            await ann.offer(path)
+            async for event in bob:
+                if isinstance(event, FileOffered):
+                    began = time.monotonic()
+                    await bob.accept(event, directory)
+                    return {"seconds": time.monotonic() - began}
+    raise ConnectionError("the room is over")
+
+
 if __name__ == "__main__":
     kind, port_, *rest = sys.argv[1:]
     if kind == "talk":
         print(json.dumps(_talk(int(port_), *rest)))
+    elif kind in ("open", "sealed"):
+        print(json.dumps(_library(int(port_), int(rest[1]), sealed=kind == "sealed")))
     else:
         numbers = [int(rest[0]), int(rest[1])]
         print(json.dumps((_relayd if kind == "relayd" else _tcp)(int(port_), *numbers, *rest[2:])))

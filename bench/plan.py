@@ -120,6 +120,8 @@ def file(state: Samples) -> Iterator[Job]:
         case = "" if receivers == 1 else f"{receivers} receivers"
         for peer in (RELAYD, files.TCP):
             yield Job("file", f"{peer.name}, {case}" if case else peer.name, _bind(files.carry, peer, receivers))
+    for kind in ("open", "sealed"):
+        yield Job("file", f"relayd, {kind}, by the Python library", _bind(files.carry_by_library, kind))
 
 
 def beside(state: Samples) -> Iterator[Job]:

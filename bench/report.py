@@ -57,6 +57,8 @@ _LIVING = {
 
 _WORKERS = ("relayd, 2 workers", "relayd, 0 workers")
 
+_BY_LIBRARY = {kind: (f"relayd, {kind}, by the Python library", "asyncio TCP") for kind in ("open", "sealed")}
+
 # What is promised: text, work, number, relayd's name there, whose number it is divided by, bound, whether from above.
 _RATIOS = (
     ("1 x 1000: CPU a delivery, C limit", "room", "cpu_us_per_delivery", "relayd", "C, a send a turn", "<= 1.5"),
@@ -70,6 +72,8 @@ _RATIOS = (
     ("POST room, an empty handler", "create", "answers_per_s", "relayd", "bare Tornado", ">= 0.5"),
     ("GET details, an empty handler", "details", "answers_per_s", "relayd", "bare Tornado", ">= 0.7"),
     ("a file to one: bytes/s, a bare relay", "file", "mb_per_s", "relayd", "asyncio TCP", ">= 0.5"),
+    ("a file, Python library, open: bytes/s, a bare relay", "file", "mb_per_s", *_BY_LIBRARY["open"], ">= 0.5"),
+    ("a file, Python library, sealed: bytes/s, a bare relay", "file", "mb_per_s", *_BY_LIBRARY["sealed"], ">= 0.33"),
     ("a file to ten: bytes/s together, to one", "file", "mb_per_s", "relayd, 10 receivers", "relayd", "> 1"),
     ("2 workers, 1 process: CPU a delivery", "workers", "cpu_us_per_delivery", *_WORKERS, "<= 1.2"),
 )
