@@ -19,8 +19,8 @@ from relayd.wire.sealing_text import SealingError
 
 REDRAW_S: Final = 0.25
 RATE_OVER_S: Final = 3.0  # what a rate is taken over: long enough to be read, short enough to be true
-BAR_COLUMNS: Final = 12
-NAME_COLUMNS: Final = 32
+BAR_COLUMNS: Final = 8
+NAME_COLUMNS: Final = 24
 
 
 class NotDone(Exception):
@@ -44,7 +44,7 @@ class Meter:
         at, before = self._samples[0]
         share = moved / self._total if self._total else 1.0
         filled = int(share * BAR_COLUMNS)
-        parts = [f"[{'#' * filled}{'.' * (BAR_COLUMNS - filled)}] {share:4.0%} of {size(self._total)}"]
+        parts = [f"[{'#' * filled}{'.' * (BAR_COLUMNS - filled)}] {share:4.0%}"]
         if now > at and moved > before:
             rate = (moved - before) / (now - at)
             parts += [f"{size(rate)}/s", f"{duration((self._total - moved) / rate)} left"]

@@ -317,11 +317,10 @@ class Membership(Redacted):
 
     def _on_message(self, frame: MessageFrame) -> None:
         pending = self._outbox.get(frame.id) if frame.from_ == self.me else None
-        if pending is None:
-            return
-        if self.voice.sealed and isinstance(frame.body, dict) and isinstance(epoch := frame.body.get("e"), int):
-            pending.epoch = epoch  # of several attempts, the one that was said
-        self._outbox.said(frame.id, frame.seq)
+        if pending is not None:
+            if self.voice.sealed and isinstance(frame.body, dict):
+                pending.epoch = frame.body.get("e", pending.epoch)  # of several attempts, the one that was said
+            self._outbox.said(frame.id, frame.seq)
 
     def _on_ok(self, frame: OkFrame) -> None:
         answer = self._answers.get(frame.id or "")
@@ -346,9 +345,6 @@ class Membership(Redacted):
             self._outbox.fail(pending, error)
         elif frame.fid is not None:
             self.files.on_error(frame.fid, error)
-
-    def _on_file(self, frame: FileFrame) -> None:
-        self.files.on_frame(frame)
 
     def _send_in_new_epoch(self, pending: Pending) -> None:
         if pending.epoch < self.voice.epoch:
@@ -382,7 +378,7 @@ class Membership(Redacted):
         OkFrame: _on_ok,
         ErrorFrame: _on_error,
         RoomFrame: _on_room,
-        FileFrame: _on_file,
+        FileFrame: lambda self, frame: self.files.on_frame(frame),
     }
 
     # Inside. ----------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ DONE_PATIENCE_S: Final = 10.0  # so long one tries to say that the file has come
 IN_FLIGHT_S: Final = 0.25
 FIRST_WINDOW: Final = 2
 GRANT_EVERY: Final = 2  # chunks; each chunk pays for a grant
+# Work in a thread costs as much as writing a chunk or two: where they come fast, some are collected for it.
+COLLECT_S: Final = 0.002
 
 _REASONS: Final = {
     "withdrawn": "its sender has withdrawn it",
@@ -189,10 +191,16 @@ class Receiving(Redacted):
             await self._moved.wait_until(lambda: bool(self._waiting) or self._ending is not None)
             if not self._waiting and self._ending is not None:
                 raise self._ending
+            await self._moved.wait_until(self._has_enough, COLLECT_S)
             await self._store()
         path = await in_thread(self._partial.finish)
         await self._tell_done(ok=True)
         return path
+
+    def _has_enough(self) -> bool:
+        """Whether what has come is worth a thread: a quarter of the window, or all that comes."""
+        most = self._next == self._file.chunks or self._ending is not None
+        return most or len(self._waiting) >= self._window.size // 4
 
     async def _store(self) -> None:
         """Writes all that has come, and makes room for more."""

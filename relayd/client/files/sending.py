@@ -18,7 +18,7 @@ from relayd.errors import RelayError
 from relayd.wire.chunks import FID_BYTES, ChunkHead
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
 
-CHUNKS_AT_ONCE: Final = 4  # read and sealed in one go: few enough that chat comes between, and worth a thread
+CHUNKS_AT_ONCE: Final = 8  # read and sealed in one go: as many as a relay asks for, and worth a thread
 WAIT_S: Final = 30.0
 GATHER_S: Final = 10.0
 
@@ -233,8 +233,8 @@ class Offer(Redacted):
         """Writes frames, the last of which is the one before `upto`. Raises NotConnected."""
         for frame in frames:
             self._line.stream.send_chunk(frame)
+            await self._line.stream.drained()
         self._furthest_bytes = max(self._furthest_bytes, min(self.size, upto * self.file.chunk))
-        await self._line.stream.drained()
 
     def end(self, error: Exception | None) -> None:
         """It is over; the file is closed as soon as nothing reads it any more."""

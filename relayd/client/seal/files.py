@@ -171,7 +171,7 @@ class OpenSender(_Pass):
     """Sends one pass over a file in an open room: as it is."""
 
     def __init__(self, offer: FileOffer, *, first: int = 0, random_bytes: RandomBytes = os.urandom) -> None:
-        super().__init__(offer, random_bytes(PASS_BYTES), first, None if first else hashlib.sha256())
+        super().__init__(offer, random_bytes(PASS_BYTES), first, None)
 
     def seal(self, data: bytes) -> bytes:
         """The next chunk, as it travels. Raises: as `ChunkSealer.seal`."""
@@ -233,6 +233,7 @@ class ChunkSealer(_Pass):
         salt: bytes,
         epoch: int,
         first: int = 0,
+        check: bool = True,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
         """Draws the pass.
@@ -241,10 +242,11 @@ class ChunkSealer(_Pass):
             offer: what is being sent.
             salt: the room's.
             epoch: that in which the offer was sealed.
-            first: the chunk to begin with; from another one than 0 the file's SHA-256 is left to its receivers.
+            first: the chunk to begin with; from another one than 0 the file's SHA-256 cannot be checked here.
+            check: False leaves the SHA-256 to the receivers, who check it all the same.
             random_bytes: where the pass comes from.
         """
-        super().__init__(offer, random_bytes(PASS_BYTES), first, None if first else hashlib.sha256())
+        super().__init__(offer, random_bytes(PASS_BYTES), first, hashlib.sha256() if check and not first else None)
         self._cipher = _Cipher(offer, salt, epoch, self.pass_id)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
