@@ -4,15 +4,17 @@ import { fill } from "./lib/dom.js";
 import { speak } from "./lib/i18n.js";
 import { freshNick } from "./lib/nicknames.js";
 import { preferences } from "./lib/preferences.js";
-import { closedDoorView, joinView, waitingView } from "./views/join.js";
-import { openSettings } from "./views/settings.js";
-import { startView } from "./views/start.js";
+import { later } from "./views/later.js";
 
 /** @typedef {import("./types.js").Room} Room */
 
-// The larger part of the page is fetched while a person reads and fills in the first view.
+/** @typedef {import("./types.js").ProblemShape} ProblemShape */
+
+// Each view is fetched when it is due, and what makes and shows rooms while a person reads the first one.
 const engine = () => import("./room/open.js");
 const chat = () => import("./views/chat.js");
+const doors = () => import("./views/join.js");
+const ahead = () => void Promise.all([engine(), chat()]).catch(() => undefined); // who needs them will be told
 
 const ROOM_PATH = /^\/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -29,11 +31,14 @@ async function route() {
   present = null;
   document.title = "relayd";
   if (!ROOM_PATH.test(location.pathname)) {
-    fill(app, startView({ create, open, settings: () => openSettings(onLanguage, null) }));
-    setTimeout(() => Promise.all([engine(), chat()]).catch(() => undefined)); // who needs it will be told
-    return;
+    const { startView } = await import("./views/start.js");
+    if (mine === visit) fill(app, startView({ create, open, settings }));
+    return ahead();
   }
+  const { waitingView, joinView } = await doors();
+  if (mine !== visit) return;
   fill(app, waitingView());
+  ahead();
   const link = location.href;
   try {
     const { lookAt, openRoom } = await engine();
@@ -41,12 +46,16 @@ async function route() {
     if (mine !== visit) return;
     if (door.known) return await enter(openRoom({ link, nick: door.known.nick || preferences.nick || freshNick() }), false, mine);
     document.title = `${door.name} – relayd`;
-    chat().catch(() => undefined);
     fill(app, joinView(door, (nick, password) => enter(openRoom({ link, nick, ...(password && { password }) }), false, mine)));
   } catch (problem) {
-    if (mine === visit) fill(app, closedDoorView(/** @type {import("./types.js").ProblemShape} */ (problem), { home, again: route }));
+    if (mine === visit) closedDoor(/** @type {ProblemShape} */ (problem));
   }
 }
+
+/** @param {ProblemShape} problem */
+const closedDoor = async (problem) => fill(app, (await doors()).closedDoorView(problem, { home, again: route }));
+
+const settings = () => later(import("./views/settings.js"), ({ openSettings }) => openSettings(onLanguage, null));
 
 /**
  * Into a room, once it has been joined.
@@ -84,7 +93,7 @@ function open(link) {
   if (url && /^https?:$/.test(url.protocol) && url.origin !== location.origin) location.assign(url.href);
   else {
     history.pushState(null, "", url && url.origin === location.origin && ROOM_PATH.test(url.pathname) ? url.pathname + url.hash : "/");
-    if (location.pathname === "/") fill(app, closedDoorView({ code: "link_wrong", detail: "" }, { home, again: route }));
+    if (location.pathname === "/") closedDoor({ code: "link_wrong", detail: "" });
     else route();
   }
 }

@@ -9,14 +9,10 @@ import { attract, drawTitle } from "./attention.js";
 import { composerView } from "./composer.js";
 import { ask } from "./dialog.js";
 import { logView } from "./log.js";
-import { openMenu, openPicker } from "./menu.js";
+import { later } from "./later.js";
 import { gist } from "./message.js";
-import { openOwner } from "./owner.js";
 import { openPerson, peopleView } from "./people.js";
 import { inWords, problemCard } from "./problem.js";
-import { openSafety } from "./safety.js";
-import { saveChat } from "./save.js";
-import { openSettings } from "./settings.js";
 import { openShare, sharePanel } from "./share.js";
 import { announce, toast } from "./toasts.js";
 
@@ -61,7 +57,7 @@ export function chatView(room, { home, again, language, fresh }) {
     const buttons = [];
     const answerable = (line.kind === "text" || line.kind === "file") && line.author;
     if (answerable && !state.muted) {
-      const smile = iconButton("smile", t("tools.react"), () => openPicker(smile, (emoji) => room.react(line.key, emoji, true)), { "aria-haspopup": "dialog" });
+      const smile = iconButton("smile", t("tools.react"), () => later(import("./picker.js"), ({ openPicker }) => openPicker(smile, (emoji) => room.react(line.key, emoji, true))), { "aria-haspopup": "dialog" });
       buttons.push(smile, iconButton("reply", t("tools.reply"), () => composer.reply(line)));
     }
     if (line.mine && line.kind === "text") buttons.push(iconButton("edit", t("tools.edit"), () => composer.edit(line)));
@@ -79,15 +75,24 @@ export function chatView(room, { home, again, language, fresh }) {
     if (await ask(t("leave.title"), t(state.owner ? "leave.owner" : "leave.text"), t("leave"))) room.leave();
   };
 
+  const save = () => later(import("./save.js"), ({ saveChat }) => saveChat(room));
+
+  const settings = () => {
+    const person = { nick: state.users.get(state.me)?.nick ?? "", setNick: (/** @type {string} */ nick) => room.setNick(nick) };
+    later(import("./settings.js"), ({ openSettings }) => openSettings(language, state.phase === "over" ? null : person));
+  };
+
   const peopleButton = h("button", { type: "button", class: "pill", onclick: () => showPeople(!node.classList.contains("with-people")) });
-  const menu = iconButton("more", t("menu"), () => openMenu(menu, t("menu"), [
+  /** @returns {Parameters<typeof import("./menu.js").openMenu>[2]} */
+  const items = () => [
     { label: t("share.title"), icon: "share", run: () => openShare(room) },
-    state.sealed && { label: t("safety.title"), icon: "shield", run: () => openSafety(room) },
-    state.owner && state.phase !== "over" && { label: t("owner.title"), icon: "key", run: () => openOwner(room) },
-    { label: t("settings.title"), icon: "settings", run: () => openSettings(language, state.phase === "over" ? null : { nick: state.users.get(state.me)?.nick ?? "", setNick: (nick) => room.setNick(nick) }) },
-    { label: t("save_chat"), icon: "download", run: () => saveChat(room) },
+    state.sealed && { label: t("safety.title"), icon: "shield", run: () => later(import("./safety.js"), ({ openSafety }) => openSafety(room)) },
+    state.owner && state.phase !== "over" && { label: t("owner.title"), icon: "key", run: () => later(import("./owner.js"), ({ openOwner }) => openOwner(room)) },
+    { label: t("settings.title"), icon: "settings", run: settings },
+    { label: t("save_chat"), icon: "download", run: save },
     state.phase !== "over" && { label: t("leave"), icon: "leave", danger: true, run: leave },
-  ]), { "aria-haspopup": "menu" });
+  ];
+  const menu = iconButton("more", t("menu"), () => later(import("./menu.js"), ({ openMenu }) => openMenu(menu, t("menu"), items())), { "aria-haspopup": "menu" });
 
   const node = h(
     "div",
@@ -139,7 +144,7 @@ export function chatView(room, { home, again, language, fresh }) {
       fill(banner, icon("warn"), h("span", null, why, " ", when), h("button", { type: "button", class: "small", onclick: () => room.retry() }, t("away.retry")));
     }
     if (state.phase === "over" && !end.hasChildNodes()) {
-      const keep = state.lines.some((line) => line.kind !== "system") && h("button", { type: "button", onclick: () => saveChat(room) }, icon("download"), t("save_chat"));
+      const keep = state.lines.some((line) => line.kind !== "system") && h("button", { type: "button", onclick: save }, icon("download"), t("save_chat"));
       fill(end, problemCard(state.problem ?? { code: "room_closed", detail: "" }, state.closedBecause, { home, again, more: keep || null }));
     }
     composer.redraw();

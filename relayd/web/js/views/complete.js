@@ -2,7 +2,7 @@
  * its own: what is chosen there is told by `aria-activedescendant`. */
 
 import { fill, freshId, h } from "../lib/dom.js";
-import { suggest } from "../lib/emoji.js";
+import { suggest, withEmoji } from "../lib/emoji.js";
 import { t } from "../lib/i18n.js";
 import { nameOf } from "../lib/text.js";
 
@@ -83,5 +83,5 @@ export function completion(input, names) {
   };
 
   input.addEventListener("blur", close);
-  return { node: list, update, key };
+  return { node: list, update, key, withEmoji };
 }

@@ -1,11 +1,9 @@
 /** Where one writes: text, an answer, a correction, something for one person only, files. */
 
 import { fill, h, icon, iconButton } from "../lib/dom.js";
-import { withEmoji } from "../lib/emoji.js";
 import { t } from "../lib/i18n.js";
 import { nameOf } from "../lib/text.js";
-import { completion } from "./complete.js";
-import { openPicker } from "./menu.js";
+import { later } from "./later.js";
 import { gist } from "./message.js";
 import { inWords } from "./problem.js";
 
@@ -31,13 +29,16 @@ export function composerView(room, { onSent, names }) {
   const context = h("div", { class: "context", hidden: true });
   const refused = h("p", { class: "bad", role: "alert", hidden: true });
   const input = h("textarea", { rows: 1, placeholder: t("composer.placeholder"), "aria-label": t("composer.placeholder"), enterKeyHint: touch.matches ? "enter" : "send", dir: "auto", autocomplete: "off" });
-  const suggestions = completion(input, names);
+  // Suggestions and emoji come when one types what they begin with.
+  /** @type {ReturnType<typeof import("./complete.js").completion> | null} */
+  let suggestions = null;
+  let asked = false;
   const picked = h("input", { type: "file", multiple: true, hidden: true, onchange: () => {
     offer(picked.files);
     picked.value = "";
   } });
   const attach = iconButton("attach", t("composer.attach"), () => picked.click());
-  const emoji = iconButton("smile", t("emoji.pick"), () => openPicker(emoji, insert), { "aria-haspopup": "dialog" });
+  const emoji = iconButton("smile", t("emoji.pick"), () => later(import("./picker.js"), ({ openPicker }) => openPicker(emoji, insert)), { "aria-haspopup": "dialog" });
   const send = h("button", { class: "round primary", title: t("composer.send"), "aria-label": t("composer.send") }, icon("send"));
   const closed = h("p", { class: "hint closed", hidden: true });
   const node = h(
@@ -46,7 +47,6 @@ export function composerView(room, { onSent, names }) {
       event.preventDefault();
       submit();
     } },
-    suggestions.node,
     context,
     refused,
     closed,
@@ -73,7 +73,7 @@ export function composerView(room, { onSent, names }) {
   };
 
   const submit = () => {
-    const text = withEmoji(input.value).trim();
+    const text = (suggestions?.withEmoji(input.value) ?? input.value).trim();
     if (editing && !text) return;
     if (!text) return;
     try {
@@ -132,11 +132,19 @@ export function composerView(room, { onSent, names }) {
   input.addEventListener("input", () => {
     grow();
     refuse(null);
-    suggestions.update();
+    if (!asked && /[@:]/.test(input.value)) {
+      asked = true;
+      later(import("./complete.js"), ({ completion }) => {
+        suggestions = completion(input, names);
+        node.prepend(suggestions.node);
+        suggestions.update();
+      });
+    }
+    suggestions?.update();
     if (!editing && !direct) room.typing(input.value !== "");
   });
   input.addEventListener("keydown", (event) => {
-    if (event.isComposing || suggestions.key(event)) return;
+    if (event.isComposing || suggestions?.key(event)) return;
     if (event.key === "Enter" && !event.shiftKey && (!touch.matches || event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       submit();

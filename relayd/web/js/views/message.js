@@ -5,7 +5,7 @@ import { moment, time } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { markdown } from "../lib/markdown.js";
 import { nameOf, safe } from "../lib/text.js";
-import { fileView } from "./file.js";
+import { later } from "./later.js";
 import { disc } from "./people.js";
 import { inWords } from "./problem.js";
 import { systemText } from "./system.js";
@@ -95,8 +95,15 @@ function content(line, deeds) {
   if (line.deleted) return [h("p", { class: "gone" }, t("deleted"))];
   if (line.kind === "unknown") return [h("p", { class: "gone" }, t("unknown_kind"))];
   if (line.kind === "unreadable") return [h("p", { class: "gone", title: line.reason }, icon("warn"), t("unreadable"))];
-  const file = line.file ? [fileView(line, deeds.room)] : [];
+  const file = line.file ? [filePlace(line, deeds.room)] : [];
   return line.text ? [...file, text(line, deeds)] : file;
+}
+
+/** @param {Line} line  @param {Room} room */
+function filePlace(line, room) {
+  const place = h("div", { class: "file" });
+  later(import("./file.js"), ({ fileView }) => place.replaceWith(fileView(line, room)));
+  return place;
 }
 
 /** @param {Line} line  @param {Deeds} deeds */

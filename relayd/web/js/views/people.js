@@ -3,10 +3,8 @@
 import { fill, h, icon } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { initial, nameOf } from "../lib/text.js";
-import { openMenu } from "./menu.js";
-import { throwOut } from "./owner.js";
+import { later } from "./later.js";
 import { attempt } from "./problem.js";
-import { openPersonSafety } from "./safety.js";
 import { toast } from "./toasts.js";
 
 /** @typedef {import("../types.js").Room} Room */
@@ -30,12 +28,14 @@ export function openPerson(anchor, room, user, onDirect) {
   const tell = (/** @type {string} */ text) => toast(text, "bad");
   const here = room.state.users.get(user.id);
   const boss = room.state.owner && !user.me && here;
-  openMenu(anchor, nick, [
+  /** @type {Parameters<typeof import("./menu.js").openMenu>[2]} */
+  const items = [
     !user.me && here && { label: t("people.direct"), icon: "reply", run: () => onDirect(here) },
-    room.state.sealed && here && { label: t("people.safety"), icon: "shield", run: () => openPersonSafety(room, here) },
+    room.state.sealed && here && { label: t("people.safety"), icon: "shield", run: () => later(import("./safety.js"), ({ openPersonSafety }) => openPersonSafety(room, here)) },
     boss && { label: t(here.muted ? "people.unmute" : "people.mute"), icon: "mute", run: () => attempt(() => room.mute(user.id, !here.muted), tell) },
-    boss && { label: t("people.kick"), icon: "leave", danger: true, run: () => throwOut(room, here, nick) },
-  ]);
+    boss && { label: t("people.kick"), icon: "leave", danger: true, run: () => later(import("./owner.js"), ({ throwOut }) => throwOut(room, here, nick)) },
+  ];
+  later(import("./menu.js"), ({ openMenu }) => openMenu(anchor, nick, items));
 }
 
 /**

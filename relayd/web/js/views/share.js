@@ -2,17 +2,16 @@
 
 import { copy, h, icon, svg } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
-import { qr } from "../lib/qr.js";
 import { openDialog } from "./dialog.js";
+import { later } from "./later.js";
 import { toast } from "./toasts.js";
 
 /** @typedef {import("../types.js").Room} Room */
 
 const QUIET = 4; // modules around a code that stay light: the standard's own number
 
-/** @param {string} link  @returns {Element} */
-function picture(link) {
-  const rows = qr(link);
+/** @param {boolean[][]} rows  @returns {Element} */
+function picture(rows) {
   const size = rows.length + 2 * QUIET;
   const drawn = svg("svg", { viewBox: `0 0 ${size} ${size}`, class: "qr", role: "img", "aria-label": t("share.qr"), "shape-rendering": "crispEdges" });
   const path = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : ""))).join("");
@@ -31,11 +30,12 @@ export function sharePanel(room, code) {
   const copied = async () => toast(t((await copy(link)) ? "share.copied" : "share.select"));
   const passOn = () => navigator.share({ title: details.name, url: link }).catch(() => undefined);
   const reveal = () => {
-    shownCode.append(picture(link));
     more.remove();
+    later(import("../lib/qr.js"), ({ qr }) => shownCode.append(picture(qr(link))));
   };
   const more = h("button", { type: "button", onclick: reveal }, t("share.show_qr"));
-  const shownCode = h("div", { class: "code-place" }, code && picture(link));
+  const shownCode = h("div", { class: "code-place" });
+  if (code) reveal();
   return h(
     "div",
     { class: "share" },

@@ -4,8 +4,8 @@ import { field, h, icon } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { freshNick } from "../lib/nicknames.js";
-import { freshPassphrase } from "../lib/passphrase.js";
 import { prefer, preferences } from "../lib/preferences.js";
+import { later } from "./later.js";
 import { attempt } from "./problem.js";
 
 /** @typedef {import("../types.js").NewRoom} NewRoom */
@@ -23,10 +23,11 @@ export function startView({ create, open, settings }) {
   const name = h("input", { type: "text", maxLength: 64, autocomplete: "off", placeholder: t("start.name_hint") });
   const nick = h("input", { type: "text", maxLength: 64, required: true, autocomplete: "nickname", value: preferences.nick || freshNick() });
   const password = h("input", { type: "text", maxLength: 256, autocomplete: "off", spellcheck: false, autocapitalize: "off", class: "secret" });
-  const fresh = h("button", { type: "button", onclick: () => {
-    password.value = freshPassphrase();
-    password.select();
-  } }, t("start.passphrase"));
+  const fresh = h("button", { type: "button", onclick: () =>
+    later(import("../lib/passphrase.js"), ({ freshPassphrase }) => {
+      password.value = freshPassphrase();
+      password.select();
+    }) }, t("start.passphrase"));
   const max = h("input", { type: "number", min: "1", max: "10000", value: "50", required: true });
   const expires = h("select", null, h("option", { value: "usersLeave" }, t("start.until_left")), HOURS.map((hours) => h("option", { value: hours }, duration(hours * 3600))));
   const sealed = h("input", { type: "checkbox", checked: canSeal(), disabled: !canSeal(), onchange: () => {
