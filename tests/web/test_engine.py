@@ -24,6 +24,11 @@ READY = """async () => {
   window.blobs = new Map();
   const create = URL.createObjectURL;
   URL.createObjectURL = (blob) => { const url = create.call(URL, blob); blobs.set(url, blob); return url; };
+  // The sockets of the page, to say on them what no relay says.
+  window.sockets = [];
+  window.WebSocket = class extends WebSocket {
+    constructor(...address) { super(...address); sockets.push(this); }
+  };
   window.until = async (condition) => {
     while (!condition()) await new Promise((go) => setTimeout(go, 20));
   };

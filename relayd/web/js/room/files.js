@@ -1,7 +1,6 @@
 /** Files of a room: own ones are served, those of others received. */
 
 import { Problem } from "../problem.js";
-import { newId } from "../wire/bytes.js";
 import { Receiving } from "./receiving.js";
 import { CHUNK_BYTES, Serving } from "./serving.js";
 
@@ -11,7 +10,6 @@ export class Files {
   #inside;
   #serving;
   #receiving;
-  /** @type {WeakMap<Line, {file: File, to: string | null}>} */ #offered = new WeakMap();
 
   /** @param {import("./membership.js").Membership} inside */
   constructor(inside) {
@@ -29,61 +27,53 @@ export class Files {
       this.#serving.onShut();
       this.#receiving.onShut();
     };
-    inside.lines.onOffer = (line, offer, { epoch }) => this.#receiving.onOffer(line, offer, epoch);
-    inside.lines.onDeleted = (line) => this.#letGo(line);
   }
 
-  /**
+  /** Offers a file whose line is shown already.
+   * @param {Line} line
+   * @param {string} id
    * @param {File} file
    * @param {string | null} to
-   * @returns {string} the key of its line
-   * @throws {Problem} `files_off`, `file_too_large`
    */
-  offer(file, to) {
-    const { lines, store, outbox } = this.#inside;
-    const { settings } = store.state.details;
-    if (settings?.files === false) throw new Problem("files_off");
-    if (settings?.max_file && file.size > settings.max_file) throw new Problem("file_too_large");
-    const id = newId();
-    const { own, state } = this.#serving.prepare(file, to);
-    const line = lines.makeFile(state, id, to);
-    store.add(line);
-    this.#offered.set(line, { file, to });
+  async offer(line, id, file, to) {
+    const { lines, outbox } = this.#inside;
+    const own = this.#serving.prepare(line, file, to);
     const more = { file: { fid: own.fid, size: own.size, chunk: CHUNK_BYTES } };
     const onFailed = (/** @type {Problem} */ problem) => this.#fail(line, problem);
-    this.#serving.body({ ...own, line }).then((body) => {
-      const onSaid = (/** @type {{epoch: number}} */ { epoch }) => {
-        lines.acknowledge(line, null, null);
-        this.#serving.onSaid(own.fid, epoch);
-      };
-      if (body) outbox.add({ ...body }, to, { id, more, onSaid, onFailed });
-    }).catch((problem) => onFailed(problem instanceof Problem ? problem : new Problem("file_changed")));
-    return line.key;
+    const onSaid = (/** @type {{epoch: number}} */ { epoch }) => {
+      lines.acknowledge(line, null, null);
+      this.#serving.onSaid(own.fid, epoch);
+    };
+    try {
+      const body = await this.#serving.body(own);
+      if (body) outbox.add(body, to, { id, more, onSaid, onFailed });
+    } catch (error) {
+      onFailed(error instanceof Problem ? error : new Problem("file_changed"));
+    }
   }
 
-  /** Offers again what could not be offered.
+  /** Receives what somebody else offers.
    * @param {Line} line
+   * @param {import("./offer.js").Offer} offer
+   * @param {number} epoch
    */
-  offerAgain(line) {
-    const offered = this.#offered.get(line);
-    if (offered) this.offer(offered.file, offered.to);
+  accept(line, offer, epoch) {
+    this.#receiving.onOffer(line, offer, epoch);
+    this.#receiving.accept(offer.fid);
   }
 
-  /** @param {Line | undefined} line */
-  accept(line) {
-    if (line?.file) this.#receiving.accept(line.file.fid);
-  }
-
-  /** @param {Line | undefined} line */
+  /** @param {Line} line */
   cancel(line) {
-    if (!line?.file) return;
+    if (!line.file) return;
     if (!this.#serving.has(line.file.fid)) this.#receiving.cancel(line.file.fid);
     else this.#serving.withdraw(line.file.fid);
     if (line.status === "pending") this.#inside.store.remove(line);
   }
 
-  /** @param {Line} line */
-  #letGo(line) {
+  /** Its author takes a line back.
+   * @param {Line} line
+   */
+  letGo(line) {
     this.cancel(line);
     if (!line.file?.url) return;
     URL.revokeObjectURL(line.file.url);

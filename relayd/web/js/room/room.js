@@ -5,7 +5,7 @@ import { Problem } from "../problem.js";
 import { decodeBase64url, newId } from "../wire/bytes.js";
 import { formatLink, parseLink } from "../wire/link.js";
 import { cleanNick, fitText } from "./clean.js";
-import { Files } from "./files.js";
+import { FilesLater } from "./files-later.js";
 import * as identities from "./identity.js";
 import { keyOf, Lines } from "./lines.js";
 import { Marks } from "./marks.js";
@@ -47,7 +47,7 @@ export class Room {
       identity, key, voice, store, roster, lines: this.#lines,
       keep: () => identities.save(identity), onLink: () => this.#takeLink(),
     });
-    this.#files = new Files(this.#inside);
+    this.#files = new FilesLater(this.#inside);
     this.#marks = new Marks(this.#inside);
     this.#inside.onOver = ({ code }) => {
       if (FINAL.has(code)) identities.forget(identity.roomId);

@@ -1,7 +1,6 @@
 /** A sealed room's voice: everything said is sealed before it is sent, and nothing is shown that was not. */
 
 import { Problem } from "../problem.js";
-import { codeWords, personCode, roomCode } from "../seal/codes.js";
 import { Dropped, NotOpened } from "../seal/errors.js";
 import { readAccess } from "../seal/keys.js";
 import { Opener } from "../seal/opener.js";
@@ -186,6 +185,7 @@ export class SealedVoice {
 
   /** The room's safety code: takes a moment. */
   async roomCode() {
+    const { codeWords, roomCode } = await loadCodes();
     return codeWords(await roomCode(this.#keys.current));
   }
 
@@ -196,6 +196,7 @@ export class SealedVoice {
   async personCode(user) {
     const key = decodeBase64url(this.#keyOf(user), 32);
     if (!key) throw new Problem("no_card", "no card of that user has come");
+    const { codeWords, personCode } = await loadCodes();
     return codeWords(await personCode(key, this.#keys.salt));
   }
 
@@ -214,6 +215,12 @@ export class SealedVoice {
     return this.#opener;
   }
 }
+
+/** With two lists of words: seldom asked for. */
+const loadCodes = () =>
+  import("../seal/codes.js").catch(() => {
+    throw new Problem("server_away");
+  });
 
 /** @param {unknown} error */
 function onlyUnbelieved(error) {

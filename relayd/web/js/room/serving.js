@@ -5,8 +5,7 @@ import { Pass } from "../seal/files.js";
 import { decodeBase64url, encodeBase64url, randomBytes } from "../wire/bytes.js";
 import { encodeChunk } from "../wire/chunks.js";
 import { Sha256 } from "../wire/sha256.js";
-import { cleanFileName } from "./clean.js";
-import { blobType, chunksOf, newFile } from "./offer.js";
+import { blobType, chunksOf } from "./offer.js";
 
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
@@ -54,17 +53,19 @@ export class Serving {
     return this.#own.has(fid);
   }
 
-  /** Draws the names of a file; `say` is called with the body of the offer when it is hashed.
+  /** Takes a file that is shown already.
+   * @param {Line} line
    * @param {File} file
    * @param {string | null} to
+   * @returns {Own}
    */
-  prepare(file, to) {
-    const fid = encodeBase64url(randomBytes(16));
-    const state = newFile(fid, cleanFileName(file.name), file.size, file.type);
-    state.phase = "hashing";
+  prepare(line, file, to) {
+    const state = /** @type {import("../types.js").FileState} */ (line.file);
     if (state.image) state.url = URL.createObjectURL(file.slice(0, file.size, blobType(state)));
     const key = this.#salt ? randomBytes(32) : null;
-    return { state, own: { file, fid, key, size: file.size, chunk: CHUNK_BYTES, to, epoch: 0, said: false } };
+    const own = { line, file, fid: state.fid, key, size: file.size, chunk: CHUNK_BYTES, to, epoch: 0, said: false };
+    this.#own.set(own.fid, own);
+    return own;
   }
 
   /** Hashes a file and gives the body that offers it.
@@ -76,7 +77,6 @@ export class Serving {
     const { file, fid, key, size, chunk, line } = own;
     const state = /** @type {import("../types.js").FileState} */ (line.file);
     const hash = new Sha256();
-    this.#own.set(fid, own);
     for (let at = 0; at < size; at += HASHED_AT_ONCE) {
       hash.update(await read(file, at, Math.min(size, at + HASHED_AT_ONCE)));
       if (state.phase !== "hashing") return null;
