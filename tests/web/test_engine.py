@@ -286,8 +286,8 @@ async def test_a_room_that_is_over_is_forgotten(visitors):
 
 async def test_a_text_has_a_limit_that_fits_a_frame(visitors):
     """The longest text goes through, sealed or not, to all or to one; one byte more is refused before it is sent."""
+    ann, bob = await bare(visitors), await bare(visitors)
     for sealed, to_all, to_one in ((True, 45_000, 17_000), (False, 64_000, 64_000)):
-        ann, bob = await bare(visitors), await bare(visitors)
         await bob.open(await ann.create(sealed=sealed))
         await ann("() => until(() => [...room.state.users.values()].some(({me, nick}) => !me && nick))")
         bob_id = await bob("room.state.me")

@@ -40,13 +40,13 @@ async def test_odd_frames(visitors):
     # Of numbers beyond what has been said, what is said later would be old news: that is the server's lie.
     frames = [frame for frame in odd_frames() if '"seq": 9007199254740992' not in frame]
     chunks = [[], [1], [1, *[0] * 45], [2] * 100, [1, 2, *[0] * 60]]
+    engine, ann = await bare(visitors), await bare(visitors)
     for sealed in (True, False):
-        engine, ann = await bare(visitors), await bare(visitors)
         await ann.open(await engine.create(sealed=sealed), "bob")
         await ann("room.say('before')")
         await engine.hears("before")
-        await engine("(frames) => frames.forEach((data) => sockets[0].onmessage({data}))", frames)
-        hear = "(chunks) => chunks.forEach((bytes) => sockets[0].onmessage({data: Uint8Array.from(bytes).buffer}))"
+        await engine("(frames) => frames.forEach((data) => sockets.at(-1).onmessage({data}))", frames)
+        hear = "(chunks) => chunks.forEach((bytes) => sockets.at(-1).onmessage({data: Uint8Array.from(bytes).buffer}))"
         await engine(hear, chunks)
         await ann("room.say('after')")
         await engine.hears("after")
@@ -61,7 +61,7 @@ async def test_a_flood_of_strangers_is_bounded(visitors):
     engine = await bare(visitors)
     await engine.create(sealed=False)
     await engine("""async () => {
-      const hear = (frame) => sockets[0].onmessage({data: JSON.stringify(frame)});
+      const hear = (frame) => sockets.at(-1).onmessage({data: JSON.stringify(frame)});
       for (let seq = 0; seq < 20_000; ) {
         const ids = Array.from({length: 200}, (_, at) => `u_${String(seq + at).padStart(16, "0")}`);
         hear({type: "presence", joined: ids.map((id) => ({id, profile: {nick: id}})), left: [], changed: [], users: 1});
