@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cutter import cutter_before
+from cutter import cutter_before, heard
 
+from relayd.client import FileOffered, join
 from web.test_engine import Engine, bare
 
 # Bytes that look like nothing, the same each time: xorshift32.
@@ -139,3 +140,25 @@ async def test_chat_goes_on_during_a_file(visitors):
     await ann("room.say('still here')")
     await bob.hears("still here")
     assert await bob("theirs().file.phase") == "receiving"
+
+
+async def test_files_between_page_and_python_client(visitors, tmp_path):
+    """Both ways, in a sealed room: the one offers what the other can accept, and both know the end of it."""
+    ann = await bare(visitors)
+    await ann(THEIRS)
+    link = await ann.create()
+    async with join(link, "py") as py:
+        await ann("() => until(() => [...room.state.users.values()].some(({me, nick}) => !me && nick))")
+        await ann(MAKE, [500_000, "from page.bin", "", None])
+        offered = await heard(py, FileOffered, 30, mine=False)
+        arrived = await py.accept(offered, tmp_path)
+        assert (arrived.name, arrived.stat().st_size) == ("from page.bin", 500_000)
+        await ann("() => until(() => room.line(key).file.receivers[0]?.state === 'received')")
+        source = tmp_path / "from python.bin"
+        source.write_bytes(arrived.read_bytes())
+        offer = await py.offer(source)
+        await ann(OFFERED, "from python.bin")
+        await ann(ACCEPT)
+        await ann(phase("done"))
+        assert await ann(SAME, 500_000)
+        offer.withdraw()
