@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import zxingcpp
@@ -14,6 +16,7 @@ from playwright.async_api import expect
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "relayd/web"
+JS = WEB / "js"
 LANGUAGES = ("en", "de", "es", "fr", "pt", "zh")
 # What Intl.PluralRules asks for whole numbers below a million, by language.
 PLURALS = {"en": {"one", "other"}, "zh": {"other"}}
@@ -135,3 +138,49 @@ async def test_it_speaks(visitors, language):
     await ann.page.get_by_role("dialog").get_by_label(said["settings.language"], exact=True).select_option(other)
     await expect(ann.composer).to_have_attribute("placeholder", texts(other)["composer.placeholder"])
     await expect(ann.page.get_by_role("button", name=texts(other)["composer.send"], exact=True)).to_be_visible()
+
+
+def closure(*starts: str) -> list[str]:
+    """Modules that are fetched when those are, in the order in which they are named."""
+    found: list[str] = []
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found.append(name)
+            named = re.findall(
+                r'^(?:import|export) .*?from "(.+?)";', (JS / name).read_text(), re.MULTILINE | re.DOTALL
+            )
+            waiting += [str((JS / name).parent.joinpath(one).resolve().relative_to(JS)) for one in named]
+    return found
+
+
+def test_what_is_needed_is_asked_for_at_once():
+    """index.html names every module that a first visit needs, so that none waits for the one that imports it."""
+    needed = closure("main.js", "views/start.js", "room/open.js", "views/chat.js")
+    named = re.findall(r'<link rel="modulepreload" href="/web/js/(.+?)">', (WEB / "index.html").read_text())
+    assert named == needed
+
+
+async def test_weight(visitors):
+    """What a person fetches until the first page stands, until their first message, and ever, as it is sent.
+
+    Modules are served as they are written, comments included; docs/page.md says why, and what that costs.
+    """
+    assets = [path for path in WEB.rglob("*.*") if path.suffix not in (".py", ".pyc")]
+    packed = {path: len(gzip.compress(path.read_bytes(), 9)) for path in assets}
+    del packed[JS / "types.js"]  # read by tsc alone
+    ann = await visitors()
+    fetched: set[str] = set()
+    ann.page.on("request", lambda request: fetched.add(urlsplit(request.url).path))
+    await ann.create()
+    await ann.say("first")
+    await expect(ann.line("first").get_by_role("img", name="Sent")).to_be_visible()
+    paths = {WEB / (path.removeprefix("/web/") if path.startswith("/web/") else "index.html") for path in fetched}
+    first_message = sum(packed[path] for path in paths if path in packed)
+    static = [JS / name for name in closure("main.js", "views/start.js")]
+    first_view = sum(packed[path] for path in (*static, WEB / "index.html", WEB / "style.css", WEB / "i18n/en.json"))
+    others = sum(packed[path] for path in packed if path.parent.name == "i18n" and path.stem != "en")
+    assert first_view < 24_000
+    assert first_message < 102_000
+    assert sum(packed.values()) - others < 132_000

@@ -12,7 +12,7 @@ import { logView } from "./log.js";
 import { later } from "./later.js";
 import { gist } from "./message.js";
 import { openPerson, peopleView } from "./people.js";
-import { inWords, problemCard } from "./problem.js";
+import { attempt, inWords, problemCard } from "./problem.js";
 import { openShare, sharePanel } from "./share.js";
 import { announce, toast } from "./toasts.js";
 
@@ -44,9 +44,11 @@ export function chatView(room, { home, again, language, fresh }) {
     composer.toOne(user);
   };
   const people = peopleView(room, { onDirect: direct, onInvite: () => openShare(room), onClose: () => showPeople(false) });
+  const tell = (/** @type {string} */ text) => toast(text, "bad");
+  const react = (/** @type {string} */ key, /** @type {string} */ emoji, /** @type {boolean} */ on) => void attempt(() => room.react(key, emoji, on), tell);
   const deeds = {
     person: (/** @type {Element} */ anchor, /** @type {Line} */ line) => line.author && openPerson(anchor, room, line.author, direct),
-    react: (/** @type {string} */ key, /** @type {string} */ emoji, /** @type {boolean} */ on) => room.react(key, emoji, on),
+    react,
     names: mentionable,
   };
   const lines = logView(room, deeds, { tools: (line) => tools(line), head: invitation });
@@ -57,7 +59,7 @@ export function chatView(room, { home, again, language, fresh }) {
     const buttons = [];
     const answerable = (line.kind === "text" || line.kind === "file") && line.author;
     if (answerable && !state.muted) {
-      const smile = iconButton("smile", t("tools.react"), () => later(import("./picker.js"), ({ openPicker }) => openPicker(smile, (emoji) => room.react(line.key, emoji, true))), { "aria-haspopup": "dialog" });
+      const smile = iconButton("smile", t("tools.react"), () => later(import("./picker.js"), ({ openPicker }) => openPicker(smile, (emoji) => react(line.key, emoji, true))), { "aria-haspopup": "dialog" });
       buttons.push(smile, iconButton("reply", t("tools.reply"), () => composer.reply(line)));
     }
     if (line.mine && line.kind === "text") buttons.push(iconButton("edit", t("tools.edit"), () => composer.edit(line)));
@@ -68,7 +70,7 @@ export function chatView(room, { home, again, language, fresh }) {
 
   /** @param {Line} line */
   const remove = async (line) => {
-    if (await ask(t("delete.title"), t("delete.text"), t("tools.delete"))) room.remove(line.key);
+    if (await ask(t("delete.title"), t("delete.text"), t("tools.delete"))) attempt(() => room.remove(line.key), tell);
   };
 
   const leave = async () => {
@@ -147,6 +149,7 @@ export function chatView(room, { home, again, language, fresh }) {
       const keep = state.lines.some((line) => line.kind !== "system") && h("button", { type: "button", onclick: save }, icon("download"), t("save_chat"));
       fill(end, problemCard(state.problem ?? { code: "room_closed", detail: "" }, state.closedBecause, { home, again, more: keep || null }));
     }
+    node.classList.toggle("over", state.phase === "over");
     composer.redraw();
   };
 

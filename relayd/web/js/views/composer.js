@@ -77,7 +77,7 @@ export function composerView(room, { onSent, names }) {
     if (editing && !text) return;
     if (!text) return;
     try {
-      if (editing) room.edit(editing.key, text);
+      if (editing) room.edit(editing.key, text).catch(refuse);
       else room.say(text, { ...(replying && { replyTo: replying.key }), ...(direct && { to: direct.id }) });
     } catch (problem) {
       refuse(problem);

@@ -51,7 +51,7 @@ export function openOwner(room) {
   const left = (room.state.endsAt - Date.now()) / 1000;
   const longest = (Date.parse(details.date) + 24 * 3_600_000 - Date.now()) / 3_600_000;
   const until = h("select", null, HOURS.filter((hours) => hours < longest).map((hours) => h("option", { value: hours }, duration(hours * 3600))),
-    h("option", { value: longest }, t("owner.longest")));
+    h("option", { value: longest, selected: true }, t("owner.longest")));
   const dialog = openDialog(
     t("owner.title"),
     h(
