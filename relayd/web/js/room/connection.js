@@ -48,6 +48,7 @@ export class Connection {
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #retry;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #deadline;
+  generation = 0; // another one after each loss: what was heard before it is of another socket
   #waitsForPerson = false;
   #over = false;
   #joinedAt = 0; // 0: not
@@ -82,6 +83,7 @@ export class Connection {
 
   /** The server has let this client in. */
   onJoined() {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#joinedAt = Date.now();
     this.#retryAt = undefined;
     clearTimeout(this.#deadline);
@@ -173,6 +175,7 @@ export class Connection {
    */
   #lose(problem, then) {
     clearTimeout(this.#deadline);
+    this.generation += 1;
     const livedMs = this.#joinedAt ? Date.now() - this.#joinedAt : 0;
     this.#joinedAt = 0;
     if (then === "over") {

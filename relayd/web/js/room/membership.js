@@ -59,8 +59,9 @@ export class Membership {
       onOpen: () => this.serial.run(() => this.#join()),
       onFrame: (frame) => this.#take(frame),
       onChunk: (chunk) => this.onChunk(chunk),
-      onLost: (problem, retryAt) => this.#onLost(problem, retryAt),
-      onOver: (problem) => this.end(problem),
+      // After what was heard before: the reason why a room was closed comes in a frame.
+      onLost: (problem, retryAt) => this.serial.run(() => this.#onLost(problem, retryAt)),
+      onOver: (problem) => this.serial.run(() => this.end(problem)),
     });
     this.speaker = new Speaker(this.connection, this.serial, voice, identity, store.state);
   }
@@ -92,8 +93,11 @@ export class Membership {
     this.end(new Problem("left"));
   }
 
-  /** It is over. @param {Problem} problem */
+  /** It is over.
+   * @param {Problem} problem
+   */
   end(problem) {
+    if (this.store.state.phase === "over") return;
     this.connection.close();
     this.hearing.close();
     this.#shut(problem);
@@ -149,7 +153,13 @@ export class Membership {
       return;
     }
     if (this.isIn) this.#order.heardAt = Date.now();
-    this.serial.run(() => this.#handlers.get(frame.type)?.(frame)).catch((error) => this.#onFailure(error));
+    const { generation } = this.connection;
+    this.serial.run(() => {
+      // Of a socket that is gone by now: the next one's join is answered, too.
+      const isPast = frame.type === "joined" && generation !== this.connection.generation;
+      if (isPast || this.store.state.phase === "over") return undefined;
+      return this.#handlers.get(frame.type)?.(frame);
+    }).catch((error) => this.#onFailure(error));
   }
 
   /** @param {unknown} error */
