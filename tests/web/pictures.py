@@ -25,18 +25,16 @@ SCALE = 0.5
 
 
 async def main() -> None:
-    async with relay_with() as relay, async_playwright() as playwright:
+    async with async_playwright() as playwright:
         browser = await chromium(playwright)
-
-        async def visitor(scheme: str) -> Visitor:
-            context = await browser.new_context(color_scheme=scheme, locale="en-GB", reduced_motion="reduce")
-            one = Visitor(context, relay.base)
-            await one.tab()
-            return one
-
         for scheme in ("light", "dark"):
-            ann, bob, carol = [await visitor(scheme) for _ in range(3)]
-            await show(scheme, ann, bob, carol)
+            async with relay_with() as relay:
+                people = []
+                for _ in range(3):
+                    context = await browser.new_context(color_scheme=scheme, locale="en-GB", reduced_motion="reduce")
+                    people.append(Visitor(context, relay.base))
+                    await people[-1].tab()
+                await show(scheme, *people)
         await browser.close()
 
 
