@@ -18,6 +18,7 @@ from relayd.errors import RelayError
 from relayd.wire.sealing_text import SealingError
 
 REDRAW_S: Final = 0.25
+MOST_OFFERED: Final = 1000  # that can still be taken by their number
 RATE_OVER_S: Final = 3.0  # what a rate is taken over: long enough to be read, short enough to be true
 BAR_COLUMNS: Final = 8
 NAME_COLUMNS: Final = 24
@@ -87,6 +88,8 @@ class ChatFiles:
             return  # the line that offers it says all
         number = self._count()
         self._offered[number] = offered
+        if len(self._offered) > MOST_OFFERED:
+            del self._offered[min(self._offered)]
         what = f"{label(offered.user)} offers {shown(offered.name)} ({size(offered.size)})"
         if self._take_all and not offered.message.replayed:
             self._line(what)

@@ -22,6 +22,8 @@ from relayd.cli.relay_text import safe_line, safe_lines, safe_nick
 from relayd.client import ClientError, FileOffered, Message, Room, TransferError
 from relayd.errors import RelayError, RoomClosed
 
+MOST_WAITING = 1000  # files offered at once; what comes beyond is shown, and not taken
+
 
 class Wanted(NamedTuple):
     """What becomes of what is heard.
@@ -108,7 +110,7 @@ class Listener:
     def _hear(self, event: Message | FileOffered) -> None:
         if isinstance(event, Message):
             self._show(event)
-        elif self._inbox is None or event.mine or event.message.replayed:
+        elif self._inbox is None or event.mine or event.message.replayed or len(self._tasks) >= MOST_WAITING:
             self._show(event.message, event)
         else:
             task = asyncio.create_task(self._take(self._inbox, event))

@@ -35,7 +35,7 @@ from relayd.client.voice import Voice
 from relayd.errors import RelayError, TooLarge, by_code
 from relayd.wire.sealing_text import Redacted, SealingError
 
-MOST_EVENTS: Final = 1024  # told and not taken; past it the server is not read from
+MOST_EVENTS: Final = 1024  # told and not taken; past it (16 of it beside files) the server is not read from
 # Presence is told up to 250 ms late, and not at all of those who have gone by then: their words would be nobody's.
 LINGER_S: Final = 0.6
 STALE_TIMEOUT_S: Final = 10.0  # a new epoch's keys come with the refusal of the old one's
@@ -168,8 +168,8 @@ class Membership(Redacted):
 
     async def room_for_more(self) -> None:
         """The stream's question. Whoever waits for an answer must hear, however much was told meanwhile."""
-        while self._events is not None and len(self._events) >= MOST_EVENTS:
-            if self._outbox or self._answers or self.files.busy or self.over:
+        while self._events is not None and len(self._events) >= MOST_EVENTS * (16 if self.files.busy else 1):
+            if self._outbox or self._answers or self.over:
                 return
             self._taken.clear()
             await self._taken.wait()

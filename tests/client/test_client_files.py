@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from relayd.client import (
     FileOffered,
     Message,
     Offer,
+    Rekeyed,
     Room,
     TransferError,
     UserJoined,
@@ -332,6 +334,68 @@ async def test_no_place_to_put_it(relay, tmp_path):
         with pytest.raises(DiskError, match="No such file or directory"):
             await bob.accept(await offered(bob), tmp_path / "nowhere")
         assert not offer.deliveries
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("takes the right to mount")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+async def test_a_full_disk(relay, tmp_path, small_disk):
+    """Both ends are told; what has come is kept, and goes on once there is room."""
+    path = a_file(tmp_path, 1_200_000)
+    rubbish = small_disk / "rubbish"
+    rubbish.write_bytes(bytes(300_000))
+    async with people(relay, "ann", "bob") as (ann, bob):
+        offer = await ann.offer(path)
+        event = await offered(bob)
+        with pytest.raises(DiskError, match="No space left on device") as raised:
+            await asyncio.wait_for(_whole(bob, event, small_disk), WAIT_S)
+        assert raised.value.partial is not None
+        assert raised.value.partial.stat().st_size > 500_000
+        await offer.changed.wait_until(lambda: offer.deliveries == {bob.me.id: Delivery.CANCELLED}, WAIT_S)
+        rubbish.unlink()
+        with pytest.raises(DiskError):
+            await asyncio.wait_for(_whole(bob, event, small_disk), WAIT_S)
+        assert raised.value.partial.stat().st_size > 900_000
+
+
+async def test_new_keys_while_a_file_is_on_offer(relay, tmp_path, inbox):
+    """Chunks belong to the keys under which the file was offered, whatever holds since."""
+    path = a_file(tmp_path, 3_000_000)
+    made = await create(relay.base)
+    async with (
+        join(made.link, "ann", owner=made.owner) as ann,
+        join(made.link, "bob") as bob,
+        join(made.link, "cyd") as cyd,
+    ):
+        await ann.offer(path)
+        event = await offered(bob)
+        for _ in range(2):
+            await heard(ann, UserJoined, timeout=WAIT_S)
+        await ann.kick(cyd.me)
+        await heard(bob, Rekeyed, timeout=WAIT_S)
+        assert (await asyncio.wait_for(_whole(bob, event, inbox), WAIT_S)).read_bytes() == path.read_bytes()
+
+
+async def test_one_file_again_and_again(tmp_path, inbox):
+    """More often than there are streams of one file at once."""
+    path = a_file(tmp_path, 70_000)
+    async with relay_with(timing__gather=0.01) as relay, people(relay, "ann", "bob") as (ann, bob):
+        offer = await ann.offer(path)
+        event = await offered(bob)
+        async with asyncio.timeout(2 * WAIT_S):
+            for _ in range(20):
+                came = await bob.accept(event, inbox)
+                assert came.read_bytes() == path.read_bytes()
+        assert await offer.delivered() == ((bob.me.id,), ())
 
 
 async def test_refused(tmp_path):

@@ -19,6 +19,8 @@ from relayd.wire.chunks import FID_BYTES, ChunkHead
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
 
 CHUNKS_AT_ONCE: Final = 8  # read and sealed in one go: as many as a relay asks for, and worth a thread
+MOST_STREAMS: Final = 16  # a relay has 8 of a file at once
+MOST_DELIVERIES: Final = 10_000  # as many as a room may have users
 WAIT_S: Final = 30.0
 GATHER_S: Final = 10.0
 
@@ -153,8 +155,8 @@ class Offer(Redacted):
 
     def _on_send(self, frame: FileFrame) -> None:
         upload = self._uploads.get(frame.stream)
-        if upload is None and not 0 <= frame.from_ < self.file.chunks:
-            return  # no server asks for that
+        if upload is None and (len(self._uploads) >= MOST_STREAMS or not 0 <= frame.from_ < self.file.chunks):
+            return  # no honest server asks for that
         if upload is None:
             upload = self._uploads[frame.stream] = _Upload(self, frame.stream, frame.from_)
             self._readers.add(upload.task)
@@ -167,13 +169,16 @@ class Offer(Redacted):
             upload.stop()
 
     def _on_accepted(self, frame: FileFrame) -> None:
-        self.deliveries[frame.user] = Delivery.ACCEPTED
+        if len(self.deliveries) < MOST_DELIVERIES:
+            self.deliveries[frame.user] = Delivery.ACCEPTED
 
     def _on_cancelled(self, frame: FileFrame) -> None:
-        self.deliveries[frame.user] = Delivery.CANCELLED
+        if frame.user in self.deliveries:
+            self.deliveries[frame.user] = Delivery.CANCELLED
 
     def _on_received(self, frame: FileFrame) -> None:
-        self.deliveries[frame.user] = Delivery.RECEIVED if frame.ok else Delivery.DAMAGED
+        if frame.user in self.deliveries:
+            self.deliveries[frame.user] = Delivery.RECEIVED if frame.ok else Delivery.DAMAGED
 
     def _on_ended(self, frame: FileFrame) -> None:
         self.end(TransferError(f"{self.name} is not offered any more: {_REASONS.get(frame.reason, 'it was ended')}"))
@@ -249,6 +254,7 @@ class Offer(Redacted):
         self.changed.ring()
 
     def _read_no_more(self, task: asyncio.Task[None]) -> None:
+        self._uploads = {stream: upload for stream, upload in self._uploads.items() if upload.task is not task}
         self._readers.discard(task)
         if self._over and not self._readers:
             self._source.close()
