@@ -86,9 +86,10 @@ def talk_beside() -> Sample:
             assert files.stdout is not None
             files.stdout.readline()  # it has begun
             result = _clients("talk", server, *room)
-            still = files.poll() is None
+            if files.poll() is not None:
+                raise ValueError("the file was there before all was said")
             files.kill()
-    return {**result, "to_the_end": still}
+    return result
 
 
 def _clients(kind: str, server: Running, *arguments: str) -> Sample:

@@ -17,7 +17,8 @@ from relayd.hub.service import RoomService
 from relayd.rooms.member import Connection
 from relayd.rooms.offers import MAX_RECEIVED, ConnectionFiles, Offer, Offers, Terms
 from relayd.rooms.room import Room
-from relayd.rooms.transfer import Ask, Stop, Stream
+from relayd.rooms.streams import Stream
+from relayd.rooms.transfer import Ask, Stop
 from relayd.settings import Settings
 from relayd.wire import commands, events
 from relayd.wire.chunks import FID_BYTES, HEAD_BYTES, TAG_BYTES, Shape
@@ -123,8 +124,7 @@ class Files:
         if files.behind:
             offer.transfer.fall_behind(connection, now, behind=True)
         self._stirred[offer] = room
-        if user_id not in offer.accepted_by:
-            offer.accepted_by.add(user_id)
+        if offer.is_new_to(user_id):
             self._tell_sender(offer, events.FileEvent("accepted", offer.fid, user=user_id))
         if not offer.transfer.served:
             self._tell([connection], events.FileEvent("paused", offer.fid))
@@ -148,7 +148,7 @@ class Files:
             return
         elif user_id not in offer.accepted_by:
             raise NoSuchFile("You are not receiving that file")
-        offer.accepted_by.discard(user_id)
+        offer.accepted_by.pop(user_id, None)
         self._tell_sender(offer, events.FileEvent("cancelled", offer.fid, user=user_id))
 
     def _done(self, connection: Connection, command: commands.Done, now: float) -> None:

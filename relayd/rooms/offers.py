@@ -15,6 +15,7 @@ from relayd.wire.ids import UserId
 from relayd.wire.rest import RoomSettings
 
 MAX_RECEIVED = 4  # files, by one connection at once
+MAX_ACCEPTED = 10_000  # users remembered, of one file: as many as a room has at most, unless its server says otherwise
 
 
 class Terms(NamedTuple):
@@ -64,7 +65,7 @@ class Offer:
         user_id: whose it is.
         to: for whom alone it is, besides the other connections of that user; None: for all.
         serving: the connection that has it; None while that is lost.
-        accepted_by: users who have accepted it and not given up.
+        accepted_by: users who have accepted it and not given up, in that order.
     """
 
     __slots__ = ("accepted_by", "fid", "serving", "shape", "to", "transfer", "user_id")
@@ -76,11 +77,20 @@ class Offer:
         self.shape = shape
         self.transfer = transfer
         self.serving: Connection | None = None
-        self.accepted_by: set[UserId] = set()
+        self.accepted_by: dict[UserId, None] = {}
 
     def is_for(self, user_id: UserId) -> bool:
         """Whether that user may know of it."""
         return self.to is None or user_id in (self.to, self.user_id)
+
+    def is_new_to(self, user_id: UserId) -> bool:
+        """That user accepts it; whether it is for the first time, as far as that is known."""
+        if user_id in self.accepted_by:
+            return False
+        self.accepted_by[user_id] = None
+        if len(self.accepted_by) > MAX_ACCEPTED:
+            del self.accepted_by[next(iter(self.accepted_by))]
+        return True
 
 
 class ConnectionFiles:

@@ -47,6 +47,7 @@ FIXED = {
     "a reader that takes less than 16 KiB in": (socket.STUCK_S,),
     "chunks of files under way to a connection": (chunks.MAX_CHUNKS_IN_FLIGHT, chunks.MAX_BYTES_IN_FLIGHT),
     "files received by a connection at once": (offers.MAX_RECEIVED,),
+    "users remembered who have accepted a file": (offers.MAX_ACCEPTED,),
     "passes over a file at once": (transfer.MAX_STREAMS,),
     "addresses remembered in each of these counts": (guessing.Guessing(1)._most,),
     "kept for those who come back, of a room": (ring.MAX_MESSAGES, ring.MAX_BYTES),
