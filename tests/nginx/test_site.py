@@ -30,6 +30,10 @@ async def test_page_rest_and_chat_over_tls():
         assert page.headers["Strict-Transport-Security"] == "max-age=31536000"
         assert "default-src 'none'" in page.headers["Content-Security-Policy"]
         assert "/" not in page.headers["Server"]
+        named = re.findall(r'(?:src|href)="(/[^"]+)"', page.body.decode())
+        answers = [await site.fetch("GET", path, Accept_Encoding="gzip") for path in named]
+        assert {answer.status for answer in answers} == {200}
+        assert "gzip" in {answer.headers["Content-Encoding"] for answer in answers}
         room = (await site.create()).json
         assert room["link"].startswith(f"https://{HOST}/{room['id']}#ri_")
         assert room["chat"] == f"wss://{HOST}/{room['id']}"
