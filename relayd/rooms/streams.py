@@ -107,14 +107,16 @@ class Stream:
         self._measure(window)
 
     def remove(self, receivers: Iterable[Receiver], window: Callable[[Receiver], int]) -> None:
-        """They get no more of it."""
+        """They get no more of it. Those who stay are looked at only when the last of the slowest has gone."""
         for receiver in receivers:
             del self.receivers[receiver]
             receiver.at = self.at
             receiver.stream = None
             self.behind -= receiver.behind
+            self._slowest -= receiver.upto == self.limit
         self.routes = None
-        self._measure(window)
+        if not self._slowest:
+            self._measure(window)
 
     def _measure(self, window: Callable[[Receiver], int]) -> None:
         if self.receivers:

@@ -247,7 +247,8 @@ class Transfer:
         slow = [one for one in blockers if one.patience_ends(held_at) <= now + _EXACT_S]
         for receiver in blockers:
             receiver.hold_up(held_at, now)
-        stream.remove(slow, self._window_of)
+        for receiver in slow:
+            self._detach(receiver)
 
     def _merge(self) -> None:
         """Streams at the same chunk become the one that was asked for less: all have room for that."""

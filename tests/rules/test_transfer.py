@@ -164,6 +164,10 @@ class World(RuleBasedStateMachine):
             assert len(self.sender.upto) <= MAX_STREAMS
             assert all(len(chunks) <= WINDOW for chunks in self.sender.under_way.values())
             assert self.transfer.due_at() > self.now
+        for stream in self.transfer._streams.values():
+            assert stream.receivers
+            assert stream.limit == min(receiver.upto for receiver in stream.receivers)
+            assert stream.blocked() == len(stream.blockers())
         assert set(self.transfer.receivers) == set(self.at)
 
     def teardown(self) -> None:
@@ -368,6 +372,20 @@ def test_what_was_not_sent_is_not_paid_for():
     room.transfer.drop(ann)
     room.sender.obey(room.now)
     assert pace.wait_s(room.now) == 0.0
+
+
+def test_whoever_was_waited_for_stays_alone():
+    """The one who waited goes in the very moment when patience ends: nothing is left of the stream."""
+    room = Room()
+    ann, bob = room.accept(1), room.accept(2)
+    room.run(0.5, ann)
+    room.now = 10.0
+    room.transfer.drop(ann)
+    room.sender.obey(room.now)
+    assert room.sender.upto == {}
+    room.transfer.grant(bob, 100, room.now)
+    room.run(1)
+    assert room.got[bob] == list(range(100))
 
 
 def test_a_grant_that_shrinks():
