@@ -142,3 +142,55 @@ async def test_a_drain():
         process.process.terminate()
         assert await asyncio.wait_for(process.process.wait(), WAIT_S) == 0
         assert not any("Traceback" in line for line in process.log)
+
+
+async def member(process: Process, room: dict[str, Any]) -> Client:
+    url = f"{process.base.replace('http', 'ws')}/{room['id']}"
+    peer = Peer(await websockets.connect(url, compression=None, open_timeout=15))
+    await peer.send("join", key=room["invite_key"], profile={})
+    peer.joined = await peer.recv(WAIT_S)
+    return Client(peer)
+
+
+async def test_a_hub_that_stands_still():
+    """What comes in the meantime is not lost: its sender waits, as the way to the hub is full."""
+    async with relayd("--workers", "1", RELAYD_LIMITS_MESSAGE_RATE="0") as process:
+        room = await process.create(**ROOM)
+        sender, *receivers = [await member(process, room) for _ in range(41)]
+        files = [File(os.urandom(80_000), chunk=10_000) for _ in range(40)]
+        for number, file in enumerate(files):
+            await sender.peer.send("message", id=f"f{number}", body=1, file=file.offered)
+        await sender.hear("message", id="f39")
+        for receiver, file in zip(receivers, files, strict=True):
+            await receiver.accept(file)
+        await sender.until(lambda: sum(frame.get("event") == "send" for frame in sender.frames) == len(files))
+        sends = {frame["fid"]: frame for frame in sender.frames if frame.get("event") == "send"}
+        os.kill(process.process.pid, signal.SIGSTOP)
+        try:
+            sending = asyncio.ensure_future(_send_all(sender, files, sends))
+            await asyncio.sleep(1)
+        finally:
+            os.kill(process.process.pid, signal.SIGCONT)
+        for receiver, file in zip(receivers, files, strict=True):
+            assert await receiver.has(file) == file.data
+        await sending
+        assert not any(frame["type"] == "error" for frame in sender.frames)
+        for one in (sender, *receivers):
+            await one.close()
+
+
+async def _send_all(sender: Client, files: list[File], sends: dict[str, Any]) -> None:
+    for file in files:
+        for index in range(8):
+            await sender.peer.socket.send(file.chunk(sends[file.fid]["stream"], index))
+
+
+async def test_another_pace_after_a_reload(tmp_path):
+    """It holds for what is under way, too."""
+    config = tmp_path / "relayd.toml"
+    config.write_text("[limits.file_rate]\nroom_bytes = 10_000\n")
+    file = File(os.urandom(2_000_000), chunk=20_000)
+    async with relayd("--config", str(config)) as process, transfer(process, file, 2) as (_, people):
+        config.write_text("")
+        process.process.send_signal(signal.SIGHUP)
+        await everyone_has(people, file)  # at the old one it would take minutes
