@@ -25,6 +25,11 @@ class HubCalls:
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call waits for its answer."""
+        return not self._waiting
+
     async def ask(self, request: Request) -> bytes:
         """The hub's answer, as JSON text.
 

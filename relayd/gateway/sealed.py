@@ -26,6 +26,16 @@ class Seal:
         self._sid = sid
         self._max_message_bytes = max_message_bytes
 
+    @property
+    def sid(self) -> bytes:
+        """The one it keeps to; b"" until it is known."""
+        return self._sid
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Of frames that are no rekey."""
+        return self._max_message_bytes
+
     def is_too_long(self, frame: bytes, command: commands.Command) -> bool:
         """Whether the frame has a length that only a rekey may have, and is none."""
         return len(frame) > self._max_message_bytes and not isinstance(command, commands.Rekey)

@@ -37,6 +37,15 @@ class Allowance:
         # When all that was said of each kind will have been paid for.
         self._messages_at = self._signals_at = self._bytes_at = now
 
+    @property
+    def debts(self) -> tuple[float, float, float]:
+        """When all messages, signals and bytes so far will have been paid for."""
+        return self._messages_at, self._signals_at, self._bytes_at
+
+    @debts.setter
+    def debts(self, debts: tuple[float, float, float]) -> None:
+        self._messages_at, self._signals_at, self._bytes_at = debts
+
     def take_message(self, size: int, now: float) -> float:
         """Books a message of `size` bytes, unless it must wait.
 

@@ -83,6 +83,19 @@ class FrameReader:
         self._fragments: bytearray | None = None  # of an unfinished message
         self._fragments_opcode = 0
 
+    def rest(self) -> tuple[bytes, int, bytes | None]:
+        """What another reader needs to go on: bytes of an unfinished frame; opcode and bytes of an unfinished
+        message, None if there is none.
+        """
+        fragments = None if self._fragments is None else bytes(self._fragments)
+        return bytes(self._pending or b""), self._fragments_opcode, fragments
+
+    def go_on(self, rest: tuple[bytes, int, bytes | None]) -> None:
+        """Starts where another one has stopped."""
+        pending, self._fragments_opcode, fragments = rest
+        self._pending = bytearray(pending) if pending else None
+        self._fragments = None if fragments is None else bytearray(fragments)
+
     def receive_data(self, data: bytes) -> list[Message]:
         """Takes what came from the socket.
 
