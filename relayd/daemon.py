@@ -7,8 +7,10 @@ import contextlib
 import logging
 import os
 import signal
+import socket as sockets
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import uvloop
@@ -18,6 +20,7 @@ from relayd import collector, descriptors
 from relayd.accepting import Acceptor
 from relayd.bus.messages import Report
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
+from relayd.clock import SteadyClock
 from relayd.gateway.app import Gateway
 from relayd.heartbeat import Heartbeat
 from relayd.hub.control.listener import ControlListener
@@ -31,6 +34,7 @@ from relayd.settings import Settings
 from relayd.steering import Helm
 from relayd.supervisor import Supervisor
 from relayd.systemd import Systemd
+from relayd.upgrade import Gateways, HandOver, Prelude, TakeOver
 
 if TYPE_CHECKING:
     from relayd.hub.scrape import MetricsServer
@@ -69,6 +73,19 @@ class Doors(NamedTuple):
         _close_others(fds)
         return cls(clients, metrics, control)
 
+    @classmethod
+    def inherit(cls, before: TakeOver) -> Doors:
+        """Those of the process before, which still has them."""
+        inherited = [listening(fd) for fd in before.fds]
+        clients, others = inherited[: before.prelude.clients], inherited[before.prelude.clients :]
+        return cls(Listeners(clients, lent=True), Listeners(others[:-1], lent=True), ControlListener(others[-1]))
+
+    def own(self, prelude: Prelude) -> None:
+        """It has ended: what was its own is this one's."""
+        self.clients.lent, self.metrics.lent = prelude.clients_lent, prelude.metrics_lent
+        if prelude.control_path:
+            self.control.own(Path(prelude.control_path))
+
 
 def _control_listener(settings: Settings, fds: list[int]) -> ControlListener:
     if fds:
@@ -102,32 +119,50 @@ class Daemon:
         exit_code: to end with.
     """
 
-    def __init__(self, settings: Settings, doors: Doors, rooms: Rooms, load: Load, systemd: Systemd) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        doors: Doors,
+        rooms: Rooms,
+        load: Load,
+        systemd: Systemd,
+        *,
+        arguments: Sequence[str] | None = None,
+        before: TakeOver | None = None,
+    ) -> None:
         self.addresses = doors.clients.addresses
         self.stop = asyncio.Event()
         self.exit_code = 0
         self._doors = doors
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._cleanup = contextlib.ExitStack()
+        self._before = before
+        self._clock = rooms.clock
         count = (os.cpu_count() or 1) if settings.workers == "auto" else settings.workers
+        topics = [os.urandom(TOPIC_BYTES) for _ in range(max(1, count))]
+        if before is not None:  # as many gateways as there were, of the same names
+            topics = before.prelude.topics
+            count = len(topics) if before.prelude.has_workers else 0
         endpoints = self._private_endpoints() if count else Endpoints.inproc("relayd")
         self._hub = Hub(settings, self._context, endpoints, rooms.clock, os.urandom, rooms.kept)
+        self._topic = topics[0]  # of the gateway in this process
         self._gateway: Gateway | None = None
         self._acceptor: Acceptor | None = None
         self._supervisor: Supervisor | None = None
         if count:
             self._supervisor = Supervisor(
-                settings, endpoints, doors.clients.sockets, count, self._hub.lose_gateway, self._give_up
+                settings, endpoints, doors.clients.sockets, topics, self._hub.lose_gateway, self._give_up
             )
         else:
-            self._gateway = Gateway(settings, self._context, endpoints, os.urandom(TOPIC_BYTES), os.urandom)
+            self._gateway = Gateway(settings, self._context, endpoints, topics[0], os.urandom)
             self._acceptor = Acceptor(doors.clients.sockets, self._gateway.adopt)
         self._heartbeat = Heartbeat(systemd, max(1, count), self.status)
         self._hub.service.on_report = self._on_report
-        self._helm = Helm(settings, self._hub, self.addresses, load, self.stop, systemd)
-        if doors.clients.lent:
-            self._helm.hold_newcomers = self._hold_newcomers
-        self._metrics = _metrics_server(self._hub, max(1, count), doors.metrics) if doors.metrics.sockets else None
+        self._hand_over = HandOver(
+            self._hub, self._gateways(), doors.clients, doors.metrics, doors.control, rooms.clock, systemd, arguments
+        )
+        self._helm = Helm(settings, self._hub, self.addresses, load, self.stop, systemd, self._hand_over)
+        self._metrics: MetricsServer | None = None
         self._control = ControlServer(settings, doors.control, self._hub, self._helm)
         self._helm.on_settings.append(self._control.change)
         if self._supervisor is not None:
@@ -138,14 +173,55 @@ class Daemon:
         (self._helm.on_hangup if number == signal.SIGHUP else self._helm.on_terminate)()
 
     async def start(self) -> None:
-        """Lets clients in."""
-        if self._acceptor is not None:
-            self._acceptor.start()
+        """Lets clients in.
+
+        Raises:
+            PassingFailed: it was to take over from another process, which goes on.
+        """
+        if self._before is None:
+            self._hub.begin()
         if self._supervisor is not None:
             ready, stopped = asyncio.ensure_future(self._supervisor.ready()), asyncio.ensure_future(self.stop.wait())
             await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
             ready.cancel()
             stopped.cancel()
+        if self._before is not None:
+            await self._before.run(self._hub, self._clock, self._pass_channels)
+            self._doors.own(self._before.prelude)
+        if self._doors.clients.lent:
+            self._helm.hold_newcomers = self._hold_newcomers
+        self._heartbeat.start()
+        self._control.start()
+        if self._doors.metrics.sockets:
+            self._metrics = _metrics_server(self._hub, len(self._topics()), self._doors.metrics)
+        self._accept()
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether another process goes on with all that it had."""
+        return self._hand_over.is_done
+
+    def _gateways(self) -> Gateways:
+        return Gateways(
+            self._supervisor is not None, self._topics, self._hold_newcomers, self._accept, self._pass_channels
+        )
+
+    def _topics(self) -> list[bytes]:
+        return self._supervisor.topics if self._supervisor is not None else [self._topic]
+
+    def _accept(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.start()
+        if self._supervisor is not None:
+            self._supervisor.accept()
+
+    def _pass_channels(self, kind: bytes, channels: dict[bytes, sockets.socket]) -> None:
+        if self._supervisor is not None:
+            self._supervisor.pass_channels(kind, channels)
+        if self._gateway is not None:
+            handing = self._gateway.handing
+            # A copy: whoever gives it closes the original.
+            {b"g": handing.give_to, b"t": handing.take_from}[kind](channels[self._topic].dup())
 
     async def close(self) -> None:
         """Ends in order: clients first, then rooms, then the bus."""
@@ -209,6 +285,9 @@ async def running(
     signals: tuple[signal.Signals, ...] = (),
     load: Load | None = None,
     systemd: Systemd | None = None,
+    *,
+    arguments: Sequence[str] | None = None,
+    before: TakeOver | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon from start to orderly end.
 
@@ -216,13 +295,21 @@ async def running(
         signals: those it obeys.
         load: reads the settings anew.
         systemd: may have handed in the sockets, and is told how it fares.
+        arguments: of the command line, to start another one with for an upgrade.
+        before: the process from which it takes over.
 
     Raises:
         CannotListen: it cannot listen where it should.
+        PassingFailed: it cannot take over.
     """
     systemd = systemd or Systemd()
-    rooms = Rooms.take(systemd)  # before the doors, which close what they have no use for
-    daemon = Daemon(settings, Doors.open(settings, systemd), rooms, load or (lambda: settings), systemd)
+    if before is None:
+        rooms = Rooms.take(systemd)  # before the doors, which close what they have no use for
+        doors = Doors.open(settings, systemd)
+    else:
+        rooms, doors = Rooms(SteadyClock(before.prelude.clock_offset_s), None), Doors.inherit(before)
+    load = load or (lambda: settings)
+    daemon = Daemon(settings, doors, rooms, load, systemd, arguments=arguments, before=before)
     try:
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, daemon.on_signal, number)
@@ -232,17 +319,30 @@ async def running(
         await daemon.close()
 
 
-async def serve(settings: Settings, load: Load | None = None, on_listening: OnListening | None = None) -> int:
+async def serve(
+    settings: Settings,
+    load: Load | None = None,
+    on_listening: OnListening | None = None,
+    arguments: Sequence[str] | None = None,
+    channel: sockets.socket | None = None,
+) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code.
 
     Args:
         load: reads the settings anew, for a reload.
         on_listening: called with the addresses once clients can come.
+        arguments: of the command line, to start another one with for an upgrade.
+        channel: to the process from which it takes over.
+
+    Raises:
+        CannotListen: it cannot listen where it should.
+        PassingFailed: it cannot take over.
     """
     descriptors.raise_limit()
     collector.calm()
     systemd = Systemd.take(os.environ, os.getpid())
-    async with running(settings, _SIGNALS, load, systemd) as daemon:
+    before = None if channel is None else TakeOver(channel)
+    async with running(settings, _SIGNALS, load, systemd, arguments=arguments, before=before) as daemon:
         if not daemon.stop.is_set():
             for address in daemon.addresses:
                 log.info("listening on %s", address)
@@ -250,12 +350,19 @@ async def serve(settings: Settings, load: Load | None = None, on_listening: OnLi
                 on_listening(daemon.addresses)
             systemd.notify(READY=1, STATUS=daemon.status())
         await daemon.stop.wait()
-        systemd.notify(STOPPING=1)
+        if not daemon.is_handed_over:
+            systemd.notify(STOPPING=1)
         log.info("stopping")
     log.info("stopped")
     return daemon.exit_code
 
 
-def run(settings: Settings, load: Load | None = None, on_listening: OnListening | None = None) -> int:
+def run(
+    settings: Settings,
+    load: Load | None = None,
+    on_listening: OnListening | None = None,
+    arguments: Sequence[str] | None = None,
+    channel: sockets.socket | None = None,
+) -> int:
     """Runs the daemon on a loop of its own; see `serve`."""
-    return uvloop.run(serve(settings, load, on_listening))
+    return uvloop.run(serve(settings, load, on_listening, arguments, channel))

@@ -216,6 +216,10 @@ class Restarting(RelayError):
     code, title, status, close = "restarting", "The server is restarting", 503, 4500
 
 
+class CannotUpgrade(RelayError):
+    code, title, status, close = "cannot_upgrade", "Another process cannot take over; this one goes on", 409, 1013
+
+
 class Draining(RelayError):
     code, title, status, close = "draining", "The server is shutting down", 503, 1013
 

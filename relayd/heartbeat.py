@@ -34,7 +34,10 @@ class Heartbeat:
         # worker is replaced.
         self._every_s = min(_STATUS_S, (systemd.watchdog_s or _STATUS_S) / 4)
         self._timer: asyncio.TimerHandle | None = None
-        if systemd.is_there:
+
+    def start(self) -> None:
+        """Begins to tell."""
+        if self._systemd.is_there:
             self._timer = self._loop.call_later(self._every_s, self._beat)
 
     def hear(self, gateway: bytes) -> None:

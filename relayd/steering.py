@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from relayd import __version__
-from relayd.errors import SettingsError
+from relayd.errors import CannotUpgrade, SettingsError
 from relayd.hub.hub import Hub
 from relayd.logs import change_logging
 from relayd.process import children, resident_bytes
 from relayd.settings import FIXED, Settings, changes
 from relayd.systemd import Systemd
+from relayd.upgrade import HandOver, Upgraded
 from relayd.wire import control
 from relayd.wire.rest import rfc3339
 
@@ -40,6 +41,7 @@ class Helm:
         load: reads the settings anew from where they came from.
         stop: set when it is to end.
         systemd: is told when it takes new settings, and when it ends.
+        hand_over: lets another process take over.
 
     Attributes:
         on_settings: called with new settings, for parts that the hub doesn't reach.
@@ -54,6 +56,7 @@ class Helm:
         load: Callable[[], Settings],
         stop: asyncio.Event,
         systemd: Systemd,
+        hand_over: HandOver,
     ) -> None:
         self.on_settings: list[Callable[[Settings], None]] = []
         self.hold_newcomers: Callable[[], None] | None = None
@@ -63,6 +66,8 @@ class Helm:
         self._load = load
         self._stop = stop
         self._systemd = systemd
+        self._hand_over = hand_over
+        self._upgrading: asyncio.Task[Upgraded] | None = None
         self._started_at, self._started_boottime = time.time(), _since_boot()
         self._draining: asyncio.Task[None] | None = None
 
@@ -182,8 +187,26 @@ class Helm:
         await self._hub.drain(over_s)
         self._stop.set()
 
+    async def upgrade(self) -> control.Upgraded:
+        """Lets the relayd that is installed by now take over; this one ends.
+
+        Raises:
+            CannotUpgrade: why it cannot, and this one goes on.
+        """
+        loop = asyncio.get_running_loop()
+        self._upgrading = loop.create_task(self._hand_over.run())
+        try:
+            upgraded = await self._upgrading
+        except asyncio.CancelledError:
+            raise CannotUpgrade("relayd was told to end") from None
+        log.info("relayd %s has taken over, pid %d", upgraded.version, upgraded.pid)
+        loop.call_later(_LAST_ANSWERS_S, self._stop.set)  # with time for this one
+        return control.Upgraded(upgraded.version, upgraded.pid)
+
     def on_terminate(self) -> None:
         """SIGTERM: drains; a second one ends at once."""
+        if self._upgrading is not None:
+            self._upgrading.cancel()
         if self._hub.draining:
             self._stop.set()
         else:

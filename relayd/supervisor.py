@@ -17,7 +17,7 @@ import socket as sockets
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -78,6 +78,14 @@ class Worker:
             return max(came, 0)
         return came
 
+    def pass_channel(self, kind: bytes, channel: sockets.socket) -> None:
+        """Hands over a channel to another process; see `relayd.gateway.__main__`.
+
+        Raises:
+            OSError: the worker takes nothing.
+        """
+        sockets.send_fds(self._channel, [kind], [channel.fileno()])
+
     @property
     def untaken(self) -> int:
         """How many connections it was given and has not taken yet."""
@@ -90,13 +98,13 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps `count` workers running.
+    """Keeps workers running.
 
     Args:
         settings: for the workers.
         endpoints: of the bus, over ipc.
         listeners: whose connections are given to the workers.
-        count: how many workers.
+        topics: of the first worker of each place; so many there are.
         on_lost: called with the topic of a gateway that is gone.
         on_give_up: called when workers die at once again and again.
     """
@@ -106,7 +114,7 @@ class Supervisor:
         settings: Settings,
         endpoints: Endpoints,
         listeners: list[sockets.socket],
-        count: int,
+        topics: Sequence[bytes],
         on_lost: Callable[[bytes], None],
         on_give_up: Callable[[], None],
     ) -> None:
@@ -121,8 +129,8 @@ class Supervisor:
         self._quick_deaths = 0
         self._stopping = False
         self._all_ready = asyncio.Event()
-        self._count = count
-        self._keepers = [self._loop.create_task(self._keep()) for _ in range(count)]
+        self._count = len(topics)
+        self._keepers = [self._loop.create_task(self._keep(topic)) for topic in topics]
         self._watch = self._loop.create_task(self._kill_silent())
 
     @property
@@ -143,7 +151,16 @@ class Supervisor:
     async def ready(self) -> None:
         """Until connections can be served, by all: the first worker alone would get all early clients."""
         await self._all_ready.wait()
+
+    def accept(self) -> None:
+        """Lets clients in."""
         self._acceptor.start()
+
+    def pass_channels(self, kind: bytes, channels: dict[bytes, sockets.socket]) -> None:
+        """Hands each worker, by its topic, a channel to another process."""
+        for worker in self._workers:
+            with contextlib.suppress(OSError):  # has just died; whoever waits for it waits in vain
+                worker.pass_channel(kind, channels[worker.topic])
 
     def hold(self) -> None:
         """Accepts nothing more; what was accepted is served."""
@@ -166,11 +183,12 @@ class Supervisor:
 
     # Processes. -------------------------------------------------------------------------------------------------
 
-    async def _keep(self) -> None:
+    async def _keep(self, topic: bytes) -> None:
         """One place for a worker: whenever it is empty, it is filled."""
         while not self._stopping:
             started_at = time.monotonic()
-            await self._run()
+            await self._run(topic)
+            topic = os.urandom(TOPIC_BYTES)
             if self._stopping:
                 return
             quick = time.monotonic() - started_at < QUICK_S
@@ -181,10 +199,10 @@ class Supervisor:
             if quick:
                 await asyncio.sleep(min(MAX_BACKOFF_S, BACKOFF_S * 2**self._quick_deaths))
 
-    async def _run(self) -> None:
+    async def _run(self, topic: bytes) -> None:
         """A worker from its start to its end; one that cannot be started has ended at once."""
         try:
-            worker = await self._start()
+            worker = await self._start(topic)
         except OSError as failed:
             log.error("no worker can be started: %s", failed.strerror or failed)  # noqa: TRY400 - no mistake of ours
             return
@@ -193,9 +211,8 @@ class Supervisor:
         if not self._stopping:
             log.warning("worker pid=%d ended code=%s", worker.process.pid, code)
 
-    async def _start(self) -> Worker:
+    async def _start(self, topic: bytes) -> Worker:
         ours, theirs = sockets.socketpair(sockets.AF_UNIX, sockets.SOCK_SEQPACKET)
-        topic = os.urandom(TOPIC_BYTES)
         orders = Orders(self._settings, self._endpoints, topic)
         with theirs, contextlib.ExitStack() as on_failure:
             on_failure.callback(ours.close)

@@ -133,6 +133,19 @@ class Tally(_Item):
         self.fanout.add(other.fanout)
 
 
+class Reached(_Item, tag=40):
+    """A gateway has reached a phase of handing its connections over, or of taking them.
+
+    Attributes:
+        name: `halted`: all that its clients said has been sent; `prepared`: it hears all rooms of the connections it
+            takes; `opened`: it has them.
+        numbers: of those that are in rooms.
+    """
+
+    name: str
+    numbers: list[int]
+
+
 class Report(_Item, tag=9):
     """How a gateway fares; sent every second, so that silence means that it hangs.
 
@@ -202,6 +215,7 @@ Item = (
     | FileWork
     | Spoiled
     | Behind
+    | Reached
 )
 
 
@@ -369,6 +383,17 @@ class SendAway(_Item, tag=20):
     over_s: float
 
 
+class Phase(_Item, tag=40):
+    """What gateways do next with their connections.
+
+    Attributes:
+        name: `halt`: read nothing; `give`: everything has been heard, hand them over; `let_go`: they are another's;
+            `open`: take over those that were handed in; `go_on`: read.
+    """
+
+    name: str
+
+
 class NewSettings(_Item, tag=21):
     """The settings were reloaded; this is what holds from now on."""
 
@@ -398,6 +423,7 @@ Event = (
     | SendAway
     | NewSettings
     | Probe
+    | Phase
 )
 
 

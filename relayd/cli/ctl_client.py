@@ -81,17 +81,17 @@ class Control:
         """What is there, decoded."""
         return self.request("GET", target)
 
-    def request(self, method: str, target: str, body: Any = None) -> Any:
+    def request(self, method: str, target: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
         """Does what is asked, and gives the answer, decoded; None if it is empty.
 
         Raises:
             Unreachable, Denied, BrokenOff, Refused: what became of it.
         """
         try:
-            with _ask(self._connect(), method, target, body) as answer:
+            with _ask(self._connect(timeout_s), method, target, body) as answer:
                 text = b"".join(answer.chunks())
         except TimeoutError:
-            raise Unreachable(f"relayd did not answer at {self.socket_path} within {TIMEOUT_S:.0f} s") from None
+            raise Unreachable(f"relayd did not answer at {self.socket_path} within {timeout_s:.0f} s") from None
         except ConnectionError:
             raise BrokenOff from None
         return json.loads(text) if text else None
@@ -113,9 +113,9 @@ class Control:
         except ConnectionError:
             raise BrokenOff from None
 
-    def _connect(self) -> sockets.socket:
+    def _connect(self, timeout_s: float = TIMEOUT_S) -> sockets.socket:
         connection = sockets.socket(sockets.AF_UNIX)
-        connection.settimeout(TIMEOUT_S)
+        connection.settimeout(timeout_s)
         try:
             connection.connect(self.socket_path)
         except PermissionError:

@@ -16,6 +16,7 @@ from relayd.cli.ctl_client import BrokenOff, Refused, Unreachable, path
 from relayd.cli.ctl_output import duration, number, size
 
 _LOOK_S = 0.2  # how often it is looked whether the daemon has ended
+_UPGRADE_S = 120.0  # for the next relayd, and its workers, to start on a busy machine
 _SLACK_S = 30.0  # for it to end after the time it was given
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
@@ -115,6 +116,16 @@ def stop(session: Session, *, wait: bool) -> None:
     _end(session, "stop", None, wait=wait)
 
 
+@command("relayctl upgrade")
+def upgrade(session: Session) -> None:
+    """Let the installed relayd take over; nobody is disconnected.
+
+    If it cannot, the one that runs goes on, and it is said why.
+    """
+    answer = session.control.request("POST", path("upgrade"), timeout_s=_UPGRADE_S)
+    session.done(answer, f"relayd {answer['version']} has taken over, pid {answer['pid']}.")
+
+
 def _end(session: Session, verb: str, body: Any, *, wait: bool) -> None:
     pid = session.control.get(path("status"))["pid"]
     answer = session.control.request("POST", path(verb), body)
@@ -155,4 +166,5 @@ COMMANDS: dict[str, click.Command] = {
     "loglevel": loglevel,
     "drain": drain,
     "stop": stop,
+    "upgrade": upgrade,
 }

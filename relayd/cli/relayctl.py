@@ -29,6 +29,7 @@ MODULES = {
     "loglevel": "ctl_daemon",
     "drain": "ctl_daemon",
     "stop": "ctl_daemon",
+    "upgrade": "ctl_daemon",
     "config": "ctl_config",
     "completion": "ctl_help",
     "version": "ctl_help",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket as sockets
 import sys
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from relayd.errors import CannotListen, SettingsError
 from relayd.settings import Settings, load
 
 EXIT_CANNOT_LISTEN = 1  # not now: a supervisor may try again
+TAKE_OVER = "--take-over"  # given last, by a relayd from which this one takes over
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
 
 
@@ -34,6 +36,7 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): a supervisor need not try again
 )
 @click.option("--check-config", is_flag=True, help="Check the settings, say what is wrong, and end.")
 @click.option("--hello", is_flag=True, help="Once it listens, say what to do next.")
+@click.option(TAKE_OVER, type=int, metavar="FD", hidden=True)
 @click.version_option(__version__, message="relayd %(version)s")
 def main(
     listen: tuple[str, ...],
@@ -44,6 +47,7 @@ def main(
     *,
     check_config: bool,
     hello: bool,
+    take_over: int | None,
 ) -> None:
     """Serve throw-away chat rooms, in the foreground.
 
@@ -56,26 +60,44 @@ def main(
     def read() -> Settings:
         return load(file, os.environ, flags)
 
+    channel = None if take_over is None else sockets.socket(fileno=take_over)
     try:
         settings = read()
     except SettingsError as wrong:
+        if channel is not None:  # it is for whoever wanted the upgrade to know
+            channel.send(b"failed: " + "; ".join(wrong.problems).encode())
         _fail(wrong)
     if check_config:
         click.echo("The settings are fine.", err=True)
         return
-    _start(settings, read, _say_hello if hello else None)
+    _start(settings, read, _say_hello if hello and channel is None else None, channel)
 
 
-def _start(settings: Settings, read: Callable[[], Settings], on_listening: Callable[[list[str]], None] | None) -> None:
+def _start(
+    settings: Settings,
+    read: Callable[[], Settings],
+    on_listening: Callable[[list[str]], None] | None,
+    channel: sockets.socket | None,
+) -> None:
     # Imported late: --help and --check-config need none of it.
     from relayd.daemon import run  # noqa: PLC0415
     from relayd.logs import set_up_logging  # noqa: PLC0415
+    from relayd.passing import PassingFailed  # noqa: PLC0415
 
     set_up_logging(settings)
     try:
-        sys.exit(run(settings, read, on_listening))
+        sys.exit(run(settings, read, on_listening, _own_arguments(), channel))
     except SettingsError as wrong:
         _fail(wrong)
+    except PassingFailed as failed:
+        click.echo(f"relayd: it does not take over: {failed}", err=True)
+        sys.exit(EXIT_CANNOT_LISTEN)
+
+
+def _own_arguments() -> list[str]:
+    """Those of the command line that are to be the next process', too."""
+    arguments = sys.argv[1:]
+    return arguments[: arguments.index(TAKE_OVER)] if TAKE_OVER in arguments else arguments
 
 
 def _say_hello(addresses: list[str]) -> None:
@@ -99,3 +121,7 @@ def _fail(wrong: SettingsError) -> None:
     for problem in wrong.problems:
         click.echo(f"relayd: {problem}", err=True)
     sys.exit(EXIT_CANNOT_LISTEN if isinstance(wrong, CannotListen) else EXIT_CONFIG)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,9 @@
 """A gateway in a process of its own: `python -m relayd.gateway FD`, started by the supervisor only.
 
 FD is a Unix socket (SOCK_SEQPACKET) to the supervisor. Its first packet holds `Orders`; each further one brings a
-connection as a descriptor, answered with one byte. When it is closed, the supervisor is gone, and so is the hub.
+descriptor and says in a byte what it is: `c` a connection, which is answered with the same byte; `g` and `t` a
+channel, to give all connections to another process, or to take them from there. When it is closed, the supervisor is
+gone, and so is the hub.
 """
 
 from __future__ import annotations
@@ -45,15 +47,18 @@ class Channel:
 
     Args:
         socket: brings connections, and hears which were taken.
-        adopt: takes a connection.
+        take: what to do with the descriptors, by the byte that comes with them.
         on_closed: called when the supervisor is gone.
     """
 
     def __init__(
-        self, socket: sockets.socket, adopt: Callable[[sockets.socket], None], on_closed: Callable[[], None]
+        self,
+        socket: sockets.socket,
+        take: dict[bytes, Callable[[sockets.socket], None]],
+        on_closed: Callable[[], None],
     ) -> None:
         self._socket = socket
-        self._adopt = adopt
+        self._takers = take
         self._on_closed = on_closed
         self._untold = b"r"  # ready
         self._loop = asyncio.get_running_loop()
@@ -97,7 +102,7 @@ class Channel:
                 return
             for fd in fds:
                 scarce = fd >= self._reserve
-                self._adopt(sockets.socket(fileno=fd))
+                self._takers[data](sockets.socket(fileno=fd))
             self._untold += data
             if scarce:
                 self._wait()
@@ -127,7 +132,8 @@ async def serve(socket: sockets.socket, orders: Orders) -> None:
         loop.add_signal_handler(number, stop.set)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gateway = Gateway(orders.settings, context, orders.endpoints, orders.topic, os.urandom)
-    channel = Channel(socket, gateway.adopt, stop.set)
+    handing = gateway.handing
+    channel = Channel(socket, {b"c": gateway.adopt, b"g": handing.give_to, b"t": handing.take_from}, stop.set)
     await stop.wait()
     channel.close()
     await gateway.close()

@@ -17,7 +17,7 @@ from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
 from relayd.bus.chunks import GatewayChunks
-from relayd.bus.messages import Call, NewSettings, Probe, Report, SendAway, Tally
+from relayd.bus.messages import Call, NewSettings, Phase, Probe, Report, SendAway, Tally
 from relayd.bus.sockets import Endpoints, GatewayBus
 from relayd.errors import Draining
 from relayd.gateway import rest
@@ -25,6 +25,7 @@ from relayd.gateway.calls import HubCalls
 from relayd.gateway.departure import Departure
 from relayd.gateway.fanout import Fanout
 from relayd.gateway.front import Front
+from relayd.gateway.handing import Handing
 from relayd.gateway.handlers import Door, Handler, NothingHere
 from relayd.gateway.handshake import ROOM_PATH
 from relayd.gateway.lobby import Lobby, unmask
@@ -95,12 +96,14 @@ class Gateway:
         self._probes = Probes(time.monotonic)
         self._fanout.on(Probe, lambda topic, event: self._probes.admit(event.digest))
         self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
+        self._lobby = Lobby(self._station, self._lag.check)
+        self.handing = Handing(self._station, self._lobby, self._calls)
+        self._fanout.on(Phase, lambda topic, event: self.handing.on_phase(event))
         self._peers = Peers(settings)
         self._passwords = Passwords(random_bytes)
         self._password_rate = PerAddress(settings.limits.proof_rate)
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
-        self._lobby = Lobby(self._station, self._lag.check)
         door = Door(self._calls, self._peers, self._passwords, self._password_rate)
         self._front = Front(self._application({"door": door}), door, self._lobby)
         self._server = HTTPServer(
@@ -205,6 +208,7 @@ class Gateway:
         self._passwords.close()
         await self._server.close_all_connections()
         self._departure.close()
+        self.handing.close()
         self._lag.close()
         self._wheel.close()
         self._publisher.close()

@@ -98,6 +98,7 @@ class Fanout:
         self._monotonic = monotonic
         self._loop = asyncio.get_running_loop()
         self.channels: dict[RoomId, Channel] = {}
+        self._on_heard: dict[RoomId, Callable[[RoomId], None]] = {}  # see `hear`
         self.sockets: dict[int, Hearer] = {}  # all of this gateway, by number
         self.deliveries = self.delivered_bytes = self.file_bytes = 0
         self.latency = Histogram()
@@ -158,6 +159,18 @@ class Fanout:
         if channel.subscribed:
             socket.on_subscribed()
 
+    def hear(self, room_id: RoomId, sockets: list[Hearer], last_seq: int, on_heard: Callable[[RoomId], None]) -> None:
+        """Hears a room for sockets that are in it already, are not connected yet, and have heard up to `last_seq`."""
+        channel = self.channels[room_id] = Channel(room_id)
+        channel.sockets = dict.fromkeys(sockets)
+        channel.last_seq = last_seq
+        self._on_heard[room_id] = on_heard
+        self._subscribe(room_id)
+
+    def readmit(self, socket: Hearer) -> None:
+        """One of those is connected."""
+        self.channels[socket.room_id].writers[socket] = socket.write
+
     def exit(self, socket: Hearer) -> None:
         """The socket is in no room any more, and hears nothing from now on."""
         channel = self.channels.get(socket.room_id)
@@ -189,6 +202,8 @@ class Fanout:
         # A second marker comes when another gateway subscribes.
         if channel is not None and not channel.subscribed:
             channel.subscribed = True
+            if topic in self._on_heard:
+                self._on_heard.pop(topic)(topic)
             for socket in list(channel.joining):
                 socket.on_subscribed()
 

@@ -96,12 +96,15 @@ class Lobby:
             return
         self.opened += 1
         relay_socket = RelaySocket(self._station, self.opened, newcomer.room_id, newcomer.address, early)
-        if self._station.settings.limits.max_connections_per_address:
-            self._by_address[neighbourhood(newcomer.address)] += 1
-            relay_socket.on_lost = lambda: self._count_down(neighbourhood(newcomer.address))
+        self._count(relay_socket)
         connecting = self._loop.create_task(self._connect(connection, relay_socket))
         self._connecting.add(connecting)
         connecting.add_done_callback(self._connecting.discard)
+
+    async def admit(self, connection: sockets.socket, relay_socket: RelaySocket) -> None:
+        """Gives a connection to its `RelaySocket` that another process had before."""
+        self._count(relay_socket)
+        await self._connect(connection, relay_socket)
 
     async def _connect(self, connection: sockets.socket, relay_socket: RelaySocket) -> None:
         try:
@@ -109,6 +112,12 @@ class Lobby:
         except OSError:  # gone while it was handed over
             connection.close()
             relay_socket.never_connected()
+
+    def _count(self, relay_socket: RelaySocket) -> None:
+        if self._station.settings.limits.max_connections_per_address:
+            address = neighbourhood(relay_socket.address)
+            self._by_address[address] += 1
+            relay_socket.on_lost = lambda: self._count_down(address)
 
     def _count_down(self, address: str) -> None:
         self._by_address[address] -= 1

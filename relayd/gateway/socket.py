@@ -20,6 +20,7 @@ from relayd.errors import (
     ProtocolViolation,
     RateLimited,
     RelayError,
+    Restarting,
     SlowConsumer,
     TooLarge,
 )
@@ -74,6 +75,23 @@ class Station(msgspec.Struct):
     unmask: Unmask
     random: Random  # for ping times only
     joins_refused: Counter[str]  # before the hub heard of them, by error code
+    halted: bool = False  # nothing is read while connections are handed over
+
+
+class SocketState(msgspec.Struct, array_like=True, gc=False):
+    """What the gateway of another process needs to go on with a connection."""
+
+    number: int
+    room_id: RoomId
+    user_id: str  # "" before it is in the room
+    address: str
+    rest: tuple[bytes, int, bytes | None]  # see FrameReader.rest
+    held: list[tuple[int, bytes]]  # messages that were read, and not acted on
+    seal: tuple[bytes, int, int] | None  # sid, and bytes of a message and of a rekey at most
+    debts: tuple[float, float, float] | None  # see Allowance.debts
+    strikes: int
+    struck_at: float
+    spoke_at: float  # like all times on the loop's clock, which counts from the machine's start
 
 
 class RelaySocket(asyncio.Protocol):
@@ -88,7 +106,6 @@ class RelaySocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_address",
         "_allowance",
         "_behind",
         "_download",
@@ -106,6 +123,7 @@ class RelaySocket(asyncio.Protocol):
         "_struck_at",
         "_transport",
         "_uploads",
+        "address",
         "due_tick",
         "number",
         "on_lost",
@@ -122,7 +140,7 @@ class RelaySocket(asyncio.Protocol):
         self.on_lost: Callable[[], None] | None = None
         self.write: Callable[[bytes], None]
         self._station = station
-        self._address = address
+        self.address = address
         self._early = early
         self._state = State.OPEN
         self._reader = FrameReader(station.settings.limits.max_message, station.unmask)
@@ -142,6 +160,22 @@ class RelaySocket(asyncio.Protocol):
         self._uploads: Uploads | None = None
         self._download: Download | None = None
 
+    @classmethod
+    def restored(cls, station: Station, state: SocketState) -> RelaySocket:
+        """A connection that another process had, before it is connected; it acts on nothing until it is to go on."""
+        socket = cls(station, state.number, state.room_id, state.address, b"")
+        socket.user_id = state.user_id
+        socket._held = [Message(*message) for message in state.held]
+        socket._strikes, socket._struck_at, socket._spoke_at = state.strikes, state.struck_at, state.spoke_at
+        socket._reader.go_on(state.rest)
+        if state.seal is not None:
+            sid, message_bytes, rekey_bytes = state.seal
+            socket._seal = Seal(sid, message_bytes)
+            socket._reader.max_message_bytes = rekey_bytes
+        if state.debts is not None:
+            socket._own_allowance().debts = state.debts
+        return socket
+
     @property
     def is_open(self) -> bool:
         """Whether it has a connection."""
@@ -160,6 +194,10 @@ class RelaySocket(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=SLOW_BYTES, low=RESUME_WRITING_BYTES)
         self._station.fanout.add(self)
         self._station.wheel.set(self, self._station.settings.timing.join_timeout)
+        if self.user_id:  # another process had it, and the hub knows it
+            self._state = State.JOINED
+            self._station.fanout.readmit(self)
+            self._schedule_ping()
         if self._early:
             early, self._early = self._early, b""
             self.data_received(early)
@@ -220,6 +258,52 @@ class RelaySocket(asyncio.Protocol):
             self._say(Behind(self.number, False))
         if self._state is State.JOINED:
             self._schedule_ping()
+
+    # For another process. ---------------------------------------------------------------------------------------
+
+    @property
+    def descriptor(self) -> int:
+        """That of its socket."""
+        return cast(int, self._transport.get_extra_info("socket").fileno())
+
+    def halt(self) -> None:
+        """Reads nothing more."""
+        if self._state in (State.OPEN, State.JOINED):
+            self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Acts on what was held back, and reads on."""
+        if self._state in (State.OPEN, State.JOINED):
+            self._release()
+
+    def state(self) -> SocketState | None:
+        """All that another process needs; None if it cannot go on with this one, and its client has to come back."""
+        failed = self._reader.failure is not None
+        if self._state not in (State.OPEN, State.JOINED) or failed or self.waiting_bytes:
+            return None
+        seal = self._seal
+        return SocketState(
+            number=self.number,
+            room_id=self.room_id,
+            user_id=self.user_id,
+            address=self.address,
+            rest=self._reader.rest(),
+            held=[(message.opcode, message.payload) for message in self._held or ()],
+            seal=None if seal is None else (seal.sid, seal.max_message_bytes, self._reader.max_message_bytes),
+            debts=None if self._allowance is None else self._allowance.debts,
+            strikes=self._strikes,
+            struck_at=self._struck_at,
+            spoke_at=self._spoke_at,
+        )
+
+    def send_away(self) -> None:
+        """Its client is to come back to the other process."""
+        self.close(Restarting.close, Restarting.code)
+
+    def let_go(self) -> None:
+        """Another process has it: drops this one's copy without a word to anybody."""
+        self._state = State.CLOSED
+        self._transport.abort()
 
     # What the fan-out calls. ------------------------------------------------------------------------------------
 
@@ -298,7 +382,7 @@ class RelaySocket(asyncio.Protocol):
             JoinItem(
                 self.number,
                 self.room_id,
-                self._address,
+                self.address,
                 frame.key,
                 frame.session,
                 frame.proof,
@@ -514,6 +598,9 @@ class RelaySocket(asyncio.Protocol):
 
     def _release(self) -> None:
         """Acts on what was held back, and reads on."""
+        if self._station.halted and self._state is not State.CLOSED:
+            self._held = self._held or []
+            return
         held, self._held = self._held, None
         if self._state is State.CLOSED:
             return

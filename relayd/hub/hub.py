@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import zmq
 
 from relayd.bus.chunks import HubChunks, Payload
-from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, NewSettings, Probe, SendAway
+from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, Fault, NewSettings, Phase, Probe, Reached, SendAway
 from relayd.bus.sockets import Endpoints, HubBus
-from relayd.errors import Draining
+from relayd.errors import Draining, Restarting
 from relayd.hub.admin import Admin
 from relayd.hub.calls import Calls
 from relayd.hub.counts import Counts
 from relayd.hub.files import Files
 from relayd.hub.happenings import Happenings
+from relayd.hub.memlog import MemoryLog
 from relayd.hub.outgoing import Outgoing
-from relayd.hub.service import RoomService
-from relayd.hub.snapshot import Counters, Kept, Snapshot
+from relayd.hub.service import ConnectionState, RoomService
+from relayd.hub.snapshot import Counters, Kept, Snapshot, write_all
 from relayd.hub.talk import Talk
 from relayd.lag import LoopLag
 from relayd.registry.registry import Registry
@@ -81,11 +82,36 @@ class Hub:
         self.happenings = Happenings(clock)
         self.service.happened = self.happenings.tell
         self.admin = Admin(self.service, self._registry, self._outgoing, random_bytes)
-        self._snapshot = None if kept is None else self._restore(kept)
+        self._snapshot: Snapshot | None = None
+        self._frozen = True  # until `begin`, and while another process takes over
+        self._waiting: list[Batch] = []  # said meanwhile
+        self._reached: dict[str, dict[bytes, list[int]]] = {}  # phase -> gateway -> numbers; see Reached
+        self._stirred = asyncio.Event()
+        self.service.on_reached = self._on_reached
+        if kept is not None:
+            self.restore(kept, keep=True)
+
+    def begin(self) -> None:
+        """Acts on what comes, from now on."""
+        if not self._frozen:
+            return
+        self._frozen = False
+        if self._snapshot is not None:
+            self._ledger.is_kept = True
+            self._snapshot.start(self.service.rooms, self._counters, self._clock)
+        waiting, self._waiting = self._waiting, []
+        for batch in waiting:
+            self._on_batch(batch)
         self._end_turn()
 
     def act(self, work: Callable[[float], T]) -> T:
-        """Does something to the rooms, given the time, and tells the gateways what came of it."""
+        """Does something to the rooms, given the time, and tells the gateways what came of it.
+
+        Raises:
+            Restarting: another process is about to take over.
+        """
+        if self._frozen:
+            raise Restarting(retry_after_s=1)
         try:
             return work(self._clock())
         finally:
@@ -143,8 +169,8 @@ class Hub:
         self.service.lose_gateway(gateway, self._clock())
         self._end_turn()
 
-    def _restore(self, kept: Kept) -> Snapshot:
-        """Goes on with the rooms that are there, and writes down what happens to them from now on."""
+    def restore(self, kept: Kept, *, keep: bool) -> None:
+        """Goes on with the rooms that are there, and if they are kept, writes down what happens to them from now on."""
         service = self.service
         if kept.counters is not None:
             counters = kept.counters
@@ -152,10 +178,8 @@ class Hub:
             service.past_messages, service.past_bytes = counters.past_messages, counters.past_bytes
         for draft in kept.drafts.values():
             service.restore(draft, self._clock())
-        self._ledger.is_kept = True
-        snapshot = Snapshot(kept.log, self._ledger, kept.places)
-        snapshot.start(service.rooms, self._counters, self._clock)
-        return snapshot
+        if keep:
+            self._snapshot = Snapshot(kept.log, self._ledger, kept.places)
 
     def _counters(self) -> Counters:
         service = self.service
@@ -180,7 +204,83 @@ class Hub:
         self._bus.close()
         self._registry.close()
 
+    # Another process takes over. --------------------------------------------------------------------------------
+
+    def say_phase(self, name: str) -> None:
+        """Tells the gateways what comes next."""
+        self._reached.clear()
+        self._bus.publish(EVERY_GATEWAY, Phase(name))
+
+    async def reached(self, name: str, gateways: Iterable[bytes], timeout_s: float) -> dict[bytes, list[int]]:
+        """Waits until all these gateways have reached the phase; what each says of it.
+
+        Raises:
+            TimeoutError: not all have.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not self._reached.get(name, {}).keys() >= set(gateways):
+                self._stirred.clear()
+                await self._stirred.wait()
+        return self._reached.pop(name)
+
+    def freeze(self) -> tuple[MemoryLog, list[ConnectionState]]:
+        """Says what is to be said, and does nothing more until `begin`.
+
+        Returns:
+            Where all rooms are written down (to be closed unless they are kept there anyway), and who is connected.
+        """
+        now = self._clock()
+        for connection in list(self.service.connections.values()):
+            # Its client knows how to go on with its files when it comes back.
+            if connection.files is not None and connection.files.is_busy:
+                connection.room.disconnect(connection, now)
+                self.service.drop([connection], Restarting())
+                self.service.presence_changed(connection.room, now)
+        self.service.tell_all_presence()
+        self._end_turn()
+        self._frozen = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._timer = None
+        if self._snapshot is not None:
+            self._snapshot.stop()
+            return self._snapshot.log, self.service.connection_states()
+        log = MemoryLog.new(0.0)
+        write_all(log, self.service.rooms.values(), self._counters())
+        return log, self.service.connection_states()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether rooms are written down as they change."""
+        return self._snapshot is not None
+
+    def readmit(self, connections: Iterable[ConnectionState]) -> None:
+        """Those who were connected to the process before still are."""
+        for state in connections:
+            self.service.readmit(state)
+
+    def disconnect_others(self, taken: dict[bytes, list[int]]) -> None:
+        """Those connections that no gateway has taken over are lost."""
+        numbers = {gateway: set(of_gateway) for gateway, of_gateway in taken.items()}
+        now = self._clock()
+        for connection in list(self.service.connections.values()):
+            if connection.number not in numbers.get(connection.gateway, ()):
+                self.service.forget(connection)
+                connection.room.disconnect(connection, now)
+                self.service.presence_changed(connection.room, now)
+        self._end_turn()
+
+    def _on_reached(self, gateway: bytes, reached: Reached) -> None:
+        self._reached.setdefault(reached.name, {})[gateway] = reached.numbers
+        self._stirred.set()
+
     def _on_batch(self, batch: Batch) -> None:
+        if self._frozen:
+            for item in batch.items:
+                if isinstance(item, Reached):
+                    self._on_reached(batch.gateway, item)
+            self._waiting.append(batch)
+            return
         self._talk.hear(batch, self._clock())
         self._end_turn()
 
@@ -189,6 +289,8 @@ class Hub:
         self._end_turn()
 
     def _on_call(self, call: Call) -> Answer:
+        if self._frozen:
+            return Answer(call.number, b"", Fault(Restarting.code, Restarting.title, 1.0, []))
         answer = self._calls.answer(call, self._clock())
         self._end_turn()
         return answer
@@ -201,6 +303,8 @@ class Hub:
         self._end_turn()
 
     def _end_turn(self) -> None:
+        if self._frozen:
+            return
         if self._files.stirred:
             self._files.settle(self._clock())
         if self._snapshot is not None and self._ledger.has_changes:

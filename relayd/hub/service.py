@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.bus.messages import Announced, Dropped, Ended, PresenceTold, Report
+from relayd.bus.messages import Announced, Dropped, Ended, PresenceTold, Reached, Report
 from relayd.errors import (
     FieldProblem,
     InvalidFields,
@@ -49,6 +49,17 @@ MAX_NEWCOMERS_TOLD = 500  # in one frame: what comes in a quarter of a second at
 _NAMES_TRIED = 20  # generated ones; with 700,000 to draw from, twenty in a row are taken only at 600,000 rooms
 
 
+class ConnectionState(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A connection, as it goes from one hub to the next; see `Connection`."""
+
+    gateway: bytes
+    number: int
+    room_id: RoomId
+    user_id: UserId
+    address: bytes
+    active_at: float
+
+
 class RoomService:
     """The living rooms and what can be done to them.
 
@@ -76,6 +87,7 @@ class RoomService:
         self.on_report: Callable[[bytes, Report], None] = lambda gateway, report: None  # for who watches the processes
         self.reports = Reports(time.monotonic)
         self.counts = Counts()
+        self.on_reached: Callable[[bytes, Reached], None] = lambda gateway, reached: None  # for a handover
         self.lost_gateways: set[bytes] = set()  # topics of those that are gone
         self._registry = registry
         self._outgoing = outgoing
@@ -185,6 +197,28 @@ class RoomService:
         room = room_of(draft, self._graces, self.settings.limits.max_connections_per_user, self._ledger, now)
         self._take_in(room)
         self.rings.adopt(room.ring, now)
+
+    def readmit(self, state: ConnectionState) -> None:
+        """A user of a restored room has that connection, as in the process before; nobody was told otherwise."""
+        room = self.rooms[state.room_id]
+        connection = room.readmit(state.user_id, state.gateway, state.number, state.address, state.active_at)
+        self.connections[state.gateway, state.number] = connection
+        self.reschedule(room)
+
+    def connection_states(self) -> list[ConnectionState]:
+        """All connections, for the process that goes on with them."""
+        return [
+            ConnectionState(
+                one.gateway, one.number, one.room.meta.room_id, one.member.user_id, one.address, one.active_at
+            )
+            for one in self.connections.values()
+        ]
+
+    def tell_all_presence(self) -> None:
+        """Whatever was collected is told now."""
+        while self._presence_due:
+            room_id, _ = self._presence_due.popitem(last=False)
+            self._tell_presence(self.rooms[room_id])
 
     @property
     def _graces(self) -> Graces:

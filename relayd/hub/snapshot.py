@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -106,6 +106,13 @@ def read(log: MemoryLog, now: float) -> Kept:
     return Kept(log, counters, drafts, places)
 
 
+def write_all(log: MemoryLog, rooms: Iterable[Room], counters: Counters) -> None:
+    """Writes all of these rooms into an empty log."""
+    for room in rooms:
+        log.append(_encode(Turn(counters, state.all_of(room))))
+    log.commit()
+
+
 class Snapshot:
     """Writes the log.
 
@@ -164,6 +171,11 @@ class Snapshot:
         self.log.commit()
         self.log.release()
 
+    def stop(self) -> None:
+        """Cuts off nothing for a while: somebody else reads it."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _is_too_long(self) -> bool:
         return self.log.head - self.log.tail > 2 * self._live_bytes + SLACK_BYTES
 
@@ -181,8 +193,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Writes nothing any more; what is written stays with whoever keeps the descriptor."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self.stop()
         self._ledger.is_kept = False
         with contextlib.suppress(ValueError):
             self.log.close()

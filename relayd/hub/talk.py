@@ -23,6 +23,7 @@ from relayd.bus.messages import (
     Leave,
     OfferFile,
     OwnersWork,
+    Reached,
     Report,
     Say,
     Sent,
@@ -94,6 +95,7 @@ class Talk:
             Join: self._join,
             Silent: self._silent,
             Report: lambda gateway, report, now: service.take_report(gateway, report),
+            Reached: lambda gateway, reached, now: service.on_reached(gateway, reached),
         }
         self._owners_commands: dict[type, Callable[[Room, Any, float], object]] = {
             commands.Kick: lambda room, c, now: service.kick(room, c.user, ban=c.ban, now=now),

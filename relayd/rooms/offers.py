@@ -114,6 +114,11 @@ class ConnectionFiles:
         self.received: dict[str, Offer] = {}
         self._last_stream = 0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it serves or receives a file."""
+        return bool(self.served or self.received)
+
     def new_stream(self) -> int:
         """A number that this connection has not been asked under."""
         self._last_stream += 1

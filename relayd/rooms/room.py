@@ -244,6 +244,15 @@ class Room:
         self._ledger.user(self, user_id)
         return Admission(member, connection, by_session, evicted)
 
+    def readmit(self, user_id: UserId, gateway: bytes, number: int, address: bytes, active_at: float) -> Connection:
+        """A connection that a user of this room had all along, while the room itself was restored."""
+        member = self.members[user_id]
+        self.away_since.pop(user_id, None)
+        connection = Connection(gateway, number, address, self, member, active_at)
+        member.connections.append(connection)
+        self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
+        return connection
+
     def add_session(self, member: Member, digest: bytes) -> None:
         """From now on the session with that digest is this user; the oldest of too many is forgotten."""
         if digest not in member.sessions:

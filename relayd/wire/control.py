@@ -78,6 +78,13 @@ class Draining(msgspec.Struct, frozen=True):
     connections: int
 
 
+class Upgraded(msgspec.Struct, frozen=True):
+    """The answer to `POST /v1/upgrade`: who goes on."""
+
+    version: str
+    pid: int
+
+
 class Change(msgspec.Struct, frozen=True):
     """One setting that differs from what held before. If not `applied`, it needs a restart."""
 

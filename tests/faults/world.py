@@ -219,14 +219,14 @@ async def talkers(base: str, room: dict[str, Any], count: int) -> AsyncIterator[
             await person.leave()
 
 
-async def chatter(people: list[Talker], seconds: float, rate: float = 5.0) -> int:
+async def chatter(people: list[Talker], seconds: float, rate: float = 5.0, name: str = "") -> int:
     """Everyone says something now and then; returns how many messages that were."""
     said = 0
 
     async def talk(person: Talker) -> None:
         nonlocal said
         for index in range(int(seconds * rate)):
-            await person.say(f"{person.nick}-{index}")
+            await person.say(f"{person.nick}-{name}{index}")
             said += 1
             await asyncio.sleep(1 / rate)
 

@@ -17,11 +17,11 @@ UNIT = (PROJECT / "systemd" / SERVICE).read_text()
 SHORT_WATCHDOG = "[Service]\nWatchdogSec=2\n"
 
 
-async def join(service, room, nick="ann"):
+async def join(service, room, nick="ann", **fields):
     """Somebody in the room, over relayd's Unix socket."""
     socket = await websockets.unix_connect(str(service.http), f"ws://localhost/{room['id']}", compression=None)
     peer = Peer(socket)
-    await peer.send("join", key=room["invite_key"], profile={"nick": nick})
+    await peer.send("join", **{"key": room["invite_key"], "profile": {"nick": nick}, **fields})
     peer.joined = await peer.until("joined", timeout=30)
     return peer
 

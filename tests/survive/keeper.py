@@ -28,6 +28,7 @@ class Keeper:
         self.log: list[str] = []
         self.kept: list[tuple[str, int]] = []  # name and descriptor
         self.told: list[dict[str, str]] = []
+        self.main_pid = 0
         self.process: asyncio.subprocess.Process
         self.base = ""
         self._reading: list[asyncio.Task[None]] = []
@@ -49,6 +50,7 @@ class Keeper:
                     fds.frombytes(payload)
                 fields = dict(line.split("=", 1) for line in data.decode().splitlines())
                 self.told.append(fields)
+                self.main_pid = int(fields.get("MAINPID", self.main_pid))
                 if "FDSTORE" in fields:
                     self.kept += [(fields["FDNAME"], fd) for fd in fds]
                 if "FDSTOREREMOVE" in fields:
@@ -70,6 +72,7 @@ class Keeper:
             pass_fds=fds,
             env={**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify"), **handed, **environment},
         )
+        self.main_pid = self.process.pid
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reading.append(asyncio.create_task(self._read_log(self.process, listening)))
         self.base = await asyncio.wait_for(listening, 30)
@@ -86,7 +89,8 @@ class Keeper:
     async def end(self, number: int = signal.SIGTERM) -> None:
         """By its own pid, and waits until it has ended."""
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
+            os.kill(self.main_pid, number)
+        await until(lambda: not Path(f"/proc/{self.main_pid}").exists() or self.main_pid == self.process.pid)
         await asyncio.wait_for(self.process.wait(), 30)
 
     async def restart(self, number: int = signal.SIGTERM, *arguments: str, **environment: str) -> None:

@@ -87,6 +87,15 @@ class Stop(ControlHandler):
     verbs: ClassVar = {"POST": Verb("stop", Tier.ADMIN, _stop)}
 
 
+class Upgrade(ControlHandler):
+    """`/v1/upgrade`."""
+
+    async def _upgrade(self) -> None:
+        self.write_struct(await self.desk.steering.upgrade())
+
+    verbs: ClassVar = {"POST": Verb("upgrade", Tier.ADMIN, _upgrade)}
+
+
 class Watch(ControlHandler):
     """`/v1/watch`: what happens, a line of JSON each, until somebody has enough."""
 

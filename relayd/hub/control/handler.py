@@ -17,7 +17,7 @@ from relayd.hub.control.peers import Peer, Tier, Tiers, peer_of
 from relayd.hub.happenings import Happenings
 from relayd.hub.service import RoomService
 from relayd.rooms.room import Room
-from relayd.wire.control import Draining, Probe, Reloaded, Status
+from relayd.wire.control import Draining, Probe, Reloaded, Status, Upgraded
 from relayd.wire.ids import room_id_text
 
 audit = logging.getLogger("relayd.audit")
@@ -55,6 +55,9 @@ class Steering(Protocol):
 
     def drain(self, over_s: float) -> Draining:
         """Begins to end."""
+
+    async def upgrade(self) -> Upgraded:
+        """Lets another process take over, and ends."""
 
     def base(self) -> tuple[str, str]:
         """Scheme and host under which people reach it, for links."""

@@ -31,8 +31,9 @@ class ControlListener:
 
     def __init__(self, socket: sockets.socket, path: Path | None = None) -> None:
         self.socket = socket
-        self.path = path
-        self._inode = path.stat().st_ino if path is not None else 0
+        self.path: Path | None = None
+        if path is not None:
+            self.own(path)
 
     @classmethod
     def bind(cls, path: str, group: int | None) -> Self:
@@ -54,6 +55,16 @@ class ControlListener:
                 return cls(_bind(place, group), place)
         except OSError as failed:
             raise CannotListen([f"control: {path}: {failed.strerror or failed}"]) from None
+
+    def own(self, path: Path) -> None:
+        """Its file is this daemon's to remove."""
+        with contextlib.suppress(OSError):  # somebody has removed it already
+            self._inode = path.stat().st_ino
+            self.path = path
+
+    def lend(self) -> None:
+        """Somebody else listens at that path from now on."""
+        self.path = None
 
     def close(self) -> None:
         """Takes the socket away, unless another daemon's is there by now."""

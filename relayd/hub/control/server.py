@@ -36,6 +36,7 @@ ROUTES: list[tuple[str, type[ControlHandler]]] = [
     (r"/v1/probe", daemon.Probe),
     (r"/v1/drain", daemon.Drain),
     (r"/v1/stop", daemon.Stop),
+    (r"/v1/upgrade", daemon.Upgrade),
     (r"/v1/rooms", rooms.Rooms),
     (r"/v1/announcements", rooms.Announcements),
     (_ROOM, rooms.Room),
@@ -70,7 +71,10 @@ class ControlServer:
         self._server = HTTPServer(
             application, max_body_size=_MAX_DROPPED_BYTES, idle_connection_timeout=_IDLE_S, body_timeout=_IDLE_S
         )
-        self._server.add_socket(listener.socket)
+
+    def start(self) -> None:
+        """Lets admins in."""
+        self._server.add_socket(self._listener.socket)
 
     def change(self, settings: Settings) -> None:
         """Other groups from now on."""

@@ -1,0 +1,197 @@
+"""Another process takes over while people chat: nobody is disconnected, nothing is lost, nothing is heard twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from faults.world import chatter, everyone_heard, talkers
+
+from relayd.gateway.lobby import unmask
+from relayd.wire.frames import Opcode, encode_masked
+from survive.crowd import Person
+from survive.keeper import Keeper, until
+from tests.conftest import Relay
+from tests.sealed.sealed_people import people
+
+RELAYCTL = Path(sys.executable).with_name("relayctl")
+
+# What differs in a relayd that was installed meanwhile: only the next process is started with --take-over.
+NEXT = """
+import os, sys
+if "--take-over" in sys.orig_argv:
+    fault = open(os.environ["NEXT_FAULT"]).read()
+    if fault == "format":
+        import relayd.upgrade
+        relayd.upgrade.FORMAT += 1
+    elif fault == "state":
+        import relayd.hub.memlog
+        relayd.hub.memlog.VERSION += 1
+    elif fault == "death":
+        os._exit(3)
+    elif fault == "late death":
+        import relayd.hub.hub
+        relayd.hub.hub.Hub.readmit = lambda *arguments: os._exit(3)
+"""
+
+
+async def relayctl(keeper: Keeper, *arguments: str, code: int = 0) -> dict:
+    process = await asyncio.create_subprocess_exec(
+        *(RELAYCTL, "--socket", str(keeper.control), "-o", "json", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == code, (process.returncode, out, err)
+    return json.loads(out) if not code else {"error": err.decode()}
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+async def test_nobody_notices(keeper: Keeper, workers):
+    """Twice in a row, in the middle of a lively talk."""
+    await keeper.start("--workers", workers)
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    async with talkers(keeper.base, room, 20) as inside:
+        talk = asyncio.create_task(chatter(inside, 3.0, rate=10))
+        pid = keeper.process.pid
+        for _ in range(2):
+            await asyncio.sleep(0.5)
+            upgraded = await relayctl(keeper, "upgrade")
+            assert upgraded["pid"] != pid
+            pid = upgraded["pid"]
+        await everyone_heard(inside, await talk)
+        assert [person.resumes for person in inside] == [0] * 20
+    await relay.close()
+
+
+@pytest.mark.slow
+async def test_a_thousand_do_not_notice(keeper: Keeper):
+    """200 rooms of five: 0 disconnected, 0 messages lost, 0 heard twice, one order."""
+    await keeper.start(RELAYD_LIMITS_CREATE_RATE="0", RELAYD_LIMITS_JOIN_RATE="0")
+    relay = Relay(keeper.base)
+    crowd: list[Person] = []
+    for number in range(0, 200, 20):
+        rooms = await asyncio.gather(*(relay.create() for _ in range(20)))
+        names = [(room, f"p{number}-{at}-{index}") for at, room in enumerate(rooms) for index in range(5)]
+        crowd += await asyncio.gather(*(Person.join(keeper.base, room, name) for room, name in names))
+    upgrading = asyncio.create_task(relayctl(keeper, "upgrade"))
+    loop = asyncio.get_running_loop()
+    ends_at, turns = loop.time() + 4, 0
+    while not upgrading.done() or loop.time() < ends_at:
+        for index in range(10):  # each says something once a second, spread over it
+            for person in crowd[index::10]:
+                person.say()
+            await asyncio.sleep(0.1)
+        turns += 1
+    await upgrading
+    await until(lambda: not any(person.in_doubt for person in crowd))
+    await until(lambda: all(len(person.heard) == 5 * turns for person in crowd))
+    assert not any(person.lost for person in crowd)
+    for person in crowd:
+        assert [seq for seq, _ in person.heard] == list(range(1, 5 * turns + 1))
+        assert len({id_ for _, id_ in person.heard}) == 5 * turns
+    for person in crowd:
+        person.close()
+    await relay.close()
+
+
+async def test_what_is_half_said_is_said_after_it(keeper: Keeper):
+    """A frame, and a message, that was under way in pieces; somebody who has not joined yet; a sealed room's sid."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    ann, early = await relay.join(room, "ann"), await relay.connect(room["id"])
+    frame = encode_masked(Opcode.TEXT, b'{"type":"message","id":"1","body":"in two pieces"}', bytes(4), unmask)
+    ann.socket.transport.write(frame[:20])
+    _, (owner, bob) = await people(relay, "owner", "bob")
+    await relay.details(room)
+    await relayctl(keeper, "upgrade")
+    ann.socket.transport.write(frame[20:])
+    assert (await ann.until("message"))["body"] == "in two pieces"
+    await early.send("join", key=room["invite_key"], profile={"nick": "early"})
+    assert (await early.recv())["type"] == "joined"
+    assert (await ann.until("presence"))["users"] == 2
+    said = await owner.said("1", "still sealed")
+    assert said["seq"] == 1
+    assert bob.open(await bob.peer.until("message"), card_of=owner) == "still sealed"
+    await relay.close()
+
+
+async def test_files_start_again(keeper: Keeper):
+    """Who serves or receives a file has to come back, as its client knows how to go on then."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    ann, bob = await relay.join(room, "ann"), await relay.join(room, "bob")
+    file = {"fid": "A" * 22, "size": 10, "chunk": 10}
+    await ann.send("message", id="f", body={}, file=file)
+    await ann.until("message", id="f")
+    await relayctl(keeper, "upgrade")
+    assert await ann.closed() == (4500, "restarting")
+    while not any(user["id"] == ann.id and user["away"] for user in (await bob.until("presence"))["changed"]):
+        pass
+    again = await relay.join(room, session=ann.session)
+    await again.send("serve", id="s", **file)
+    await again.until("ok", id="s")
+    await relay.close()
+
+
+async def test_rooms_are_kept_after_it(keeper: Keeper):
+    """The service manager hears which process is the main one, and after kill -9 of that rooms go on again."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    ann = await relay.join(room, "ann")
+    upgraded = await relayctl(keeper, "upgrade")
+    await until(lambda: keeper.main_pid == upgraded["pid"])
+    await ann.say("1")
+    await ann.until("message", id="1")
+    status = await relayctl(keeper, "status")
+    assert (status["pid"], status["rooms"], status["connections"]) == (upgraded["pid"], 1, 1)
+    await asyncio.wait_for(keeper.process.wait(), 30)
+    await keeper.restart(signal.SIGKILL)
+    again = await relay.join(room, session=ann.session, since={"epoch": ann.joined["epoch"], "seq": 0})
+    assert (await again.until("message"))["id"] == "1"
+    await relay.close()
+
+
+FAULTS = {
+    "settings": "max_roms",
+    "format": "cannot take over from that version: restart it instead",
+    "state": "the rooms cannot be read: it has version 1, and this relayd reads version 2",
+    "death": "it has ended",
+    "late death": "it has ended",
+}
+
+
+async def test_the_old_one_goes_on(keeper: Keeper, tmp_path: Path):
+    """If the next one cannot start, cannot read what there is, or dies: it is said why, and nobody notices."""
+    config, fault = tmp_path / "relayd.toml", tmp_path / "fault"
+    config.write_text("")
+    (tmp_path / "sitecustomize.py").write_text(NEXT)
+    await keeper.start("--config", str(config), PYTHONPATH=str(tmp_path), NEXT_FAULT=str(fault))
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    async with talkers(keeper.base, room, 5) as inside:
+        for name, told in FAULTS.items():
+            fault.write_text(name)
+            config.write_text("[limits]\nmax_roms = 5\n" if name == "settings" else "")
+            talk = asyncio.create_task(chatter(inside, 1.0, rate=10, name=name))
+            refused = await relayctl(keeper, "upgrade", code=1)
+            assert told in refused["error"]
+            assert "this one goes on" in refused["error"]
+            await talk
+        assert [person.resumes for person in inside] == [0] * 5
+        await everyone_heard(inside, 0)
+    assert (await relayctl(keeper, "status"))["pid"] == keeper.process.pid
+    newcomer = await relay.join(room, "newcomer")
+    await newcomer.say("1")
+    await newcomer.until("message", id="1")
+    await keeper.restart(signal.SIGKILL)
+    assert (await relay.join(room, session=newcomer.session)).id == newcomer.id
+    await relay.close()
