@@ -117,6 +117,24 @@ async def test_nothing_is_lost_or_doubled_however_often_the_line_is_cut(server, 
         assert cutter.connections > 3
 
 
+async def test_a_dead_line_is_noticed(visitors):
+    """A socket that neither closes nor carries anything, as after a sleep: it is given up, and all is made good."""
+    ann, bob = await bare(visitors), await bare(visitors)
+    await bob.open(await ann.create())
+    await bob("""() => {
+      const [socket] = sockets;
+      socket.send = () => {};
+      socket.onmessage = () => {};
+      dispatchEvent(new Event("offline"));
+    }""")
+    await ann("room.say('meanwhile')")
+    await bob("() => until(() => room.state.phase === 'away')")
+    await bob("room.say('from afar')")
+    await bob.hears("meanwhile", "from afar")
+    await ann.hears("from afar")
+    assert await bob("[room.state.phase, sockets.length]") == ["joined", 2]
+
+
 async def test_tabs_are_one_person(visitors):
     """Two tabs opened at the same moment are one user with one key; a private message opens in both."""
     ann = await bare(visitors)

@@ -38,7 +38,7 @@ const CLOSES = /** @type {Record<number, [code: string, then: "over" | "person" 
 });
 const OPEN_TIMEOUT_MS = 20_000; // until the server has let this client in
 const QUIET_MS = 30_000; // so long without a word, a visible page asks whether the server is there
-const ANSWER_MS = 8_000;
+const ANSWER_MS = 5_000;
 const TICK_MS = 5_000;
 
 export class Connection {

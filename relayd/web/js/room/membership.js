@@ -19,6 +19,7 @@ const MOST_WAITING = 16_384; // frames that came and were not looked at
 
 export class Membership {
   serial = new Serial();
+  /** @type {Promise<void>} */ allKnown = Promise.resolve(); // users that did not fit into the answer to the join, too
   #key;
   #keep;
   #onLink;
@@ -184,8 +185,9 @@ export class Membership {
   /** @param {Frame} joined */
   async #onJoined(joined) {
     const { state } = this.store;
-    const you = Object(joined.you);
-    if (typeof you.id !== "string" || typeof you.session !== "string" || !Number.isSafeInteger(joined.seq)) {
+    const [you, room] = [Object(joined.you), Object(joined.room)];
+    const fits = typeof you.id === "string" && typeof you.session === "string" && room.id === this.identity.roomId;
+    if (!fits || !Number.isSafeInteger(joined.seq)) {
       throw new Problem("server_wrong", "that is no answer to a join");
     }
     if (state.me && you.id !== state.me) throw new Problem("server_wrong", "the server has taken this user for another");
@@ -210,7 +212,7 @@ export class Membership {
    */
   #fetchUsers(after) {
     const take = (/** @type {Frame[]} */ page) => this.serial.run(() => this.hearing.onPage(page, this.seq));
-    fetchUsers(this.identity.roomId, this.#key, after, take).catch(() => {});
+    this.allKnown = fetchUsers(this.identity.roomId, this.#key, after, take).catch(() => {});
   }
 
   /** @param {Frame} joined */

@@ -21,6 +21,7 @@ export class Rekeying {
   async begin(userId, ban) {
     const { voice, roster } = this.#inside;
     if (!("makeRekey" in voice)) throw new Problem("cannot_rekey");
+    await this.#inside.allKnown; // whoever gets no new keys is out
     // A ban has no place in a rekey, so it comes first: out is out, whatever becomes of the keys.
     if (ban) await this.#inside.speaker.command({ type: "kick", user: userId, ban: true });
     const part = await voice.makeRekey(new Set(roster.users.keys()), userId);
