@@ -34,7 +34,7 @@ export class Membership {
   /**
    * @param {object} parts
    * @param {import("./identity.js").Identity} parts.identity
-   * @param {string} parts.key  invite or owner key; "" for those who come back by session alone
+   * @param {string} parts.key  invite or owner key
    * @param {import("./voice.js").Voice} parts.voice
    * @param {import("./store.js").Store} parts.store
    * @param {import("./roster.js").Roster} parts.roster

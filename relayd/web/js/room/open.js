@@ -91,7 +91,8 @@ export function openRoom({ link: text, nick, password }) {
 async function reenter(identity, nick) {
   identity.nick = cleanNick(nick) || identity.nick;
   try {
-    return await enter(identity, await voiceOf(identity), identity.ownerKey);
+    const key = identity.ownerKey || parseLink(identity.link).inviteKey;
+    return await enter(identity, await voiceOf(identity), key);
   } catch (problem) {
     // Who they were is gone; whoever comes again by the link is a newcomer, and is asked first.
     const gone = problem instanceof Problem && ["no_such_room", "forbidden", "wrong_secret"].includes(problem.code);
