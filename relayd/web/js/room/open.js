@@ -97,7 +97,8 @@ async function reenter(identity, nick) {
     // Who they were is gone; whoever comes again by the link is a newcomer, and is asked first.
     const gone = problem instanceof Problem && ["no_such_room", "forbidden", "wrong_secret"].includes(problem.code);
     if (gone && !identity.ownerKey) await identities.forget(identity.roomId);
-    throw problem;
+    // No password was typed that could have been wrong.
+    throw gone && problem.code === "forbidden" ? new Problem("wrong_secret", problem.detail) : problem;
   }
 }
 
