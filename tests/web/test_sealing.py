@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ async def in_node(script: Path, *arguments: object) -> str:
     node = shutil.which("node") or shutil.which("node", path=str(ROOT / ".venv/bin"))
     if node is None:
         pytest.skip("there is no node")
+    version = tuple(map(int, subprocess.check_output([node, "-p", "process.versions.node"], text=True).split(".")))
+    if version < (20, 19):
+        pytest.skip("the page's modules have no package.json beside them: that takes Node 20.19")
     process = await asyncio.create_subprocess_exec(
         node, script, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
