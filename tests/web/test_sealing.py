@@ -15,14 +15,20 @@ MODULES = ROOT / "relayd/web/js"
 VECTORS = ROOT / "tests/vectors/sealing-vectors.json"
 
 
-async def in_node(script: Path, *arguments: object) -> str:
-    """What a script prints."""
+def find_node() -> str:
+    """Node, if there is one that can load the page's modules."""
     node = shutil.which("node") or shutil.which("node", path=str(ROOT / ".venv/bin"))
     if node is None:
         pytest.skip("there is no node")
-    version = tuple(map(int, subprocess.check_output([node, "-p", "process.versions.node"], text=True).split(".")))
-    if version < (20, 19):
+    version = subprocess.check_output([node, "-p", "process.versions.node"], text=True)
+    if tuple(map(int, version.split("."))) < (20, 19):
         pytest.skip("the page's modules have no package.json beside them: that takes Node 20.19")
+    return node
+
+
+async def in_node(script: Path, *arguments: object) -> str:
+    """What a script prints."""
+    node = find_node()
     process = await asyncio.create_subprocess_exec(
         node, script, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
