@@ -155,6 +155,25 @@ async def test_tabs_are_one_person(visitors):
     assert await second("room.state.lines.find(({text}) => text === 'mine').mine") is True
 
 
+async def test_a_new_invite_is_known_in_all_tabs(visitors):
+    """The owner renews it in one tab; the other shows it too, and still does after a reload."""
+    owner = await visitors()
+    first, second = await bare(visitors, beside=owner), await bare(visitors, beside=owner)
+    old = await first.create()
+    await second.open(old)
+    await first("room.renewInvite()")
+    new = await first("room.state.link")
+    await second("(link) => until(() => room.state.link === link)", new)
+    await second("room.setNick('anna')")
+    await second.page.reload()
+    await second.page.evaluate(READY)
+    await second.open(old)
+    assert await second("room.state.link") == new != old
+    bob = await bare(visitors)
+    assert await bob.problem("(link) => engine.lookAt(link)", old) == "no_such_room"
+    await bob.open(new)
+
+
 async def test_a_sealed_link_is_never_taken_down(server, visitors):
     """Where a server shows an open room behind a sealed link, nothing is joined, and nothing said."""
     made = await server.create()

@@ -1,12 +1,11 @@
 /** A room as views have it: what types.js calls `Room`. */
 
-import * as api from "../api.js";
 import { Problem } from "../problem.js";
-import { decodeBase64url, newId } from "../wire/bytes.js";
-import { formatLink, parseLink } from "../wire/link.js";
+import { newId } from "../wire/bytes.js";
 import { cleanNick, fitText } from "./clean.js";
 import { FilesLater } from "./files-later.js";
 import * as identities from "./identity.js";
+import { Invite } from "./invite.js";
 import { keyOf, Lines } from "./lines.js";
 import { Marks } from "./marks.js";
 import { Membership } from "./membership.js";
@@ -30,6 +29,7 @@ export class Room {
   #identity;
   #files;
   #marks;
+  #invite;
 
   /**
    * @param {import("./identity.js").Identity} identity
@@ -49,6 +49,7 @@ export class Room {
     });
     this.#files = new FilesLater(this.#inside);
     this.#marks = new Marks(this.#inside);
+    this.#invite = new Invite(identity, () => this.#takeLink());
     this.#inside.onOver = ({ code }) => {
       if (FINAL.has(code)) identities.forget(identity.roomId);
     };
@@ -184,12 +185,8 @@ export class Room {
     return this.#inside.speaker.command({ type: "edit", ...changes });
   }
 
-  async renewInvite() {
-    const { invite_key: inviteKey } = await api.renewInvite(this.#identity.roomId, this.#identity.ownerKey);
-    if (!decodeBase64url(String(inviteKey).slice(3), 16)) throw new Problem("server_wrong");
-    this.#identity.link = formatLink({ ...parseLink(this.#identity.link), inviteKey });
-    this.#takeLink();
-    await identities.save(this.#identity);
+  renewInvite() {
+    return this.#invite.renew();
   }
 
   /** @param {number} hours */
@@ -214,6 +211,7 @@ export class Room {
 
   close() {
     this.#marks.close();
+    this.#invite.close();
     this.#inside.connection.close();
     this.#inside.hearing.close();
   }
