@@ -114,8 +114,10 @@ async def test_network_lost_and_back(server, visitors):
         await ann.say("meanwhile, ann")
         await bob.say("meanwhile, bob")
         await expect(bob.line("meanwhile, bob").get_by_role("img", name="Being sent")).to_be_visible()
-        cutter.refusing = False
         await bob.page.get_by_role("button", name="Try now").click()
+        await expect(bob.page.locator(".banner")).to_be_visible()
+        cutter.refusing = False
+        await bob.page.evaluate("dispatchEvent(new Event('online'))")  # or else it is tried again by itself, later
         await bob.hears("meanwhile, ann")
         await ann.hears("meanwhile, bob")
         await expect(bob.page.locator(".banner")).to_be_hidden()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import re
-import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -102,19 +100,6 @@ async def test_the_code_on_the_page_is_the_link(visitors):
     dark = {(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path or "")}
     size = max(x for x, _ in dark) - 3
     assert read([[(x + 4, y + 4) in dark for x in range(size)] for y in range(size)]) == link
-
-
-async def test_types():
-    """`tsc --checkJs --strict` finds nothing."""
-    tsc = ROOT / "tests/web/node_modules/typescript/bin/tsc"
-    node = shutil.which("node") or shutil.which("node", path=str(ROOT / ".venv/bin"))
-    if not tsc.exists() or node is None:
-        pytest.skip("there is no TypeScript: npm ci --prefix tests/web")
-    process = await asyncio.create_subprocess_exec(
-        node, tsc, "-p", ROOT / "tests/web/tsconfig.json", stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    assert out.decode() == ""
 
 
 def test_modules_are_small():

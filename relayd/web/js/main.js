@@ -114,5 +114,9 @@ addEventListener("popstate", () => {
   if (location.href !== present?.room.state.link) route();
 });
 
-await speak(preferences.language);
-route();
+try {
+  await speak(preferences.language);
+  route();
+} catch {
+  app.textContent = "Half of this page is missing: the server did not answer. Please load it again.";
+}

@@ -19,6 +19,7 @@ import { announce, toast } from "./toasts.js";
 /** @typedef {import("../types.js").Room} Room */
 /** @typedef {import("../types.js").Line} Line */
 
+const MENTIONABLE = 500; // names that are looked for in each text
 const SOON_S = 10 * 60; // the last minutes of a room are shown in another colour
 
 /**
@@ -37,7 +38,9 @@ export function chatView(room, { home, again, language, fresh }) {
   const invitation = h("section", { class: "invitation" });
 
   const names = () => [...state.users.values()].filter((user) => !user.me && user.nick).map((user) => user.nick).sort((a, b) => b.length - a.length);
-  const mentionable = () => [...state.users.values()].filter((user) => user.nick).map((user) => user.nick).sort((a, b) => b.length - a.length).slice(0, 500);
+  /** @type {string[] | null} */
+  let known = null; // names that may be mentioned, drawn up anew when people change
+  const mentionable = () => (known ??= [...state.users.values()].map((user) => user.nick).filter(Boolean).sort((a, b) => b.length - a.length).slice(0, MENTIONABLE));
   const composer = composerView(room, { onSent: () => lines.toEnd(), names });
   const direct = (/** @type {import("../types.js").User} */ user) => {
     showPeople(false);
@@ -119,17 +122,20 @@ export function chatView(room, { home, again, language, fresh }) {
     else peopleButton.focus();
   };
 
+  let shown = ""; // what the head says: it is drawn anew only when that changes, so that one can point at it
   const drawHead = () => {
     const left = (state.endsAt - Date.now()) / 1000;
     title.textContent = state.details.name;
     const ends = state.phase === "over" ? t("over") : t("ends_in", { time: duration(left) });
     const hint = t(state.usersLeave ? "ends_hint_leave" : "ends_hint", { time: moment(state.endsAt) });
-    fill(
+    const told = [ends, hint, state.sealed, state.details.locked].join();
+    if (told !== shown) fill(
       about,
       h("span", { class: state.sealed ? "sealed" : "open", title: t(state.sealed ? "sealed_hint" : "open_hint") }, icon(state.sealed ? "lock" : "unlock"), t(state.sealed ? "sealed" : "open")),
       h("span", { class: left < SOON_S && state.phase !== "over" ? "soon" : "", title: hint }, icon("clock"), ends),
       state.details.locked && h("span", null, icon("key"), t("door_locked")),
     );
+    shown = told;
     fill(peopleButton, icon("people"), String(state.userCount));
     peopleButton.setAttribute("aria-label", t("people.count", { n: state.userCount }));
     peopleButton.title = t("people.title");
@@ -171,6 +177,7 @@ export function chatView(room, { home, again, language, fresh }) {
 
   const unsubscribe = room.subscribe((changes) => {
     const { kinds, news } = changes;
+    if (kinds.has("users")) known = null;
     lines.patch(changes);
     if (preferences.pictures) for (const { key } of changes.placed) fetchPicture(key);
     if (kinds.has("users") || kinds.has("me") || kinds.has("details")) people.draw();
@@ -199,6 +206,10 @@ export function chatView(room, { home, again, language, fresh }) {
     if (state.phase !== "over") drawHead();
     if (state.phase === "away") drawPhase();
   }, 1_000);
+
+  people.node.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") showPeople(false);
+  });
 
   // Files are dropped anywhere on the room.
   node.addEventListener("dragover", (event) => {

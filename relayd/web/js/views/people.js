@@ -57,6 +57,7 @@ export function peopleView(room, { onDirect, onInvite, onClose }) {
 
   /** @param {User} user */
   const row = (user) => {
+    const passive = user.me && !room.state.sealed;
     const state = user.me ? t("people.me") : user.owner ? t("people.owner") : user.away ? t("people.away") : "";
     const open = (/** @type {MouseEvent} */ event) => openPerson(/** @type {Element} */ (event.currentTarget), room, user, onDirect);
     const content = [
@@ -64,8 +65,7 @@ export function peopleView(room, { onDirect, onInvite, onClose }) {
       h("span", { class: "name" }, h("bdi", null, nameOf(user.nick)), h("span", { class: "tag" }, `#${user.tag}`)),
       h("span", { class: "state" }, state, user.muted && icon("mute"), user.muted && h("span", { class: "unseen" }, t("people.muted"))),
     ];
-    const passive = user.me && !room.state.sealed;
-    return h("li", { class: user.away ? "away" : "" }, passive ? h("div", { class: "person" }, content) : h("button", { type: "button", class: "person", "aria-haspopup": "menu", onclick: open }, content));
+    return h("li", { class: user.away ? "away" : "", "data-user": user.id }, passive ? h("div", { class: "person" }, content) : h("button", { type: "button", class: "person", "aria-haspopup": "menu", onclick: open }, content));
   };
 
   const draw = () => {
@@ -75,7 +75,9 @@ export function peopleView(room, { onDirect, onInvite, onClose }) {
     const wanted = search.value.trim().toLowerCase();
     const fitting = [...users.values()].filter((user) => user.nick.toLowerCase().includes(wanted));
     const more = Math.max(fitting.length - SHOWN, wanted ? 0 : userCount - Math.min(users.size, SHOWN));
+    const focused = list.contains(document.activeElement) ? document.activeElement?.closest("li")?.dataset.user : undefined;
     fill(list, fitting.slice(0, SHOWN).map(row), more > 0 && h("li", { class: "hint" }, t("people.more", { n: more })));
+    if (focused) /** @type {HTMLElement | null} */ (list.querySelector(`[data-user="${CSS.escape(focused)}"] button`))?.focus();
   };
   draw();
   return { node, draw, focus: () => title.focus() };

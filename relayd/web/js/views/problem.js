@@ -34,6 +34,7 @@ const WORDS = /** @type {Record<string, string>} */ ({
   no_webcrypto: "problem.no_webcrypto",
   not_connected: "problem.not_connected",
   offline: "problem.offline",
+  old_browser: "problem.old_browser",
   overloaded: "problem.busy",
   password_needed: "problem.password_needed",
   password_unfit: "problem.password_unfit",
