@@ -412,6 +412,16 @@ async def test_refused(tmp_path):
                 await ann.offer(tmp_path / "none")
 
 
+async def test_a_server_with_shorter_frames(tmp_path, inbox):
+    """Chunks become shorter, too."""
+    path = a_file(tmp_path, 100_000)
+    async with relay_with(limits__max_message=16_384) as relay, people(relay, "ann", "bob") as (ann, bob):
+        offer = await ann.offer(path)
+        assert offer.file.chunk == 15_360
+        event = await offered(bob)
+        assert (await asyncio.wait_for(_whole(bob, event, inbox), WAIT_S)).read_bytes() == path.read_bytes()
+
+
 # Resources. -----------------------------------------------------------------------------------------------------
 
 

@@ -259,3 +259,23 @@ async def test_the_reason_why_it_ended_is_told_and_the_part_is_kept(tmp_path, in
             wrong = await fails(receiving, Withdrawn, words)
             assert wrong.partial is not None
             assert wrong.partial.stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_is_too_much_at_once_is_asked_for_again(tmp_path, inbox):
+    """A grant that a server does not take costs a moment, not the file."""
+    async with pair() as both:
+        path = a_file(tmp_path, 3_000_000)
+        _, offered = await both.offered(path)
+        refused = 0
+
+        def refuse(user: str, frame: dict[str, Any]) -> dict[str, Any] | None:
+            nonlocal refused
+            if frame["type"] not in ("grant", "accept") or refused >= 3:
+                return None
+            refused += 1
+            return {"fid": offered.file.fid, "code": "rate_limited", "detail": "", "retry_after_ms": 50}
+
+        both.fake.refuse = refuse
+        async with asyncio.timeout(WAIT_S):
+            assert (await both.bob.accept(offered, inbox)).read_bytes() == path.read_bytes()
+        assert refused == 3

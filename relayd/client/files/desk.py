@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from pathlib import Path
 from typing import Final
 
-from relayd.client.errors import TransferError
+from relayd.client.errors import NotConnected, TransferError
 from relayd.client.events import FileOffered
 from relayd.client.files.disk import Source
 from relayd.client.files.line import Line, in_thread
@@ -15,11 +16,14 @@ from relayd.client.files.receiving import Receiving
 from relayd.client.files.sending import Offer
 from relayd.client.seal.files import new_offer
 from relayd.client.shapes import FileFrame
-from relayd.errors import BadChunk, RelayError
-from relayd.wire.chunks import read_head
+from relayd.errors import BadChunk, FilesOff, FileTooLarge, ProtocolViolation, RelayError
+from relayd.wire.chunks import CHUNK_OVERHEAD_BYTES, CLIENT_CHUNK_BYTES, read_head
 from relayd.wire.sealing_text import encode_base64url
 
 MOST_RECEIVED: Final = 4  # at once; a server refuses more on one connection
+# Of a chunk. A server does not say how long its frames may be: where the usual ones are refused, shorter ones are
+# tried, at last those that fit into the least that can be set.
+CHUNK_BYTES: Final = (CLIENT_CHUNK_BYTES, 15_360, 1_024 - CHUNK_OVERHEAD_BYTES)
 
 
 class Files:
@@ -49,21 +53,41 @@ class Files:
         """
         source = await in_thread(Source, path)
         try:
+            self._check_allowed(source.size)
             stop = threading.Event()
             sha256 = await in_thread(source.digest, stop, stop=stop)
-            file = new_offer(
-                name or source.name, source.media_type, size=source.size, sha256=sha256, sealed=self._line.voice.sealed
-            )
+            for chunk_bytes in CHUNK_BYTES[:-1]:
+                with contextlib.suppress(ProtocolViolation):
+                    return await self._say(source, to, name or source.name, sha256, chunk_bytes)
+            return await self._say(source, to, name or source.name, sha256, CHUNK_BYTES[-1])
         except BaseException:
             source.close()
             raise
+
+    async def _say(self, source: Source, to: str | None, name: str, sha256: bytes, chunk_bytes: int) -> Offer:
+        sealed = self._line.voice.sealed
+        file = new_offer(
+            name, source.media_type, size=source.size, sha256=sha256, chunk_bytes=chunk_bytes, sealed=sealed
+        )
         offer = self._offers[file.fid] = Offer(self._line, source, file, to)
         try:
             await offer.say()
-        except BaseException:
+        except BaseException as wrong:
             del self._offers[file.fid]
+            if not isinstance(wrong, RelayError):  # it may have been said, and nobody would serve it
+                with contextlib.suppress(NotConnected):
+                    self._line.stream.send({"type": "cancel", "fid": file.fid})
             raise
         return offer
+
+    def _check_allowed(self, size: int) -> None:
+        """Refuses what the server would, before all of a file is read. The server has the last word."""
+        settings = self._line.hearing.details.settings
+        most = settings.get("max_file")
+        if settings.get("files") is False:
+            raise FilesOff
+        if isinstance(most, int) and size > most:
+            raise FileTooLarge(f"The file has {size} bytes, and the room lets {most} through")
 
     def accept(self, offered: FileOffered, directory: Path) -> Receiving:
         """Begins to receive a file; one that is being received already is not received twice."""

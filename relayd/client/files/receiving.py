@@ -262,9 +262,9 @@ class Receiving(Redacted):
             self.end(Withdrawn(f"no more of {self.name} will come: {_REASONS.get(frame.reason, 'it was ended')}"))
 
     def on_error(self, error: RelayError) -> None:
-        """The server does not know what a grant was for: its sender may be on the way back."""
-        if error.code == NoSuchFile.code and not self._whole:
-            self._accept()
+        """A grant was not taken: its sender may be on the way back, or it was too much at once."""
+        if isinstance(error, NoSuchFile | RateLimited) and not self._whole:
+            self._loop.call_later(error.retry_after_s or 0.0, self._accept)
 
     def on_joined(self) -> None:
         """The client is in the room again."""
@@ -277,7 +277,8 @@ class Receiving(Redacted):
         """Asks for the file, from the chunk on that is to come next; asks again where that may help."""
         if self._accepting is not None:
             self._accepting.cancel()
-        self._accepting = asyncio.create_task(self._ask())
+        if not self._whole and self._ending is None:
+            self._accepting = asyncio.create_task(self._ask())
 
     async def _ask(self) -> None:
         backoff, asked_at = Backoff(), self._loop.time()

@@ -14,7 +14,7 @@ from relayd.client.files.line import Bell, Line, in_thread
 from relayd.client.seal.files import FileOffer
 from relayd.client.shapes import FileFrame
 from relayd.client.voice import SendingPass
-from relayd.errors import RelayError
+from relayd.errors import BadChunk, RateLimited, RelayError
 from relayd.wire.chunks import FID_BYTES, ChunkHead
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
 
@@ -85,11 +85,7 @@ class Offer(Redacted):
 
     async def say(self) -> str:
         """Offers it in the room; the message's id."""
-        try:
-            receipt, epoch = await self._line.say_offer(self.file.body(), self.to, self.registration)
-        except BaseException:
-            self.end(None)
-            raise
+        receipt, epoch = await self._line.say_offer(self.file.body(), self.to, self.registration)
         if not self._epoch.done():
             self._epoch.set_result(epoch)
         return receipt.id
@@ -214,8 +210,9 @@ class Offer(Redacted):
 
     def on_error(self, error: RelayError) -> None:
         """The server refuses something about it."""
-        # A chunk that the server did not want: it asks again for what is missing.
-        if error.code != "bad_chunk":
+        if isinstance(error, RateLimited):
+            asyncio.get_running_loop().call_later(error.retry_after_s or 1.0, self.on_joined)
+        elif not isinstance(error, BadChunk):  # a chunk that is not wanted: the server asks again for what is missing
             self.fail(TransferError(f"{self.name} cannot be sent any more: {error.detail}"))
 
     # For its uploads. -------------------------------------------------------------------------------------------
