@@ -318,8 +318,9 @@ class Membership(Redacted):
     def _on_message(self, frame: MessageFrame) -> None:
         pending = self._outbox.get(frame.id) if frame.from_ == self.me else None
         if pending is not None:
-            if self.voice.sealed and isinstance(frame.body, dict):
-                pending.epoch = frame.body.get("e", pending.epoch)  # of several attempts, the one that was said
+            epoch = frame.body.get("e") if isinstance(frame.body, dict) else None
+            if self.voice.sealed and isinstance(epoch, int) and 0 <= epoch <= self.voice.epoch:
+                pending.epoch = epoch  # of several attempts, the one that was said
             self._outbox.said(frame.id, frame.seq)
 
     def _on_ok(self, frame: OkFrame) -> None:

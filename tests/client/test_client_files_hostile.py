@@ -166,6 +166,23 @@ async def test_frames_about_files_that_nobody_knows_do_nothing(tmp_path, inbox):
         assert (await both.bob.accept(offered, inbox)).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("epoch", ["x", None, [], 1.5, -1, 1, 1 << 40])
+async def test_an_offer_is_of_no_epoch_that_was_not_yet(tmp_path, inbox, epoch):
+    """A server that says so of one's own offer changes nothing: the file can be had."""
+    async with pair() as both:
+
+        def change(user: str, frame: dict[str, Any]) -> list[dict[str, Any]]:
+            if frame["type"] != "message" or user != both.ann.me.id:
+                return [frame]
+            return [{**frame, "body": {**frame["body"], "e": epoch}}]
+
+        both.fake.mangle = change
+        path = a_file(tmp_path, 100)
+        _, offered = await both.offered(path)
+        async with asyncio.timeout(WAIT_S):
+            assert (await both.bob.accept(offered, inbox)).read_bytes() == path.read_bytes()
+
+
 async def test_a_server_that_asks_for_what_is_not_there_ends_nothing_else(tmp_path):
     """Streams from beyond the end, or from before the beginning: no bytes, and the offer lives."""
     async with pair() as both:
