@@ -161,6 +161,7 @@ class Daemon:
         self._hand_over = HandOver(
             self._hub, self._gateways(), doors.clients, doors.metrics, doors.control, rooms.clock, systemd, arguments
         )
+        self._hand_over.on_done = self._on_handed_over
         self._helm = Helm(settings, self._hub, self.addresses, load, self.stop, systemd, self._hand_over)
         self._metrics: MetricsServer | None = None
         self._control = ControlServer(settings, doors.control, self._hub, self._helm)
@@ -195,6 +196,13 @@ class Daemon:
         if self._doors.metrics.sockets:
             self._metrics = _metrics_server(self._hub, len(self._topics()), self._doors.metrics)
         self._accept()
+
+    def _on_handed_over(self) -> None:
+        """Who comes from now on, to whatever socket, is the next process' to serve."""
+        self._heartbeat.close()
+        self._control.stop()
+        if self._metrics is not None:
+            self._metrics.stop()
 
     @property
     def is_handed_over(self) -> bool:

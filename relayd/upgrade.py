@@ -108,6 +108,10 @@ class HandOver:
         clock: of its rooms.
         systemd: is told who the main process is.
         arguments: of its command line; None if it was started otherwise, and does not know how to start another.
+
+    Attributes:
+        is_done: another process goes on.
+        on_done: called when that is so.
     """
 
     def __init__(
@@ -131,7 +135,8 @@ class HandOver:
         self._arguments = arguments
         self._loop = asyncio.get_running_loop()
         self.under_way = False
-        self.is_done = False  # another process goes on
+        self.is_done = False
+        self.on_done: Callable[[], None] = lambda: None
 
     async def run(self) -> Upgraded:
         """Lets another process go on. This one must end then, and say nothing to anybody.
@@ -231,10 +236,13 @@ class HandOver:
                 memory.close()
         self._hub.say_phase("give")
         await self._hear(ours, READY, _TAKE_S)
-        # In this order: systemd listens to its main process only, and that is the next one from then on.
-        self._systemd.notify(MAINPID=pid)
-        ours.send(YOURS)
+        try:
+            ours.send(YOURS)
+        except OSError:
+            raise PassingFailed("it has ended; see the log") from None
         self.is_done = True
+        self.on_done()
+        self._systemd.notify(MAINPID=pid)  # the last that systemd hears from this one
         self._hub.say_phase("let_go")
         self._clients.lent = self._metrics.lent = True
         self._control.lend()

@@ -63,6 +63,10 @@ class MetricsServer:
         self._server = HTTPServer(application, max_body_size=_MAX_BODY_BYTES, idle_connection_timeout=_IDLE_S)
         self._server.add_sockets(listeners)
 
+    def stop(self) -> None:
+        """Serves nobody else."""
+        self._server.stop()
+
     async def close(self) -> None:
         """Serves nobody any more."""
         self._server.stop()

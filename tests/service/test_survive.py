@@ -1,5 +1,9 @@
 """Rooms and connections outlive the process, where systemd keeps what it is given."""
 
+import contextlib
+
+import pytest
+
 from tests.service.nested import SERVICE
 from tests.service.test_service import join, restarted
 
@@ -32,3 +36,31 @@ async def test_rooms_go_on(service):
     await ann.socket.close()
     service.systemctl("start", SERVICE)
     assert service.relayctl("status")["rooms"] == 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_upgrade(system, workers):
+    """People stay connected; systemd goes with the next process, feeds on its signs of life, and keeps its rooms."""
+    system.begin(f"workers = {workers}\n", "[Service]\nWatchdogSec=4\n")
+    room = system.relayctl("create", "room")
+    async with contextlib.AsyncExitStack() as peers:
+        ann, bob = await join(system, room), await join(system, room, "bob")
+        peers.push_async_callback(ann.socket.close)
+        peers.push_async_callback(bob.socket.close)
+        for turn in range(2):
+            before = system.main_pid
+            upgraded = system.relayctl("upgrade")
+            restarted(system, before)
+            assert upgraded["pid"] == system.main_pid
+            await ann.say(str(turn))
+            assert (await bob.until("message", timeout=30))["id"] == str(turn)
+        assert system.show("NRestarts") == "0"
+        assert "only permitted" not in system.journal()
+        assert "not our child" not in system.journal()
+        before = system.main_pid
+        system.signal("KILL", before)  # which systemd notices of its own child only
+        restarted(system, before)
+        room["epoch"] = ann.joined["epoch"]
+        again = await back(system, room, ann.session)
+        peers.push_async_callback(again.socket.close)
+        assert [(await again.until("message", timeout=30))["id"] for _ in range(2)] == ["0", "1"]

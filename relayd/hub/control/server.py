@@ -76,6 +76,10 @@ class ControlServer:
         """Lets admins in."""
         self._server.add_socket(self._listener.socket)
 
+    def stop(self) -> None:
+        """Lets nobody in any more; who is in, is answered."""
+        self._server.stop()
+
     def change(self, settings: Settings) -> None:
         """Other groups from now on."""
         self._tiers.change(settings.control_groups)
