@@ -232,6 +232,40 @@ async def test_an_offer_that_is_none_is_an_ordinary_message(tmp_path):
         assert (await heard(both.bob, Message, timeout=WAIT_S)).body["kind"] == "file"
 
 
+CLAIMS: dict[str, dict[str, Any]] = {
+    "the same, of somebody else": {},
+    "another name": {"name": "b.bin"},
+    "another size": {"size": 400_001},
+    "another digest": {"sha256": "A" * 43},
+    "another key": {"key": "A" * 43},
+}
+
+
+@pytest.mark.parametrize("changes", CLAIMS.values(), ids=CLAIMS)
+async def test_an_offer_under_the_fid_of_anothers_file_is_none_of_it(tmp_path, inbox, changes):
+    """Who offers again what somebody else offers is not taken for its sender; the other file is not touched."""
+    async with pair() as both, join(both.bob.link, "mallory") as mallory:
+        path = a_file(tmp_path, 400_000)
+        offer, offered = await both.offered(path)
+        held: list[bytes] = []
+        both.fake.chunk = lambda frame: held.append(frame) or []
+        receiving = both.bob.accept(offered, inbox)
+        assert both.bob.accept(offered, inbox) is receiving
+        await mallory.say({**offer.file.body(), **changes})
+        claimed = await heard(both.bob, FileOffered, timeout=WAIT_S)
+        assert claimed.user.nick == "mallory"
+        await fails(both.bob.accept(claimed, inbox), TransferError, "names another one that is coming")
+        assert not receiving.done
+        async with asyncio.timeout(WAIT_S):
+            while len(held) < 2:
+                await asyncio.sleep(0.01)
+        both.fake.chunk = lambda frame: [frame]
+        for frame in held:
+            both.fake.hear_chunk(frame)
+        assert (await asyncio.wait_for(receiving, WAIT_S)).read_bytes() == path.read_bytes()
+        assert list(inbox.iterdir()) == [inbox / "a.bin"]
+
+
 async def test_who_accepts_what_is_long_gone_is_told_at_once(tmp_path, inbox):
     async with pair() as both:
         offer, offered = await both.offered(a_file(tmp_path, 10))

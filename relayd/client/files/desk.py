@@ -91,10 +91,14 @@ class Files:
 
     def accept(self, offered: FileOffered, directory: Path) -> Receiving:
         """Begins to receive a file; one that is being received already is not received twice."""
-        before = self._received.get(offered.file.fid)
-        if before is not None:
-            return before
-        receiving = self._received[offered.file.fid] = Receiving(self._line, offered, directory)
+        receiving = Receiving(self._line, offered, directory)
+        before = self._received.setdefault(receiving.fid, receiving)
+        if before is not receiving:
+            if before.is_of(offered):
+                return before
+            # A message of anybody's may name any file; the server knows one by its fid alone, and has another under it.
+            receiving.end(TransferError(f"{receiving.name} cannot be had: its offer names another one that is coming"))
+            return receiving
         task = asyncio.create_task(self._receive(receiving))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

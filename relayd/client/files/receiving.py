@@ -91,6 +91,7 @@ class Receiving(Redacted):
         self.paused = False
         self.fid = offered.file.fid
         self._file = offered.file
+        self._sender = offered.user.id
         self._epoch = offered.message.epoch
         self._directory = directory
         self._line = line
@@ -130,6 +131,10 @@ class Receiving(Redacted):
     def done(self) -> bool:
         """Whether it is there, or will never be."""
         return self._result.done()
+
+    def is_of(self, offered: FileOffered) -> bool:
+        """Whether that is the offer which was accepted: the same file, of the same user."""
+        return (offered.user.id, offered.file) == (self._sender, self._file)
 
     def cancel(self) -> None:
         """Wants no more of it; what has come is kept."""
