@@ -268,10 +268,13 @@ def test_files(watched, tmp_path):
     before = watched.samples()
     receive = [BIN / "relay", "receive", link, "--files", tmp_path / "got", "--count", "1"]
     with subprocess.Popen(receive, stderr=subprocess.PIPE, **command) as receiving:
-        assert "listening" in receiving.stderr.readline()  # whoever comes after an offer hears nothing of it
-        subprocess.run([BIN / "relay", "send", link, "-f", tmp_path / "file"], check=True, **command)
-        receiving.communicate(timeout=30)
-        assert receiving.returncode == 0
+        try:
+            assert "listening" in receiving.stderr.readline()  # whoever comes after an offer hears nothing of it
+            subprocess.run([BIN / "relay", "send", link, "-f", tmp_path / "file"], check=True, **command)
+            receiving.communicate(timeout=30)
+            assert receiving.returncode == 0
+        finally:
+            receiving.kill()
     nothing = frozenset()
     received = ("relayd_files_total", frozenset({("outcome", "received")}))
     assert watched.samples()[received] == before[received] + 1
