@@ -136,6 +136,11 @@ def test_its_life(system, package, newer, page):
     assert f'public_url = "https://{HOST}"' in (system.root / "etc/relayd/relayd.toml").read_text()
     assert f"https://{HOST}/" in admin.types("relayctl get room cake; relayctl create room")
     assert "relayd_rooms" in admin.types("curl -sS http://127.0.0.1:9180/metrics")
+    old = system.main_pid
+    admin.types("relayctl upgrade")
+    nested.until(lambda: system.main_pid not in (0, old))
+    assert system.systemctl("is-active", "relayd.service") == "active"
+    assert "cake" in admin.types("relayctl list rooms")
     admin.types(CHAT)
 
     admin.types("apt remove -y relayd")
