@@ -54,15 +54,17 @@ def receive(channel: sockets.socket) -> tuple[bytes, list[int]]:
     channel.settimeout(_WAIT_S)
     fds: list[int] = []
     try:
-        head, memory, _, _ = sockets.recv_fds(channel, _HEAD_BYTES, 1, sockets.MSG_CMSG_CLOEXEC)
+        head, memory, _, _ = sockets.recv_fds(channel, _HEAD_BYTES, 1)
         _require(memory)
         with os.fdopen(memory[0], "rb") as file:
             file.seek(0)
             payload = file.read()
         count = msgspec.msgpack.decode(head, type=int)
         while len(fds) < count:
-            _, more, _, _ = sockets.recv_fds(channel, 1, _AT_ONCE, sockets.MSG_CMSG_CLOEXEC)
+            _, more, _, _ = sockets.recv_fds(channel, 1, _AT_ONCE)
             _require(more)
+            for fd in more:
+                os.set_inheritable(fd, False)  # recv_fds of Python 3.11 takes flags, and does not use them
             fds += more
     except (OSError, PassingFailed) as failed:
         for fd in fds:

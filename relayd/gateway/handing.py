@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket as sockets
 from collections.abc import Callable, Coroutine
 
@@ -79,6 +78,7 @@ class Handing:
 
     def give_to(self, channel: sockets.socket) -> None:
         """There is where to give them when it is time."""
+        self._close_channel()
         self._channel = channel
 
     def take_from(self, channel: sockets.socket) -> None:
@@ -173,6 +173,7 @@ class Handing:
     # Both. ------------------------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
+        self._close_channel()
         self._station.halted = False
         self._given.clear()
         for socket in self._sockets():
@@ -200,7 +201,11 @@ class Handing:
         for task in self._tasks:
             task.cancel()
         for _, socket in self._taken:
-            os.close(socket.detach())
+            socket.close()
+        self._close_channel()
+
+    def _close_channel(self) -> None:
         if self._channel is not None:
             self._loop.remove_reader(self._channel.fileno())
             self._channel.close()
+            self._channel = None

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-VERSION = 1
+VERSION = 1  # to be raised whenever what is written, here or in rooms/state.py, can be read in another way
 _MAGIC = b"relaydML"
 _PAGE = mmap.PAGESIZE
 _WINDOW_BYTES = 4 * 2**20  # mapped at once

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 
 import msgspec
 import pytest
 from rules.people import BORN, GRACES, House, fixed_bytes
 
-from relayd.hub import snapshot
+from relayd.hub import memlog, snapshot
 from relayd.hub.memlog import MemoryLog, Unreadable
 from relayd.hub.snapshot import SLACK_BYTES, TURNOVER_S, Counters, Snapshot
 from relayd.rooms import state
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.ring import Rings
 
+WRITTEN = (1, "4d43fb83544e545b")  # a version, and the digest of the schema of what it writes
 NOTHING = Counters(0, 0, 0, b"salt")
 
 
@@ -120,6 +123,12 @@ def test_whole_frames_that_are_not_understood(log):
             other.commit()
             with pytest.raises(Unreadable, match="not understood"):
                 snapshot.read(other, BORN)
+
+
+def test_a_change_of_what_is_written_has_a_version_of_its_own():
+    """The next relayd reads what this one has written. If this fails: raise memlog.VERSION, and put both here."""
+    schema = json.dumps(msgspec.json.schema(snapshot.Turn), sort_keys=True)
+    assert (memlog.VERSION, hashlib.sha256(schema.encode()).hexdigest()[:16]) == WRITTEN
 
 
 def test_records_do_not_show_what_is_in_them():
