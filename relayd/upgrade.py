@@ -220,7 +220,7 @@ class HandOver:
             clock_offset_s=self._clock.offset_s,
         )
         given = (*self._clients.sockets, *self._metrics.sockets, self._control.socket, *channels)
-        passing.send(ours, msgspec.msgpack.encode(prelude), [socket.fileno() for socket in given])
+        _pass(ours, msgspec.msgpack.encode(prelude), [socket.fileno() for socket in given])
 
     async def _give(self, ours: sockets.socket, topics: list[bytes], pid: int) -> None:
         try:
@@ -230,7 +230,7 @@ class HandOver:
         memory, connections = self._hub.freeze()
         state = State(memlog.VERSION, self._hub.keeps, connections)
         try:
-            passing.send(ours, msgspec.msgpack.encode(state), [memory.fd])
+            _pass(ours, msgspec.msgpack.encode(state), [memory.fd])
         finally:
             if not self._hub.keeps:
                 memory.close()
@@ -262,6 +262,12 @@ class HandOver:
         if not said.startswith(word):
             raise PassingFailed("it has ended; see the log")
         return said[len(word) :]
+
+
+def _pass(ours: sockets.socket, payload: bytes, fds: list[int]) -> None:
+    # One that takes nothing has ended, and may have said why: that is heard next.
+    with contextlib.suppress(PassingFailed):
+        passing.send(ours, payload, fds)
 
 
 class TakeOver:
