@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+import websockets
 from faults.world import chatter, everyone_heard, talkers
 
 from relayd.gateway.lobby import unmask
@@ -119,6 +121,31 @@ async def test_what_is_half_said_is_said_after_it(keeper: Keeper):
     said = await owner.said("1", "still sealed")
     assert said["seq"] == 1
     assert bob.open(await bob.peer.until("message"), card_of=owner) == "still sealed"
+    await relay.close()
+
+
+async def test_a_slow_reader_comes_back(keeper: Keeper):
+    """What waits for it in the old process cannot be handed over: it is read to its end, then 4500."""
+    await keeper.start(RELAYD_LIMITS_MESSAGE_RATE="0", RELAYD_LIMITS_MAX_OUTBOX=str(2**26))
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    ann, slow = await relay.join(room, "ann"), await relay.connect(room["id"], max_queue=1)
+    await slow.send("join", key=room["invite_key"], profile={"nick": "slow"})
+    slow.joined = await slow.recv()
+    for number in range(200):  # 12 MB: past what the kernels' buffers take
+        await ann.say(str(number), "x" * 60_000)
+        await ann.until("message", id=str(number))
+    await relayctl(keeper, "upgrade")
+    while not any(user["id"] == slow.id and user["away"] for user in (await ann.until("presence"))["changed"]):
+        pass
+    heard = []
+    with contextlib.suppress(websockets.ConnectionClosed):
+        while True:
+            heard.append(json.loads(await asyncio.wait_for(slow.socket.recv(), 30)))
+    assert slow.socket.close_code == 4500
+    assert [frame["seq"] for frame in heard if frame["type"] == "message"] == list(range(1, 201))
+    again = await relay.join(room, session=slow.session, since={"epoch": slow.joined["epoch"], "seq": 200})
+    assert (again.id, again.joined["recovered"], again.joined["missed"]) == (slow.id, True, 0)
     await relay.close()
 
 
