@@ -207,6 +207,8 @@ class FakeRelay:
             self.tell_file(frame["fid"], "received", user=user, ok=frame["ok"])
 
     def on_cancel(self, socket: Any, user: str, frame: Frame) -> None:
+        if "id" in frame:
+            self.tell(socket, {"type": "ok", "id": frame["id"]})
         if frame["fid"] not in self.offers:
             return
         if self.offers[frame["fid"]][0] is socket:

@@ -266,6 +266,69 @@ async def test_an_offer_under_the_fid_of_anothers_file_is_none_of_it(tmp_path, i
         assert list(inbox.iterdir()) == [inbox / "a.bin"]
 
 
+@contextlib.asynccontextmanager
+async def stalled(tmp_path: Path, inbox: Path) -> AsyncIterator[tuple[Pair, list[Receiving], list[bytes]]]:
+    """Four files that are being received, of which nothing but two chunks comes; and the other chunks."""
+    held: list[bytes] = []
+    async with pair() as both:
+        both.fake.chunk = lambda frame: [frame] if frame[45] < 2 else held.append(frame) or []
+        offered = [(await both.offered(a_file(tmp_path, 300_000, f"{name}.bin")))[1] for name in "abcd"]
+        receiving = [both.bob.accept(one, inbox) for one in offered]
+        for one in receiving:
+            assert await one.changed.wait_until(lambda one=one: one.received_bytes == 2 * 61_440, WAIT_S)
+        yield both, receiving, held
+
+
+def said_of_files(both: Pair, fid: str) -> list[tuple[str, int]]:
+    """What bob has said of a file: types of frames, and from where."""
+    frames = [frame for user, frame in both.fake.heard if user == both.bob.me.id and frame.get("fid") == fid]
+    return [(frame["type"], frame.get("from", 0)) for frame in frames if frame["type"] in ("accept", "cancel")]
+
+
+async def test_files_of_which_nothing_comes_make_room_for_others(tmp_path, inbox, monkeypatch):
+    """Not as long as nobody waits. They go on later, from where they were."""
+    monkeypatch.setattr(receiving_module, "STALLED_S", 0.1)
+    async with stalled(tmp_path, inbox) as (both, receiving, held):
+        await asyncio.sleep(0.5)
+        assert said_of_files(both, receiving[0].fid) == [("accept", 0)]
+        honest = a_file(tmp_path, 100_000, "honest.bin")
+        _, offered = await both.offered(honest)
+        path = await asyncio.wait_for(both.bob.accept(offered, inbox), WAIT_S)
+        assert path.read_bytes() == honest.read_bytes()
+        assert not any(one.done for one in receiving)
+        rested = [one for one in receiving if ("cancel", 0) in said_of_files(both, one.fid)]
+        assert rested
+        both.fake.chunk = lambda frame: [frame]
+        for frame in held:
+            both.fake.hear_chunk(frame)
+        for one in receiving:
+            path = await asyncio.wait_for(one, WAIT_S)
+            assert path.read_bytes() == (tmp_path / one.name).read_bytes()
+        for one in rested:
+            assert said_of_files(both, one.fid)[:3] == [("accept", 0), ("cancel", 0), ("accept", 2)]
+        assert len(list(inbox.iterdir())) == 5
+
+
+async def test_what_is_withdrawn_while_others_have_its_place_is_over_at_its_next_turn(tmp_path, inbox, monkeypatch):
+    """And what is cancelled, at once; the parts are kept."""
+    monkeypatch.setattr(receiving_module, "STALLED_S", 0.1)
+    async with stalled(tmp_path, inbox) as (both, receiving, _):
+        more = [both.bob.accept((await both.offered(a_file(tmp_path, 300_000, f"{n}.bin")))[1], inbox) for n in "efgh"]
+        for one in more:  # those have the places now
+            assert await one.changed.wait_until(lambda one=one: one.received_bytes == 2 * 61_440, WAIT_S)
+        for fid in [one.fid for one in receiving]:
+            del both.fake.offers[fid]
+        resting = next(one for one in (*receiving, *more) if not one._started)
+        resting.cancel()
+        assert resting.done
+        await fails(resting, TransferError, "was cancelled here")
+        for one in set(receiving) - {resting}:
+            wrong = await fails(one, Withdrawn, "not to be had any more")
+            assert wrong.partial is not None
+            assert wrong.partial.stat().st_size == 2 * 61_440
+        assert not any(one.done for one in set(more) - {resting})
+
+
 async def test_who_accepts_what_is_long_gone_is_told_at_once(tmp_path, inbox):
     async with pair() as both:
         offer, offered = await both.offered(a_file(tmp_path, 10))

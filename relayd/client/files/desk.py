@@ -106,10 +106,14 @@ class Files:
 
     async def _receive(self, receiving: Receiving) -> None:
         try:
-            async with self._slots:
-                await receiving.run()
+            while not receiving.done:  # again where it has given its place to others: whoever waits longest is next
+                async with self._slots:
+                    await receiving.run(self._do_others_wait)
         finally:
             del self._received[receiving.fid]
+
+    def _do_others_wait(self) -> bool:
+        return sum(not one.done for one in self._received.values()) > MOST_RECEIVED
 
     # The server's word. -----------------------------------------------------------------------------------------
 

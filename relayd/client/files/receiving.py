@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,7 @@ from relayd.wire.chunks import HEAD_BYTES, ChunkHead
 from relayd.wire.sealing_text import Redacted, decode_base64url
 
 SENDER_PATIENCE_S: Final = 60.0  # so long a sender whose connection was lost is waited for
+STALLED_S: Final = 30.0  # so long nothing comes of a file until one that waits gets its place
 DONE_PATIENCE_S: Final = 10.0  # so long one tries to say that the file has come
 
 # Chunks under way hold up what the room says behind them: about this long on the line as it has proved to be.
@@ -96,7 +97,8 @@ class Receiving(Redacted):
         self._directory = directory
         self._line = line
         self._loop = asyncio.get_running_loop()
-        self._partial: Partial | None = None
+        self._partial: Partial | None = None  # while it has a place
+        self._path: Path | None = None  # of the part
         self._pass: ReceivingPass | None = None
         self._stream = -1
         self._waiting: deque[_Chunk] = deque()
@@ -153,13 +155,17 @@ class Receiving(Redacted):
 
     # The transfer. ----------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Receives it, to whatever end. Its errors are those of awaiting it."""
+    async def run(self, do_others_wait: Callable[[], bool]) -> None:
+        """Receives it, to whatever end. Its errors are those of awaiting it.
+
+        Args:
+            do_others_wait: asked where nothing comes. If they do, it returns without an end, and is to be run again.
+        """
         if self.done:
             return
         self._started = True
         try:
-            path = await self._receive()
+            path = await self._receive(do_others_wait)
         except ClientError as wrong:
             self._settle(wrong)
         except asyncio.CancelledError:
@@ -169,31 +175,45 @@ class Receiving(Redacted):
             self._settle(TransferError("this client has failed"))
             raise
         else:
-            self._result.set_result(path)
+            if path is not None:
+                self._result.set_result(path)
         finally:
-            if self._accepting is not None:
-                self._accepting.cancel()
-            if self._partial is not None:
-                self._partial.close()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Lets go of what is on disk. What is still on its way to here finds nobody, and will come again."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+        if self._partial is not None:
+            self._partial.close()
+        self._partial = self._pass = None
+        self._waiting.clear()
+        self._started = self._begun = False
 
     def _settle(self, error: ClientError) -> None:
-        if isinstance(error, TransferError) and self._partial is not None and self._held and not self._whole:
-            error.partial = None if isinstance(error, NotWhole) else self._partial.path
+        if isinstance(error, TransferError) and self._held and not self._whole:
+            error.partial = None if isinstance(error, NotWhole) else self._path
         if not self._result.done():
             self._result.set_exception(error)
             self._result.exception()  # whoever does not await it is not warned
 
-    async def _receive(self) -> Path:
+    async def _receive(self, do_others_wait: Callable[[], bool]) -> Path | None:
         sha256 = decode_base64url(self._file.sha256, 32, "sha256")
         try:
             self._partial = await in_thread(Partial, self._directory, self.name, sha256, self.size)
+            self._path = self._partial.path
             self._held = self._next = await in_thread(self._partial.recover, self._file.chunk)
         except DiskError:
             self._tell_cancelled()
             raise
         self._accept()
         while not self._whole:
-            await self._moved.wait_until(lambda: bool(self._waiting) or self._ending is not None)
+            if not await self._moved.wait_until(self._has_moved, STALLED_S):
+                if not do_others_wait():
+                    continue
+                await self._give_up_place()
+                if self._ending is None:
+                    return None
             if not self._waiting and self._ending is not None:
                 raise self._ending
             await self._moved.wait_until(self._has_enough, COLLECT_S)
@@ -201,6 +221,9 @@ class Receiving(Redacted):
         path = await in_thread(self._partial.finish)
         await self._tell_done(ok=True)
         return path
+
+    def _has_moved(self) -> bool:
+        return bool(self._waiting) or self._ending is not None
 
     def _has_enough(self) -> bool:
         """Whether what has come is worth a thread: a quarter of the window, or all that comes."""
@@ -287,7 +310,7 @@ class Receiving(Redacted):
 
     async def _ask(self) -> None:
         backoff, asked_at = Backoff(), self._loop.time()
-        while self._ending is None:
+        while self._ending is None and self._partial is not None:
             self._upto = min(self._file.chunks, max(self._upto, self._next + self._window.size))
             frame = {"type": "accept", "fid": self.fid, "from": self._next, "upto": self._upto}
             try:
@@ -322,6 +345,14 @@ class Receiving(Redacted):
     def _tell_cancelled(self) -> None:
         with contextlib.suppress(NotConnected):
             self._line.stream.send({"type": "cancel", "fid": self.fid})
+
+    async def _give_up_place(self) -> None:
+        """Cancels it at the server, after whose answer no chunk comes any more."""
+        if not self._begun:
+            return  # never accepted; and of an own file this would be the end for all
+        with contextlib.suppress(TimeoutError, RelayError, ClientError):
+            async with asyncio.timeout(DONE_PATIENCE_S):
+                await self._line.command({"type": "cancel", "fid": self.fid})
 
     async def _tell_done(self, *, ok: bool) -> None:
         """Tells the sender; that must not fail for a connection that is lost just now."""
