@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
+from web.visitors import png
+
 NICK = "mallory"
 XSS = [
     "<script>xss()</script>",
@@ -211,3 +213,52 @@ async def test_many_reactions(server, visitors):
     box = await ann.page.locator("article.text").first.bounding_box()
     assert box is not None
     assert box["height"] < 400
+
+
+async def test_time_grows_with_length_alone(visitors):
+    """Texts that have made patterns go back and forth cost no more, letter for letter, than others."""
+    ann = await visitors()
+    await ann.page.goto(ann.base)
+    measure = """async (parts) => {
+        const { markdown } = await import('/web/js/lib/markdown.js');
+        const words = { copy: '', onCopy() {}, names: [] };
+        const [start, middle, end] = parts;
+        const took = (count) => Math.min(...[1, 2, 3].map(() => {
+            const text = start + middle.repeat(count) + 'x' + end.repeat(count);
+            const begun = performance.now();
+            for (let turn = 0; turn < 100; turn++) markdown(text, words);
+            return performance.now() - begun;
+        }));
+        took(100);
+        return took(800) / Math.max(took(100), 1);
+    }"""
+    for parts in (
+        ("http://x", ".", ")"),
+        ("[x](http://", "a", "b"),
+        ("http://x", "(", "."),
+        ("[", "a", "["),
+        ("*", "a ", "*"),
+    ):
+        assert await ann.page.evaluate(measure, parts) < 30, parts  # 8 if it is linear, 64 if quadratic, 512 if cubic
+
+
+async def test_a_small_file_that_is_a_large_picture(visitors):
+    """A picture that would fill the memory is not shown: it can be saved."""
+    ann, bob = await visitors(), await visitors()
+    await bob.join(await ann.create())
+    offered = ann.page.locator("input[type=file]")
+    await offered.set_input_files({"name": "bomb.png", "mimeType": "image/png", "buffer": png(16_000)})
+    await expect(bob.line("bomb.png").get_by_role("link", name="Save")).to_be_visible()
+    await offered.set_input_files({"name": "fair.png", "mimeType": "image/png", "buffer": png(40)})
+    await expect(bob.line("fair.png").locator("img")).to_be_visible()
+    await expect(bob.line("bomb.png").locator("img")).to_have_count(0)
+
+
+async def test_pictures_nobody_asked_for(visitors):
+    """Only so many pictures are fetched without being asked for."""
+    ann, bob = await visitors(), await visitors()
+    await bob.join(await ann.create())
+    files = [{"name": f"{number}.png", "mimeType": "image/png", "buffer": png(8)} for number in range(22)]
+    await ann.page.locator("input[type=file]").set_input_files(files)
+    await expect(bob.page.locator("article img")).to_have_count(20)
+    await expect(bob.page.locator("article").get_by_role("button", name="Get")).to_have_count(2)

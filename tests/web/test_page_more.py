@@ -5,26 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import struct
 import sys
-import zlib
 from pathlib import Path
 
 from conftest import relay_with
 from playwright.async_api import expect
 
+from web.visitors import png
+
 RELAY = str(Path(sys.executable).parent / "relay")
-
-
-def png(side: int) -> bytes:
-    """A red square."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    row = b"\0" + b"\xc0\x20\x20" * side
-    head = struct.pack(">2I5B", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(row * side)) + chunk(b"IEND", b"")
 
 
 async def test_pictures_and_files(visitors):

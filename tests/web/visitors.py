@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+import zlib
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +27,17 @@ async def chromium(playwright: Playwright) -> Browser:
         pytest.skip("there is no Chromium: apt-get install chromium")
     flags = [*_FLAGS.split(), "--disable-sync", *([_ROOT] if os.geteuid() == 0 else [])]
     return await playwright.chromium.launch(executable_path=path, args=flags)
+
+
+def png(side: int) -> bytes:
+    """A black square, a bit a pixel."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">2I5B", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1 + (side + 7) // 8) * side)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 class Visitor:

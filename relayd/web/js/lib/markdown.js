@@ -10,6 +10,7 @@ import { safe } from "./text.js";
 const MAX_ATTEMPTS = 1_000; // marks that are looked at, and lines of lists and quotes, in one message
 const BLOCK_COST = 5; // a block of code has so many elements
 const MAX_DEPTH = 8;
+const MAX_ADDRESS = 2_000;
 const MAX_SPAN = 4_000; // characters between a mark and the one that closes it
 
 /**
@@ -133,12 +134,15 @@ const SPANS = {
   _: (text, at, pen, depth) => (/[\p{L}\p{N}_]/u.test(text[at - 1] ?? "") ? null : wrapped("em", "_", text, at, pen, depth)),
   "~": (text, at, pen, depth) => (text[at + 1] === "~" ? wrapped("s", "~~", text, at, pen, depth) : null),
   "[": (text, at) => {
-    const match = text.slice(at, at + MAX_SPAN).match(/^\[([^[\]]{1,500})\]\((https?:\/\/[^\s()]{1,2000}(?:\([^\s()]{0,200}\))?[^\s()]{0,2000})\)/i);
-    return match && anchor(match[2], [document.createTextNode(match[1])], at + match[0].length);
+    const match = text.slice(at, at + MAX_SPAN).match(/^\[([^[\]]{1,500})\]\((?=https?:\/\/)/i);
+    if (!match) return null;
+    const from = at + match[0].length;
+    const end = closing(text, from);
+    return end < 0 ? null : anchor(text.slice(from, end), [document.createTextNode(match[1])], end + 1);
   },
   h: (text, at) => {
     if (/[\p{L}\p{N}]/u.test(text[at - 1] ?? "")) return null;
-    const [address] = /** @type {RegExpMatchArray} */ (text.slice(at, at + 2_000).match(/^[^\s<>"'`]+/));
+    const [address] = /** @type {RegExpMatchArray} */ (text.slice(at, at + MAX_ADDRESS).match(/^[^\s<>"'`]+/));
     const tidy = trimmed(address);
     return anchor(tidy, [document.createTextNode(tidy)], at + tidy.length);
   },
@@ -172,10 +176,22 @@ function wrapped(tag, mark, text, at, pen, depth) {
   return null;
 }
 
+/** @param {string} text  @param {number} from  @returns {number} where the bracket closes that an address stands in, or -1 */
+function closing(text, from) {
+  for (let at = from, open = 0; at < from + MAX_ADDRESS && at < text.length; at++) {
+    if (/\s/.test(text[at])) return -1;
+    if (text[at] === "(") open++;
+    else if (text[at] === ")" && open-- === 0) return at;
+  }
+  return -1;
+}
+
 /** @param {string} address  @returns {string} without what rather belongs to the sentence around it */
 function trimmed(address) {
-  const tidy = address.replace(/[.,;:!?*_~]+$/, "");
-  return tidy.endsWith(")") && !tidy.includes("(") ? trimmed(tidy.slice(0, -1)) : tidy;
+  const closes = address.includes("(") ? "" : ")";
+  let end = address.length;
+  while (end > 0 && `.,;:!?*_~${closes}`.includes(address[end - 1])) end--;
+  return address.slice(0, end);
 }
 
 /**

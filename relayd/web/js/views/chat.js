@@ -19,6 +19,9 @@ import { announce, toast } from "./toasts.js";
 /** @typedef {import("../types.js").Room} Room */
 /** @typedef {import("../types.js").Line} Line */
 
+// What is fetched without being asked for, in one visit: past it, pictures have a button like other files.
+const UNASKED_PICTURES = 20;
+const UNASKED_BYTES = 64 * 1024 * 1024;
 const MENTIONABLE = 500; // names that are looked for in each text
 const SOON_S = 10 * 60; // the last minutes of a room are shown in another colour
 
@@ -196,10 +199,15 @@ export function chatView(room, { home, again, language, fresh }) {
     seen();
   });
 
+  const unasked = { count: 0, bytes: 0 };
   /** @param {string} key  of a line that has just come */
   const fetchPicture = (key) => {
     const line = room.line(key);
-    if (line?.file?.image && line.file.phase === "offered" && !line.mine) room.accept(key);
+    if (!line?.file?.image || line.file.phase !== "offered" || line.mine) return;
+    if (unasked.count === UNASKED_PICTURES || unasked.bytes + line.file.size > UNASKED_BYTES) return;
+    unasked.count++;
+    unasked.bytes += line.file.size;
+    room.accept(key);
   };
 
   const tick = setInterval(() => {

@@ -25,6 +25,12 @@ const WORDS = {
   serving: "file.serving",
 };
 
+// Of 4 bytes each: no camera's picture is larger, and browsers decode in one piece.
+const MOST_PIXELS = 40_000_000;
+
+/** Elements of pictures, used again when a line is drawn anew. @type {WeakMap<FileState, HTMLImageElement>} */
+const pictures = new WeakMap();
+
 const UNDER_WAY = new Set(["waiting", "receiving", "paused", "hashing"]);
 
 /**
@@ -50,10 +56,23 @@ export function fileView(line, room) {
   );
 }
 
-/** @param {FileState} file  @param {string} name */
+/**
+ * A picture, once it is known how large it is: a small file can be an image that fills a machine's memory.
+ * @param {FileState} file  @param {string} name
+ */
 function picture(file, name) {
+  const image = pictures.get(file) ?? h("img", { src: file.url, alt: name, decoding: "async" });
+  pictures.set(file, image);
   const open = () => openDialog(name, h("img", { src: file.url, alt: name, class: "whole" }), save(file));
-  return h("button", { type: "button", class: "picture", onclick: open, "aria-label": t("file.enlarge", { name }) }, h("img", { src: file.url, alt: name, decoding: "async", loading: "lazy" }));
+  const place = h("button", { type: "button", class: "picture", hidden: true, onclick: open, "aria-label": t("file.enlarge", { name }) });
+  const show = () => {
+    if (image.naturalWidth * image.naturalHeight > MOST_PIXELS) return;
+    place.append(image);
+    place.hidden = false;
+  };
+  if (image.complete && image.naturalWidth) show();
+  else image.addEventListener("load", show, { once: true });
+  return place;
 }
 
 /** @param {FileState} file */

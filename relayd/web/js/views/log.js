@@ -236,13 +236,12 @@ export function logView(room, deeds, { tools, head }) {
     activate(next, true);
     next.scrollIntoView({ block: "nearest" });
   });
-  new ResizeObserver(() => {
+  // The window changes, and lines grow: pictures when they are there, texts that are unfolded.
+  const sizes = new ResizeObserver(() => {
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
-  }).observe(scroller);
-  // Pictures grow when they are decoded.
-  holder.addEventListener("load", () => {
-    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
-  }, true);
+  });
+  sizes.observe(scroller);
+  sizes.observe(holder);
 
   rebuild();
   return {
