@@ -184,6 +184,11 @@ async def test_a_sealed_link_is_never_taken_down(server, visitors):
         entry = {"link": link + marker, "nick": "bob", "password": "x"}
         assert await engine.problem("(entry) => engine.openRoom(entry)", entry) == "downgrade"
     assert (await server.details(made))["users"] == 0
+    # Nor where this device has been in that room when its link was an open one.
+    await engine.open(link)
+    assert await engine.problem("(link) => engine.lookAt(link)", f"{link}.1.{SECRET}") == "downgrade"
+    entry = {"link": f"{link}.1.{SECRET}", "nick": "bob"}
+    assert await engine.problem("(entry) => engine.openRoom(entry)", entry) == "downgrade"
 
 
 async def test_what_is_wrong_has_a_name(server, visitors):
@@ -214,6 +219,19 @@ async def test_what_is_wrong_has_a_name(server, visitors):
     assert await carol.problem(enter, {"link": link, "nick": "carol", "password": "correct horse"}) == "locked"
     assert await ann.problem("() => room.say('x'.repeat(70000))") == "too_long"
     assert await bob.problem("() => room.kick(room.state.details.owner_id, false)") == "owner_only"
+
+
+async def test_an_old_browser_is_called_that(visitors):
+    """Where WebCrypto lacks a curve, making and joining a sealed room say so; what else goes wrong has a code, too."""
+    ann, bob = await bare(visitors), await bare(visitors)
+    link = await ann.create()
+    for error, code in (
+        ("new DOMException('', 'NotSupportedError')", "old_browser"),
+        ("new TypeError('x')", "internal"),
+    ):
+        await bob(f"() => {{ crypto.subtle.generateKey = async () => {{ throw {error}; }}; }}")
+        assert await bob.problem("() => engine.createRoom({nick: 'bob'})") == code
+        assert await bob.problem("(link) => engine.openRoom({link, nick: 'bob'})", link) == code
 
 
 async def test_page_and_python_client(visitors):

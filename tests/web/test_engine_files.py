@@ -5,7 +5,8 @@ from __future__ import annotations
 from cutter import cutter_before, heard
 
 from relayd.client import FileOffered, join
-from web.test_engine import Engine, bare
+from relayd.wire.sealing_text import encode_base64url
+from web.test_engine import BARE, READY, Engine, bare
 
 # Bytes that look like nothing, the same each time: xorshift32.
 MAKE = """([size, name, type, to]) => {
@@ -162,3 +163,64 @@ async def test_files_between_page_and_python_client(visitors, tmp_path):
         await ann(phase("done"))
         assert await ann(SAME, 500_000)
         offer.withdraw()
+
+
+async def test_a_file_is_of_the_line_that_offered_it(visitors):
+    """Who names a file of somebody else's can neither take it back nor stand in its place."""
+    ann, bob = await pair(visitors)
+    async with join(await ann("room.state.link"), "eve") as eve:
+        await ann(MAKE, [1000, "real.bin", "", None])
+        await bob(OFFERED, "real.bin")
+        await bob("() => { window.real = theirs().key; }")
+        body = (await heard(eve, FileOffered, 30)).message.body
+        forged = await eve.say({**body, "name": "forged.bin"})
+        for engine in (ann, bob):
+            await engine(OFFERED, "forged.bin")
+            assert await engine("[theirs().file.phase, theirs().file.problem.code]") == ["ended", "file_gone"]
+            await engine(ACCEPT)
+        await eve.say({"kind": "delete", "re": {"by": encode_base64url(eve.me.key), "id": forged.id}})
+        for engine in (ann, bob):
+            await engine("() => until(() => theirs().deleted)")
+        assert await ann("room.line(key).file.phase") == "serving"
+        await bob("() => room.accept(real)")
+        await bob("() => until(() => room.line(real).file.phase === 'done')")
+
+
+async def test_files_that_never_come_make_way(visitors):
+    """Four offers that nobody serves, and pictures nobody asked for, do not keep a fifth file from coming."""
+    one = await visitors()
+    await one.page.clock.install()
+    await one.page.goto(one.base + BARE)
+    await one.page.evaluate(READY)
+    ann = Engine(one.page)
+    bob = await bare(visitors)
+    await meet(bob, ann)
+    async with join(await bob("room.state.link"), "eve") as eve:
+        for number in range(6):
+            fid = encode_base64url(bytes([number] * 16))
+            zeros = encode_base64url(bytes(32))
+            await eve.say(
+                {
+                    "kind": "file",
+                    "fid": fid,
+                    "key": zeros,
+                    "sha256": zeros,
+                    "name": f"{number}",
+                    "size": 9,
+                    "chunk": 9,
+                    "type": "",
+                }
+            )
+        await ann(OFFERED, "5")
+        await ann("""() => room.state.lines.filter(({file}) => file).forEach(({key, file}) => {
+          room.accept(key, file.name < "3");
+        })""")
+        await bob(MAKE, [1000, "honest.bin", "", None])
+        await ann(OFFERED, "honest.bin")
+        await ann(ACCEPT)
+        # Two of the three pictures, and two others, have the four places.
+        assert await ann("theirs().file.phase") == "waiting"
+        for _ in range(5):
+            await one.page.clock.fast_forward(10_000)
+        await ann(phase("done"))
+        assert "ended" not in await ann("room.state.lines.filter(({file}) => file).map(({file}) => file.phase)")

@@ -15,6 +15,8 @@
  *   `link_elsewhere`    a good link of another server: its page has to be opened
  *   `link_incomplete`   what follows # is missing or cut off
  *   `unknown_suite`     a link made by a newer program
+ *   `old_browser`       its WebCrypto lacks X25519 or Ed25519
+ *   `internal`          a mistake of the page's own
  *   `password_needed`, `wrong_password`, `password_unfit` (empty or too long)
  *   `wrong_secret`      link and room do not fit: an old link after somebody was thrown out, or a mistaken server
  *   `downgrade`         the server shows less than the link promises: nothing was sent
@@ -234,7 +236,8 @@
  * @property {(nick: string) => void} setNick
  * @property {(file: File, more?: {to?: string}) => string} offerFile  returns the key of its line. Throws `files_off`,
  *     `file_too_large`
- * @property {(key: string) => void} accept  a file; also again after `failed` and `cancelled`
+ * @property {(key: string, unasked?: boolean) => void} accept  a file; also again after `failed` and `cancelled`.
+ *     `unasked`: nobody has pressed a button for it; at most two of four places are for such
  * @property {(key: string) => void} cancel  receiving, or withdraw an own one
  * @property {(userId: string, ban: boolean) => Promise<void>} kick
  * @property {(userId: string, on: boolean) => Promise<void>} mute

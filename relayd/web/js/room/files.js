@@ -56,17 +56,19 @@ export class Files {
    * @param {Line} line
    * @param {import("./offer.js").Offer} offer
    * @param {number} epoch
+   * @param {boolean} unasked  nobody has pressed a button for it
    */
-  accept(line, offer, epoch) {
+  accept(line, offer, epoch, unasked) {
     this.#receiving.onOffer(line, offer, epoch);
-    this.#receiving.accept(offer.fid);
+    this.#receiving.accept(line, unasked);
   }
 
-  /** @param {Line} line */
+  /** Ends what that very line began: another may name the same file.
+   * @param {Line} line
+   */
   cancel(line) {
-    if (!line.file) return;
-    if (!this.#serving.has(line.file.fid)) this.#receiving.cancel(line.file.fid);
-    else this.#serving.withdraw(line.file.fid);
+    if (this.#serving.holds(line)) this.#serving.withdraw(line);
+    else this.#receiving.cancel(line);
     if (line.status === "pending") this.#inside.store.remove(line);
   }
 
@@ -85,7 +87,7 @@ export class Files {
    * @param {Problem} problem
    */
   #fail(line, problem) {
-    if (line.file) this.#serving.withdraw(line.file.fid, problem);
+    this.#serving.withdraw(line, problem);
     Object.assign(line, { status: "failed", problem });
     this.#inside.store.settle(line);
   }

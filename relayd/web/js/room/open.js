@@ -24,10 +24,13 @@ import { SealedVoice } from "./sealed-voice.js";
  * @returns {Promise<Door>}
  * @throws {Problem}
  */
-export async function lookAt(text) {
+export const lookAt = (text) => coded(() => look(text));
+
+/** @param {string} text */
+async function look(text) {
   const link = ownLink(text);
   await identities.forgetPast();
-  const identity = await identities.load(link.roomId);
+  const identity = await recall(link);
   const known = identity && { nick: identity.nick, owner: identity.ownerKey !== "" };
   /** @type {Record<string, any>} */
   let details;
@@ -48,7 +51,10 @@ export async function lookAt(text) {
  * @returns {Promise<Room>}
  * @throws {Problem}
  */
-export async function createRoom({ nick, name, max, expires, password, sealed = true }) {
+export const createRoom = (wanted) => coded(() => make(wanted));
+
+/** @param {NewRoom} wanted */
+async function make({ nick, name, max, expires, password, sealed = true }) {
   if (sealed) needWebCrypto();
   const made = sealed ? await newSealedRoom(password) : null;
   const created = await api.createRoom({
@@ -75,11 +81,14 @@ export async function createRoom({ nick, name, max, expires, password, sealed = 
  * @returns {Promise<Room>}
  * @throws {Problem}
  */
-export function openRoom({ link: text, nick, password }) {
+export const openRoom = (entry) => coded(() => open(entry));
+
+/** @param {Entry} entry */
+async function open({ link: text, nick, password }) {
   const link = ownLink(text);
   // Two tabs opened at once are one person: the second finds what the first has become.
   return oneAtATime(link.roomId, async () => {
-    const identity = await identities.load(link.roomId);
+    const identity = await recall(link);
     return identity ? reenter(identity, nick) : comeIn(link, nick, password);
   });
 }
@@ -143,6 +152,18 @@ async function voiceOf({ access, link, passwordKey, user, ownerPair }) {
   return new SealedVoice(keys, user, ownerPair);
 }
 
+/** Who this device is in the room of a link.
+ * @param {Link} link
+ * @throws {Problem} `downgrade`: the link is sealed, and what is known of the room has no keys
+ */
+async function recall(link) {
+  const identity = await identities.load(link.roomId);
+  if (identity && isSealed(link) && !(identity.access && identity.user)) {
+    throw new Problem("downgrade", "the link is of a sealed room, but this device knows it as an open one");
+  }
+  return identity;
+}
+
 /** @param {RoomKeys} keys */
 const accessOf = (keys) => ({ salt: keys.salt, owner: keys.owner, password: keys.password, epoch: keys.epoch });
 
@@ -184,6 +205,22 @@ function ownLink(text) {
 
 function needWebCrypto() {
   if (!globalThis.crypto?.subtle) throw new Problem("no_webcrypto", "sealing needs https (or localhost)");
+}
+
+/** Whatever goes wrong has a code.
+ * @template T
+ * @param {() => Promise<T>} job
+ * @returns {Promise<T>}
+ * @throws {Problem} `old_browser`, `internal`, and those of the job
+ */
+async function coded(job) {
+  try {
+    return await job();
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    const isOld = error instanceof DOMException && error.name === "NotSupportedError";
+    throw new Problem(isOld ? "old_browser" : "internal", String(error));
+  }
 }
 
 /**

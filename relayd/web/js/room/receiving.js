@@ -8,6 +8,7 @@ import { decodeChunk } from "../wire/chunks.js";
 import { Sha256 } from "../wire/sha256.js";
 import { blobType, chunksOf } from "./offer.js";
 import { Serial } from "./serial.js";
+import { Turns } from "./turns.js";
 
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
@@ -29,10 +30,11 @@ import { Serial } from "./serial.js";
  * @property {Serial} serial
  * @property {number} beganAt
  * @property {number} beganWith  bytes
+ * @property {number} heardAt  when a chunk of it came last
+ * @property {boolean} unasked  nobody has pressed a button for it
  * @property {number} lostAt  since when the sender could not be found; 0 while it can
  */
 
-const MOST_AT_ONCE = 4; // the server's limit for a connection
 const SMALLEST_WINDOW = 2;
 const LARGEST_WINDOW = 8;
 const WINDOW_S = 0.25; // so long may chat have to wait behind a file
@@ -46,6 +48,7 @@ export class Receiving {
   #inside;
   #store;
   #salt;
+  #turns;
   /** @type {Map<string, Coming>} */ #coming = new Map(); // by fid: accepted, and not at an end
   /** @type {Map<string, Coming>} */ #known = new Map(); // by fid: every offer, with what came of it
 
@@ -57,6 +60,7 @@ export class Receiving {
     this.#inside = inside;
     this.#store = inside.store;
     this.#salt = salt;
+    this.#turns = new Turns(inside, (coming) => this.#ask(coming), (coming) => this.#giveWay(coming));
   }
 
   /** Somebody offers a file.
@@ -74,32 +78,41 @@ export class Receiving {
     }
   }
 
-  /** @param {string} fid */
-  accept(fid) {
-    const coming = this.#known.get(fid);
-    if (!coming || !["offered", "failed", "cancelled"].includes(stateOf(coming).phase)) return;
-    if (stateOf(coming).phase === "failed") Object.assign(coming, nothing());
-    this.#setPhase(coming, "waiting");
-    this.#coming.set(fid, coming);
-    if (this.#inside.isIn && this.#isInTurn(coming)) this.#ask(coming);
+  /**
+   * @param {Line} line
+   * @param {boolean} unasked  nobody has pressed a button for it
+   */
+  accept(line, unasked) {
+    const coming = this.#known.get(line.file?.fid ?? "");
+    if (coming?.line !== line) return;
+    const { phase } = stateOf(coming);
+    if (phase === "waiting" && !unasked) coming.unasked = false;
+    else if (["offered", "failed", "cancelled"].includes(phase)) {
+      Object.assign(coming, phase === "failed" ? nothing() : {}, { unasked });
+      this.#coming.set(coming.offer.fid, coming);
+      this.#setPhase(coming, "waiting");
+      this.#turns.add(coming);
+    }
+    this.#turns.fill();
   }
 
-  /** @param {string} fid */
-  cancel(fid) {
-    const coming = this.#coming.get(fid);
-    if (!coming) return;
-    if (this.#inside.isIn) this.#inside.speaker.send({ type: "cancel", fid });
+  /** @param {Line} line */
+  cancel(line) {
+    const coming = this.#coming.get(line.file?.fid ?? "");
+    if (coming?.line !== line) return;
+    this.#sendCancel(coming);
     this.#end(coming, "cancelled");
   }
 
   /** There is a connection (again): what is missing is asked for. */
   onCaughtUp() {
-    for (const coming of [...this.#coming.values()].slice(0, MOST_AT_ONCE)) this.#ask(coming);
+    for (const coming of this.#turns.active) this.#ask(coming);
+    this.#turns.fill();
   }
 
   /** The connection is lost. */
   onShut() {
-    for (const coming of this.#coming.values()) if (coming.index) this.#setPhase(coming, "paused");
+    for (const coming of this.#turns.active) if (coming.index) this.#setPhase(coming, "paused");
   }
 
   /** @param {Frame} frame */
@@ -125,16 +138,22 @@ export class Receiving {
     if (!chunk || !coming) return;
     coming.serial.run(() => this.#take(coming, chunk)).catch((error) => {
       const problem = error instanceof Problem ? error : new Problem("storage_full", String(error));
-      this.#inside.speaker.send({ type: "cancel", fid: coming.offer.fid });
+      this.#sendCancel(coming);
       this.#end(coming, "failed", problem);
     });
   }
 
-  /** Which files may come now: those accepted first.
+  /** Others wait, and nothing comes of this one.
    * @param {Coming} coming
    */
-  #isInTurn(coming) {
-    return [...this.#coming.values()].slice(0, MOST_AT_ONCE).includes(coming);
+  #giveWay(coming) {
+    this.#sendCancel(coming);
+    this.#setPhase(coming, "waiting");
+  }
+
+  /** @param {Coming} coming */
+  #sendCancel({ offer: { fid } }) {
+    if (this.#inside.isIn) this.#inside.speaker.send({ type: "cancel", fid });
   }
 
   /** @param {Coming} coming */
@@ -147,7 +166,7 @@ export class Receiving {
 
   /** @param {Coming} coming */
   #askAgain(coming) {
-    if (this.#inside.isIn && this.#coming.get(coming.offer.fid) === coming) this.#ask(coming);
+    if (this.#inside.isIn && this.#turns.active.has(coming)) this.#ask(coming);
   }
 
   /** Up to where there is room: what comes in a quarter of a second.
@@ -176,12 +195,14 @@ export class Receiving {
   async #take(coming, chunk) {
     const { offer } = coming;
     // Still under way when it was cancelled, or from before a stream of its own began.
-    if (this.#coming.get(offer.fid) !== coming || chunk.index < coming.index) return;
+    if (!this.#turns.active.has(coming) || chunk.index < coming.index) return;
+    coming.heardAt = Date.now();
     const last = coming.index === chunksOf(offer) - 1;
     const size = last ? offer.size - coming.index * offer.chunk : offer.chunk;
     const fits = chunk.index === coming.index && chunk.last === last;
     if (!fits || chunk.data.length !== size + (offer.key ? TAG_BYTES : 0)) throw new Problem("file_broken");
     const data = await this.#open(coming, chunk);
+    if (!this.#turns.active.has(coming)) return; // cancelled meanwhile
     coming.hash.update(data);
     coming.fresh.push(data);
     coming.index += 1;
@@ -250,9 +271,7 @@ export class Receiving {
     if (phase !== "cancelled") Object.assign(coming, { parts: [], fresh: [] });
     if (phase === "failed") stateOf(coming).bytes = 0;
     this.#setPhase(coming, phase, problem);
-    // The next in turn: those before it have been asked for already.
-    const next = [...this.#coming.values()][MOST_AT_ONCE - 1];
-    if (next && this.#inside.isIn) this.#ask(next);
+    this.#turns.remove(coming);
   }
 
   /**
@@ -272,5 +291,5 @@ const stateOf = (coming) => coming.offer.state;
 /** What has come of a file before anything has. */
 const nothing = () => ({
   index: 0, upto: 0, parts: [], fresh: [], hash: new Sha256(), pass: "", cipher: null, serial: new Serial(), beganAt: 0,
-  beganWith: 0, lostAt: 0,
+  beganWith: 0, lostAt: 0, heardAt: 0, unasked: false,
 });

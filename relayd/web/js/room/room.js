@@ -151,9 +151,12 @@ export class Room {
     return this.#files.offer(file, to ?? null);
   }
 
-  /** @param {string} key */
-  accept(key) {
-    this.#files.accept(this.line(key));
+  /**
+   * @param {string} key
+   * @param {boolean} [unasked]
+   */
+  accept(key, unasked = false) {
+    this.#files.accept(this.line(key), unasked);
   }
 
   /** @param {string} key */
@@ -226,8 +229,6 @@ export class Room {
     if (!("personCode" in this.#voice)) throw new Problem("no_card", "this room is open: it has no keys");
     return this.#voice.personCode(userId);
   }
-
-  // Inside. -----------------------------------------------------------------------------------------------------
 
   /**
    * @param {string | null} to

@@ -53,6 +53,13 @@ export class Serving {
     return this.#own.has(fid);
   }
 
+  /** Whether that very line offers a file of this page.
+   * @param {Line} line
+   */
+  holds(line) {
+    return this.#own.get(line.file?.fid ?? "")?.line === line;
+  }
+
   /** Takes a file that is shown already.
    * @param {Line} line
    * @param {File} file
@@ -99,13 +106,14 @@ export class Serving {
     this.#setPhase(own, "serving");
   }
 
-  /** Withdraws an offer.
-   * @param {string} fid
+  /** Withdraws the offer of a line.
+   * @param {Line} line
    * @param {Problem | null} [problem]
    */
-  withdraw(fid, problem = null) {
-    const own = this.#own.get(fid);
-    if (!own) return;
+  withdraw(line, problem = null) {
+    const own = this.#own.get(line.file?.fid ?? "");
+    if (own?.line !== line) return;
+    const { fid } = own;
     if (own.said && this.#inside.isIn) this.#inside.speaker.send({ type: "cancel", fid });
     this.#end(own, problem);
   }
@@ -157,7 +165,7 @@ export class Serving {
     const stream = known ?? { own, pass: randomBytes(16), cipher: null, next: from, upto, isRunning: false };
     stream.upto = Math.max(stream.upto, upto);
     this.#streams.set(number, stream);
-    this.#run(number, stream).catch(() => this.withdraw(own.fid, new Problem("file_changed")));
+    this.#run(number, stream).catch(() => this.withdraw(own.line, new Problem("file_changed")));
   }
 
   /** Sends what is asked for.
