@@ -239,7 +239,7 @@ async def test_time_grows_with_length_alone(visitors):
         ("[", "a", "["),
         ("*", "a ", "*"),
     ):
-        assert await ann.page.evaluate(measure, parts) < 30, parts  # 8 if it is linear, 64 if quadratic, 512 if cubic
+        assert await ann.page.evaluate(measure, parts) < 24, parts  # 8 if it is linear, 64 if quadratic, 512 if cubic
 
 
 async def test_a_small_file_that_is_a_large_picture(visitors):
