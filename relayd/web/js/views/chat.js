@@ -207,7 +207,7 @@ export function chatView(room, { home, again, language, fresh }) {
     if (unasked.count === UNASKED_PICTURES || unasked.bytes + line.file.size > UNASKED_BYTES) return;
     unasked.count++;
     unasked.bytes += line.file.size;
-    room.accept(key);
+    room.accept(key, true);
   };
 
   const tick = setInterval(() => {
