@@ -220,7 +220,7 @@ async def test_files_that_never_come_make_way(visitors):
         await ann(ACCEPT)
         # Two of the three pictures, and two others, have the four places.
         assert await ann("theirs().file.phase") == "waiting"
-        for _ in range(5):
+        for _ in range(4):
             await one.page.clock.fast_forward(10_000)
         await ann(phase("done"))
         assert "ended" not in await ann("room.state.lines.filter(({file}) => file).map(({file}) => file.phase)")
