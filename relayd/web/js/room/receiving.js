@@ -30,6 +30,7 @@ import { Turns } from "./turns.js";
  * @property {Serial} serial
  * @property {number} beganAt
  * @property {number} beganWith  bytes
+ * @property {number} turnAt  since when it may come
  * @property {number} heardAt  when a chunk of it came last
  * @property {boolean} unasked  nobody has pressed a button for it
  * @property {number} lostAt  since when the sender could not be found; 0 while it can
@@ -291,5 +292,5 @@ const stateOf = (coming) => coming.offer.state;
 /** What has come of a file before anything has. */
 const nothing = () => ({
   index: 0, upto: 0, parts: [], fresh: [], hash: new Sha256(), pass: "", cipher: null, serial: new Serial(), beganAt: 0,
-  beganWith: 0, lostAt: 0, heardAt: 0, unasked: false,
+  beganWith: 0, lostAt: 0, turnAt: 0, heardAt: 0, unasked: false,
 });

@@ -46,6 +46,7 @@ export class Turns {
       const unasked = [...this.active].filter((one) => one.unasked).length;
       if (this.active.size >= MOST_AT_ONCE) break;
       if (this.active.has(coming) || (coming.unasked && unasked >= MOST_UNASKED)) continue;
+      coming.turnAt = Date.now();
       this.active.add(coming);
       this.#ask(coming);
     }
@@ -54,7 +55,7 @@ export class Turns {
 
   #rotate() {
     for (const coming of this.#inside.isIn ? [...this.active] : []) {
-      if (Date.now() - Math.max(coming.beganAt, coming.heardAt) < STALLED_MS) continue;
+      if (Date.now() - Math.max(coming.turnAt, coming.heardAt) < STALLED_MS) continue;
       this.active.delete(coming);
       this.#queue.delete(coming);
       this.#queue.add(coming);
