@@ -115,13 +115,15 @@ async def test_cancelled_withdrawn_refused(visitors):
     await ann(MAKE, [20_000_000, "big.bin", "", None])
     await bob(OFFERED, "big.bin")
     await bob(ACCEPT)
-    await bob("() => until(() => theirs().file.bytes > 500_000)")
-    await bob("() => room.cancel(theirs().key)")
+    # In one go with what it waits for: a moment later all of it may have come.
+    await bob("() => until(() => theirs().file.bytes > 500_000).then(() => room.cancel(theirs().key))")
     assert await bob("theirs().file.phase") == "cancelled"
+    await ann("() => until(() => room.line(key).file.receivers[0].state === 'cancelled')")
+    again = "() => room.line(key).file.receivers[0].state === 'receiving'"
+    await ann(f"() => {{ until({again}).then(() => room.cancel(key)); }}")
     await bob(ACCEPT)
-    await bob("() => until(() => theirs().file.bytes > 1_000_000)")
-    await ann("room.cancel(key)")
     await bob(phase("ended"))
+    assert 500_000 < await bob("theirs().file.bytes") < 20_000_000
     assert await ann("room.line(key).file.phase") == "ended"
     await ann("room.editRoom({settings: {files: false}})")
     await ann("() => until(() => room.state.details.settings.files === false)")
