@@ -14,6 +14,7 @@ from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
 from relayd.registry.registry import Registry
+from relayd.rooms.ledger import Ledger
 from relayd.rooms.room import Ticket
 from relayd.rooms.seal import Seal, rekey_bytes
 from relayd.settings import Settings
@@ -28,13 +29,18 @@ def hub():
     """The rooms and what is said to gateways, without either."""
     said = []
     outgoing = Outgoing(lambda topic, event: said.append(event), lambda: 0.0)
-    service = RoomService(Settings(), Registry(), outgoing, os.urandom, lambda: None)
-    return service, SealedRooms(service, outgoing), said
+    service = RoomService(Settings(), Registry(), outgoing, os.urandom, lambda: None, Ledger())
+
+    def told():
+        outgoing.flush()
+        return said
+
+    return service, SealedRooms(service, outgoing), told
 
 
 def test_only_boxes_of_known_users_are_kept(hub):
     """An owner cannot fill the memory with boxes for people who were never here, nor the gateways' with others'."""
-    service, sealed, said = hub
+    service, sealed, told = hub
     made = new_room()
     created = service.create(CreateRoom(access=made.access), 0.0)
     room = service.find(created.id)
@@ -50,7 +56,7 @@ def test_only_boxes_of_known_users_are_kept(hub):
         0.0,
     )
     assert set(room.rekeying.boxes) == set(ids[:2])
-    assert [set(event.boxes) for event in said if isinstance(event, Rekeyed)] == [{ids[0]}]
+    assert [set(event.boxes) for event in told() if isinstance(event, Rekeyed)] == [{ids[0]}]
 
 
 def test_the_registry_keeps_the_seal(hub):
