@@ -237,8 +237,13 @@ def room_of(draft: Draft, graces: Graces, max_connections: int, ledger: Ledger, 
     away: dict[UserId, float] = {}
     for user in draft.users.values():
         _restore_user(room, user)
-        if user.place is not None:
-            away[user.user_id] = now if user.place.away_since is None else user.place.away_since
+        if user.place is None:
+            continue
+        if user.place.away_since is None:
+            away[user.user_id] = now
+            ledger.user(room, user.user_id)  # else one more restart would have them away from then on only
+        else:
+            away[user.user_id] = user.place.away_since
     room.away_since = dict(sorted(away.items(), key=lambda item: item[1]))
     return room
 
