@@ -53,7 +53,7 @@ def announce(session: Session, words: tuple[str, ...], *, everywhere: bool) -> N
     help="How long to wait for somebody to accept a file.",
 )
 def send(session: Session, room: str, text: tuple[str, ...], files: tuple[str, ...], wait: float) -> None:
-    """Say something in a room, as `admin`, or send files to those in it.
+    """Say something in a room as `admin`, or send those in it files.
 
     What is said has its place in the room's order like what its users say. Nothing can be said in a sealed room from
     outside: use announce there. `-` as TEXT reads it from standard input.
