@@ -18,7 +18,7 @@ const WORDS = /** @type {Record<string, string>} */ ({
   file_gone: "problem.file_gone",
   file_too_large: "problem.file_too_large",
   files_off: "problem.files_off",
-  forbidden: "problem.wrong_password",
+  forbidden: "problem.wrong_secret",
   idle: "problem.idle",
   kicked: "problem.kicked",
   left: "problem.left",
