@@ -55,6 +55,8 @@ FIXED = {
     "sessions of a user": (member.MAX_SESSIONS,),
     "departed users' sessions, of a room": (access.MAX_DEPARTED,),
     "bans of a room": (access.MAX_BANS,),
+    "one-time passes of a room": (access.MAX_PASSES,),
+    "a one-time pass that is not used": (access.PASS_VALID_S,),
     "body of a request": (handler.MAX_BODY_BYTES,),
     "of a body that is too large, read and dropped": (handler.MAX_DROPPED_BYTES,),
     "a request's head and body, each, and a silent HTTP connection": (app._IDLE_HTTP_S,),
