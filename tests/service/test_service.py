@@ -14,6 +14,7 @@ from conftest import Peer
 from tests.service.nested import PROJECT, SERVICE, SOCKETS, until
 
 UNIT = (PROJECT / "systemd" / SERVICE).read_text()
+CANNOT_CONNECT = 7  # curl's exit code
 SHORT_WATCHDOG = "[Service]\nWatchdogSec=2\n"
 
 
@@ -223,6 +224,20 @@ def test_who_may_use_relayctl(service):
         )
         assert ("be root or a member of the group relayd-admin" in done.stderr) == (code == 1)
         assert (f"uid={uid} " in service.journal()) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "code"),
+    [
+        ("www-data", ("--unix-socket", "/run/relayd/http.sock"), 0),
+        ("nobody", ("--unix-socket", "/run/relayd/http.sock"), CANNOT_CONNECT),
+        ("nobody", (), 0),
+    ],
+)
+def test_who_gets_to_the_unix_socket(service, name, way, code):
+    """The proxy, whose X-Forwarded-For is believed there; no other user. By TCP all get in, and are not believed."""
+    user = ("setpriv", f"--reuid={name}", "--regid", service.run("id", "-g", name).stdout.strip(), "--init-groups")
+    service.run(*user, "curl", "-sS", *way, "http://127.0.0.1:8080/healthz", code=code)
 
 
 def test_workers_inherit_nothing(system):

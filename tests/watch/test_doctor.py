@@ -9,14 +9,16 @@ import shutil
 import socket as sockets
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from relayd import __version__
-from relayd.cli.doctor.daemon import load, running
+from relayd.cli.doctor.daemon import listeners, load, running
 from relayd.cli.doctor.finding import Patient
 from relayd.cli.doctor.outside import judge
 from relayd.gateway.probes import LIVES_S, MAX_PROBES, Probes
@@ -135,10 +137,35 @@ def test_listening_where_a_proxy_does_not_get(tmp_path):
     daemon = Daemon(tmp_path, "--listen", f"unix:{place}")
     try:
         assert "is closed to others" in doctor(daemon)["listen", "warning"]
+        place.parent.chmod(0o750)
+        assert f"get to {place}, nobody else" in doctor(daemon)["listen", "ok"]
         place.unlink()
         assert "is gone" in doctor(daemon, code=1)["listen", "problem"]
     finally:
         assert daemon.end() == 0
+
+
+def test_listening_where_everybody_may_forge_addresses():
+    """A Unix socket that is open to all users, at which X-Forwarded-For is believed."""
+
+    def said(mode: int, *trusted: str) -> tuple[str, str]:
+        place.chmod(mode)
+        settings = msgspec.to_builtins(Settings(trusted_proxies=trusted))
+        (finding,) = listeners(Patient("/none", settings, STATUS | {"addresses": [f"unix:{place}"]}))
+        return finding.state, f"{finding.what} {finding.do}"
+
+    # Not in tmp_path, where nobody else gets.
+    with tempfile.TemporaryDirectory() as directory, sockets.socket(sockets.AF_UNIX) as socket:
+        place = Path(directory) / "http.sock"
+        place.parent.chmod(0o755)
+        socket.bind(str(place))
+        state, words = said(0o666, "127.0.0.1", "unix:")
+        assert state == "warning"
+        assert "may forge addresses" in words
+        assert "SocketMode=0660" in words
+        assert said(0o660, "unix:")[0] == "ok"
+        assert said(0o600, "unix:")[0] == "warning"
+        assert said(0o666, "127.0.0.1")[0] == "ok"
 
 
 def test_where_metrics_are(tmp_path, daemon):

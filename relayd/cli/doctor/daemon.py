@@ -112,17 +112,24 @@ def admin_groups(patient: Patient) -> Iterator[Finding]:
 
 
 def listeners(patient: Patient) -> Iterator[Finding]:
-    """Whether a proxy gets to the Unix sockets."""
+    """Whether a proxy gets to the Unix sockets, and nobody else where it is believed."""
     for address in patient.status.get("addresses", ()):
         if not address.startswith("unix:"):
             continue
         place = Path(address.removeprefix("unix:"))
-        closed = next((one for one in place.parents if _exists_closed(one)), None)
         if not place.exists():
             yield Finding("listen", PROBLEM, f"{place} is gone", "restart relayd (or its socket unit)")
+            continue
+        closed = next((one for one in (place, *place.parents) if _is_closed(one, stat.S_IRWXO)), None)
+        if closed is not None and _is_closed(closed, stat.S_IRWXG):
+            what = f"only {_user(closed.stat().st_uid)} gets to {place}, for {closed} is closed to others"
+            yield Finding("listen", WARNING, what, "let the proxy's group in, or choose another directory")
         elif closed is not None:
-            what = f"only members of {_group(closed.stat().st_gid)} get to {place}, for {closed} is closed to others"
-            yield Finding("listen", WARNING, what, "make the proxy's user one, or choose another directory")
+            yield Finding("listen", OK, f"members of {_group(closed.stat().st_gid)} get to {place}, nobody else")
+        elif "unix:" in patient.settings["trusted_proxies"]:
+            what = f"everybody on this machine gets to {place}, and may forge addresses as trusted_proxies has unix:"
+            do = "SocketMode=0660 and SocketGroup= of the proxy in relayd.socket, or a directory only its group enters"
+            yield Finding("listen", WARNING, what, do)
         else:
             yield Finding("listen", OK, f"a proxy gets to {place}")
 
@@ -154,11 +161,14 @@ def _answers(place: str) -> bool:
     return True
 
 
-def _exists_closed(directory: Path) -> bool:
+def _is_closed(place: Path, to: int) -> bool:
+    """Whether a directory may not be entered, or a socket not be connected to, by those whose rights `to` has."""
     try:
-        return not directory.stat().st_mode & stat.S_IXOTH
+        mode = place.stat().st_mode
     except OSError:
         return False
+    needed = 0o111 if stat.S_ISDIR(mode) else 0o222
+    return not mode & needed & to
 
 
 def _exists(group: str) -> bool:
