@@ -28,7 +28,7 @@ def raw_fid(fid: str) -> bytes:
 class File:
     """Some bytes, and what is said of them."""
 
-    def __init__(self, data: bytes, chunk: int = 1000, fid: str = "") -> None:
+    def __init__(self, data: bytes, chunk: int = 5_000, fid: str = "") -> None:
         self.data = data
         self.fid = fid or new_fid()
         self.shape = Shape(len(data), chunk)

@@ -10,7 +10,7 @@ from relayd.rooms.limits import Pace
 from relayd.rooms.member import Connection
 from relayd.rooms.transfer import Transfer
 from relayd.settings import FileRate, Settings
-from relayd.wire.chunks import CHUNK_OVERHEAD_BYTES, MAX_BYTES_IN_FLIGHT, Shape
+from relayd.wire.chunks import CHUNK_OVERHEAD_BYTES, MAX_BYTES_IN_FLIGHT, MIN_CHUNK_BYTES, SHORT_CHUNK_BYTES, Shape
 from relayd.wire.ids import UserId
 from relayd.wire.rest import RoomSettings
 
@@ -39,6 +39,11 @@ class Terms(NamedTuple):
         """The longest chunk: one of which fits into a frame, and may be under way."""
         return min(self.server.limits.max_message, self.bytes_in_flight) - CHUNK_OVERHEAD_BYTES
 
+    @property
+    def min_chunk(self) -> int:
+        """The shortest chunk of a file that is longer; less than usual where frames are too short for that."""
+        return MIN_CHUNK_BYTES if self.max_chunk >= MIN_CHUNK_BYTES else SHORT_CHUNK_BYTES
+
     def window(self, shape: Shape) -> int:
         """So many chunks may be under way to one connection."""
         return max(1, min(shape.window, self.bytes_in_flight // (shape.chunk + CHUNK_OVERHEAD_BYTES)))
@@ -55,6 +60,8 @@ class Terms(NamedTuple):
             raise FileTooLarge(f"The file has {shape.size} bytes; this room lets {self.settings.max_file} through")
         if shape.chunk > self.max_chunk:
             raise ProtocolViolation(f"chunk: is more than the {self.max_chunk} bytes that may be in one here")
+        if shape.chunk < min(shape.size, self.min_chunk):
+            raise ProtocolViolation(f"chunk: is less than {self.min_chunk} bytes, and than the file has")
 
 
 class Offer:

@@ -22,6 +22,9 @@ HEAD_BYTES: Final = 46
 
 # What a frame may have beside the data of a chunk: head and tag, and room to spare.
 CHUNK_OVERHEAD_BYTES: Final = 128
+SHORT_CHUNK_BYTES: Final = 1_024 - CHUNK_OVERHEAD_BYTES  # fits the shortest frame that an admin can set
+# Of a file that is longer: a chunk is work for the relay and all who receive it, however short it is.
+MIN_CHUNK_BYTES: Final = 4_096
 CLIENT_CHUNK_BYTES: Final = 61_440  # 60 KiB: what clients use; fits the default frame of 64 KiB
 
 MAX_CHUNKS_IN_FLIGHT: Final = 8  # to one receiver of one file

@@ -414,12 +414,13 @@ async def test_refused(tmp_path):
                 await ann.offer(tmp_path / "none")
 
 
-async def test_a_server_with_shorter_frames(tmp_path, inbox):
+@pytest.mark.parametrize(("frame", "chunk"), [(16_384, 15_360), (15_000, 4_096), (4_224, 4_096), (4_223, 896)])
+async def test_a_server_with_shorter_frames(tmp_path, inbox, frame, chunk):
     """Chunks become shorter, too."""
     path = a_file(tmp_path, 100_000)
-    async with relay_with(limits__max_message=16_384) as relay, people(relay, "ann", "bob") as (ann, bob):
+    async with relay_with(limits__max_message=frame) as relay, people(relay, "ann", "bob") as (ann, bob):
         offer = await ann.offer(path)
-        assert offer.file.chunk == 15_360
+        assert offer.file.chunk == chunk
         event = await offered(bob)
         assert (await asyncio.wait_for(_whole(bob, event, inbox), WAIT_S)).read_bytes() == path.read_bytes()
 

@@ -36,7 +36,7 @@ async def asked(relay, file: File) -> tuple[Client, Client, dict]:
 WRONG = {
     "the second one first": lambda file, stream: file.chunk(stream, 1),
     "beyond what was asked for": lambda file, stream: file.chunk(stream, 9),
-    "beyond the end": lambda file, stream: file.chunk(stream, 20, data=bytes(1000)),
+    "beyond the end": lambda file, stream: file.chunk(stream, 20, data=bytes(5_000)),
     "too short": lambda file, stream: file.chunk(stream, 0, data=bytes(999)),
     "too long": lambda file, stream: file.chunk(stream, 0, data=bytes(1001)),
     "empty": lambda file, stream: file.chunk(stream, 0, data=b""),
@@ -48,7 +48,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_a_wrong_chunk(relay, wrong):
     """One error; what follows in that stream is dropped, and the same is asked for in another."""
-    file = File(os.urandom(20_000))
+    file = File(os.urandom(100_000))
     ann, bob, send = await asked(relay, file)
     frame = WRONG[wrong](file, send["stream"])
     await ann.peer.socket.send(frame)
@@ -63,7 +63,7 @@ async def test_a_wrong_chunk(relay, wrong):
 
 async def test_a_chunk_twice_and_another_pass(relay):
     """Later in a stream, too: those that came before are there, and it goes on from them."""
-    file = File(os.urandom(20_000))
+    file = File(os.urandom(100_000))
     ann, bob, send = await asked(relay, file)
     for index in (0, 1, 1):
         await ann.peer.socket.send(file.chunk(send["stream"], index))
@@ -79,7 +79,7 @@ async def test_a_chunk_twice_and_another_pass(relay):
 
 async def test_after_the_end(relay):
     """What comes when all of it has come is no chunk that was asked for."""
-    file = File(os.urandom(1_500))
+    file = File(os.urandom(7_500))
     ann, bob, send = await asked(relay, file)
     for index in (0, 1, 1):
         await ann.peer.socket.send(file.chunk(send["stream"], index))
@@ -91,7 +91,7 @@ async def test_after_the_end(relay):
 
 async def test_after_stop_nothing_is_said(relay):
     """Chunks that were under way when a stream was stopped are dropped without an error."""
-    file = File(os.urandom(20_000))
+    file = File(os.urandom(100_000))
     ann, bob, send = await asked(relay, file)
     await bob.peer.send("cancel", fid=file.fid)
     await ann.hear("file", event="stop")
@@ -122,7 +122,7 @@ async def test_a_flood_of_junk(relay):
     """It ends the connection that makes it; others go on."""
     room, ann, bob = await pair(relay)
     carol = await client(relay, room, "carol")
-    file = File(os.urandom(50_000))
+    file = File(os.urandom(250_000))
     await ann.offer(file)
     await bob.accept(file)
     junk = b"\x01\x00" + os.urandom(60_000)
@@ -146,6 +146,8 @@ OFFERS = [
     ({"size": -1}, "protocol_error"),
     ({"size": 1.5}, "protocol_error"),
     ({"chunk": 0}, "protocol_error"),
+    ({"size": 2, "chunk": 1}, "protocol_error"),
+    ({"size": 2**30, "chunk": 4_095}, "protocol_error"),
     ({"chunk": 65_536 - 127}, "protocol_error"),
     ({"chunk": 2**31}, "protocol_error"),
     ({"fid": "AAECAwQFBgcICQoLDA0ODx"}, "protocol_error"),  # not canonical
@@ -194,7 +196,7 @@ async def test_a_thousand_offers():
 async def test_somebody_elses_fid(relay):
     """Neither taken over, nor withdrawn, nor served by others; and nothing in another room."""
     room, ann, bob = await pair(relay)
-    file = File(os.urandom(5_000))
+    file = File(os.urandom(25_000))
     await ann.offer(file)
     await bob.peer.send("message", id="f1", body=1, file=file.offered)
     error = await bob.hear("error", id="f1")
@@ -221,7 +223,7 @@ async def test_somebody_elses_fid(relay):
 @pytest.mark.parametrize("first", [5, 2**53 - 1])
 async def test_accepting_from_beyond_the_end(relay, first):
     _, ann, bob = await pair(relay)
-    file = File(os.urandom(5_000))
+    file = File(os.urandom(25_000))
     await ann.offer(file)
     for fields in ({"from": first, "upto": first}, {"from": 3, "upto": 2}):
         await bob.peer.send("accept", fid=file.fid, id="a", **fields)
@@ -232,7 +234,7 @@ async def test_accepting_from_beyond_the_end(relay, first):
 async def test_grants_that_shrink(relay):
     """What there was room for is there for good: nothing is sent twice, and nothing is left out."""
     _, ann, bob = await pair(relay)
-    file = File(os.urandom(20_000))
+    file = File(os.urandom(100_000))
     await ann.offer(file)
     await bob.accept(file, window=0)
     for upto in (4, 2, 0, 6, 5, 20, 1):
@@ -244,7 +246,7 @@ async def test_grants_that_shrink(relay):
 async def test_a_flood_of_grants(relay):
     """Only those count for nothing that a chunk has paid for."""
     _, ann, bob = await pair(relay)
-    file = File(os.urandom(20_000))
+    file = File(os.urandom(100_000))
     await ann.offer(file)
     await bob.accept(file, window=0)
     for number in range(500):
@@ -257,7 +259,7 @@ async def test_a_receiver_that_never_grants(relay):
     """It holds the others up for a moment only, and gets its part when it wants it."""
     room, ann, bob = await pair(relay)
     carol = await client(relay, room, "carol")
-    file = File(os.urandom(100_000))
+    file = File(os.urandom(500_000))
     await ann.offer(file)
     await bob.accept(file, window=0)
     await bob.peer.send("grant", fid=file.fid, upto=5)

@@ -46,6 +46,7 @@ FIXED = {
     "runs into a limit, with less than 10 s between": (socket.MAX_STRIKES,),
     "a reader that takes less than 16 KiB in": (socket.STUCK_S,),
     "chunks of files under way to a connection": (chunks.MAX_CHUNKS_IN_FLIGHT, chunks.MAX_BYTES_IN_FLIGHT),
+    "bytes of a chunk of a longer file, at least": (chunks.MIN_CHUNK_BYTES,),
     "files received by a connection at once": (offers.MAX_RECEIVED,),
     "users remembered who have accepted a file": (offers.MAX_ACCEPTED,),
     "passes over a file at once": (transfer.MAX_STREAMS,),

@@ -13,7 +13,7 @@ from relayd.settings import FileRate, Limits, Settings, Timing
 from relayd.wire.chunks import Shape
 from relayd.wire.rest import RoomSettings
 
-SHAPE = Shape(10_000, 100)
+SHAPE = Shape(500_000, 5_000)
 
 
 def terms(files: bool = True, max_file: int = 2**30, **limits: int) -> Terms:
@@ -32,8 +32,12 @@ def with_offers(number: int = 0, rate: FileRate | None = None) -> Offers:
     ("shape", "held", "error"),
     [
         (SHAPE, terms(files=False), FilesOff),
-        (SHAPE, terms(max_file=9_999), FileTooLarge),
+        (SHAPE, terms(max_file=499_999), FileTooLarge),
         (Shape(0, 65_409), terms(), ProtocolViolation),
+        (Shape(2, 1), terms(), ProtocolViolation),
+        (Shape(4_096, 4_095), terms(), ProtocolViolation),
+        (Shape(2**30, 4_095), terms(max_message=4_096 + 128), ProtocolViolation),
+        (Shape(2**30, 895), terms(max_message=4_096 + 127), ProtocolViolation),
         (Shape(0, 512 * 1024 - 127), terms(max_message=2**20, max_outbox=2**24), ProtocolViolation),
         (Shape(0, 2**17 - 127), terms(max_message=2**20, max_outbox=2**18), ProtocolViolation),
     ],
@@ -43,6 +47,23 @@ def test_what_may_not_be_offered(shape, held, error):
     with pytest.raises(error):
         offers.add("new", "ann", None, shape, held)
     assert [offer.fid for offer in offers.all()] == ["f0"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "held"),
+    [
+        (Shape(0, 1), terms()),
+        (Shape(1, 1), terms()),
+        (Shape(4_095, 4_095), terms()),
+        (Shape(2**30, 4_096), terms()),
+        (Shape(2**30, 4_096), terms(max_message=4_096 + 128)),
+        (Shape(2**30, 896), terms(max_message=4_096 + 127)),
+        (Shape(2**30, 896), terms(max_message=1_024)),
+    ],
+)
+def test_how_short_chunks_may_be(shape, held):
+    """As short as the file; else what a frame has room for, and not so short that they are mostly work."""
+    assert with_offers().add("new", "ann", None, shape, held).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -78,7 +99,7 @@ def test_the_same_again_is_the_same():
     offers = with_offers(100)
     before = offers.find("f1", "ann")
     assert offers.add("f1", "ann", None, SHAPE, terms()) is before
-    for user_id, to, shape in (("bob", None, SHAPE), ("ann", "bob", SHAPE), ("ann", None, Shape(10_000, 99))):
+    for user_id, to, shape in (("bob", None, SHAPE), ("ann", "bob", SHAPE), ("ann", None, Shape(500_000, 4_999))):
         with pytest.raises(FidTaken):
             offers.add("f1", user_id, to, shape, terms())
 
@@ -116,9 +137,9 @@ def test_another_pace_holds_at_once():
     """After a reload, for files that are offered already."""
     offers = with_offers(2)
     assert asked_in(offers, "f0", 0.0) == SHAPE.chunks
-    offers.change(FileRate(user_bytes=1_000))
+    offers.change(FileRate(user_bytes=50_000))
     assert asked_in(offers, "f0", 10.0) < 15
-    offers.change(FileRate(room_bytes=2_000))
+    offers.change(FileRate(room_bytes=100_000))
     assert 10 < asked_in(offers, "f1", 20.0) < 30
     offers.change(FileRate())
     assert asked_in(offers, "f1", 30.0) == SHAPE.chunks
@@ -126,7 +147,7 @@ def test_another_pace_holds_at_once():
 
 def test_a_new_offer_is_no_way_round_the_pace():
     """What a user owes goes with the user, not with the offer."""
-    offers = with_offers(1, FileRate(user_bytes=1_000))
+    offers = with_offers(1, FileRate(user_bytes=50_000))
     first = asked_in(offers, "f0", 0.0)
     offers.remove(offers.find("f0", "ann"))
     offers.add("f0", "ann", None, SHAPE, terms())

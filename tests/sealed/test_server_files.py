@@ -11,13 +11,13 @@ from relayd.client.sealing import ChunkOpener, ChunkSealer, new_offer
 from relayd.wire.chunks import HEAD_BYTES, ChunkHead, read_head
 from tests.sealed.sealed_people import T_MS, people, plain
 
-CHUNK = 1000
+CHUNK = 5_000
 
 
 async def test_a_sealed_file(relay):
     """Offered and sent as ciphertext; chunks without their tag are no chunks here."""
     room, (ann, bob) = await people(relay, "ann", "bob")
-    data = os.urandom(2_500)
+    data = os.urandom(12_500)
     offer = new_offer("a.bin", "x/y", size=len(data), sha256=hashlib.sha256(data).digest(), chunk_bytes=CHUNK)
     sender, receiver = Client(ann.peer), Client(bob.peer)
     body = plain(ann.sealer.message("f1", offer.body(), T_MS))
@@ -40,7 +40,7 @@ async def test_a_sealed_file(relay):
     await ann.peer.socket.send(frame(sealer, send["stream"], 0, data[:CHUNK]))
     error = await sender.hear("error")
     assert (error["code"], error["fid"]) == ("bad_chunk", offer.fid)
-    assert "1016 bytes" in error["detail"]
+    assert "5016 bytes" in error["detail"]
 
     send = await sender.hear("file", event="send")
     for index in range(3):
@@ -52,7 +52,7 @@ async def test_a_sealed_file(relay):
     assert b"".join(opener.open(chunk[HEAD_BYTES:]) for chunk in receiver.chunks) == data
     assert opener.complete
     # What the relay has carried: ciphertext, tags included.
-    assert (await relay.details(room.created))["data_volume"] == before + 2_500 + 3 * 16
+    assert (await relay.details(room.created))["data_volume"] == before + 12_500 + 3 * 16
 
 
 async def test_a_plain_offer_in_a_sealed_room(relay):

@@ -17,13 +17,13 @@ from relayd.client.files.sending import Offer
 from relayd.client.seal.files import new_offer
 from relayd.client.shapes import FileFrame
 from relayd.errors import BadChunk, FilesOff, FileTooLarge, ProtocolViolation, RelayError
-from relayd.wire.chunks import CHUNK_OVERHEAD_BYTES, CLIENT_CHUNK_BYTES, read_head
+from relayd.wire.chunks import CLIENT_CHUNK_BYTES, MIN_CHUNK_BYTES, SHORT_CHUNK_BYTES, read_head
 from relayd.wire.sealing_text import encode_base64url
 
 MOST_RECEIVED: Final = 4  # at once; a server refuses more on one connection
 # Of a chunk. A server does not say how long its frames may be: where the usual ones are refused, shorter ones are
 # tried, at last those that fit into the least that can be set.
-CHUNK_BYTES: Final = (CLIENT_CHUNK_BYTES, 15_360, 1_024 - CHUNK_OVERHEAD_BYTES)
+CHUNK_BYTES: Final = (CLIENT_CHUNK_BYTES, 15_360, MIN_CHUNK_BYTES, SHORT_CHUNK_BYTES)
 
 
 class Files:
