@@ -29,12 +29,12 @@ from relayd.gateway.handing import Handing
 from relayd.gateway.handlers import Door, Handler, NothingHere
 from relayd.gateway.handshake import ROOM_PATH
 from relayd.gateway.lobby import Lobby, unmask
+from relayd.gateway.outlet import Station
 from relayd.gateway.page import Assets, File, Page
 from relayd.gateway.peer import UNIX_IP, Peers
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.probes import Probes
 from relayd.gateway.publisher import Publisher
-from relayd.gateway.socket import Station
 from relayd.gateway.wheel import Wheel
 from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.http.passwords import Passwords

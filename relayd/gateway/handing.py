@@ -19,7 +19,8 @@ from relayd.bus.messages import Gone, Phase, Reached
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.hearer import Hearer
 from relayd.gateway.lobby import Lobby
-from relayd.gateway.socket import RelaySocket, SocketState, Station
+from relayd.gateway.outlet import Station
+from relayd.gateway.socket import RelaySocket, SocketState
 from relayd.passing import PassingFailed
 from relayd.wire.ids import RoomId
 

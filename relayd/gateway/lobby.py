@@ -15,7 +15,8 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
 
 from relayd.errors import Overloaded, RateLimited
-from relayd.gateway.socket import RelaySocket, Station
+from relayd.gateway.outlet import Station
+from relayd.gateway.socket import RelaySocket
 from relayd.rooms.addresses import neighbourhood
 from relayd.wire.ids import RoomId
 

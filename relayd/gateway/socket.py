@@ -3,79 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
-from enum import IntEnum
-from random import Random
 from typing import ClassVar, cast
 
 import msgspec
 
-from relayd.bus.chunks import GatewayChunks
 from relayd.bus.messages import Asked, Behind, Gone, Item, Spoiled, Stopped
 from relayd.bus.messages import Join as JoinItem
 from relayd.errors import (
     BadChunk,
-    JoinTimeout,
     ProtocolViolation,
     RateLimited,
     RelayError,
     Restarting,
-    SlowConsumer,
     TooLarge,
 )
-from relayd.gateway.fanout import Fanout
 from relayd.gateway.items import Spoken, spoken
-from relayd.gateway.pressure import Pressure
-from relayd.gateway.publisher import Publisher
+from relayd.gateway.outlet import Outlet, State, Station
 from relayd.gateway.sealed import Seal
 from relayd.gateway.uploads import Download, Uploads
-from relayd.gateway.wheel import Wheel
 from relayd.rooms.limits import Allowance, user_allowance
-from relayd.settings import Settings
 from relayd.wire import commands, events
 from relayd.wire.chunks import fid_in
 from relayd.wire.commands import MAX_PROFILE_BYTES, check_object
-from relayd.wire.frames import FrameReader, Message, Opcode, Unmask, encode_close, encode_frame, parse_close
+from relayd.wire.frames import FrameReader, Message, Opcode, encode_frame, parse_close
 from relayd.wire.ids import RoomId
 from relayd.wire.sealing_text import encode_base64url
 
-# A reader that takes less than that in so long is gone or hostile: the slowest telephone line takes 50 KiB.
-STUCK_BYTES, STUCK_S = 16 * 1024, 10.0
-RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reader: caught up, and behind
 FRAMES_AT_ONCE = 256  # acted on in one turn of the loop
-_PING = encode_frame(Opcode.PING, b"")
 TOO_MUCH_SHARE = 4  # of what may wait for a reader: behind by that part of it, it gets no more of files for now
 PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
 FORGIVEN_S = 10.0
 FULL_S = 0.005  # a sender of files is not read from for so long when the way to the hub is full
-
-
-class State(IntEnum):
-    """What is expected of the client next."""
-
-    OPEN = 0  # a join frame
-    JOINING = 1  # patience
-    JOINED = 2  # anything
-    CLOSING = 3  # its close frame
-    CLOSED = 4
-
-
-class Station(msgspec.Struct):
-    """What all sockets of a gateway share; `settings` are replaced when they are reloaded."""
-
-    topic: bytes
-    settings: Settings
-    fanout: Fanout
-    publisher: Publisher
-    chunks: GatewayChunks
-    wheel: Wheel
-    pressure: Pressure
-    unmask: Unmask
-    random: Random  # for ping times only
-    joins_refused: Counter[str]  # before the hub heard of them, by error code
-    halted: bool = False  # nothing is read while connections are handed over
 
 
 class SocketState(msgspec.Struct, array_like=True, gc=False):
@@ -94,7 +54,7 @@ class SocketState(msgspec.Struct, array_like=True, gc=False):
     spoke_at: float  # like all times on the loop's clock, which counts from the machine's start
 
 
-class RelaySocket(asyncio.Protocol):
+class RelaySocket(Outlet):
     """A client's WebSocket.
 
     Args:
@@ -107,55 +67,31 @@ class RelaySocket(asyncio.Protocol):
 
     __slots__ = (
         "_allowance",
-        "_behind",
         "_download",
         "_early",
-        "_heard",
         "_held",
         "_joining",
-        "_pinged",
         "_reader",
         "_seal",
-        "_spoke_at",
-        "_state",
-        "_station",
         "_strikes",
         "_struck_at",
-        "_transport",
         "_uploads",
         "address",
-        "due_tick",
-        "number",
         "on_lost",
-        "room_id",
-        "user_id",
-        "write",
     )
 
     def __init__(self, station: Station, number: int, room_id: RoomId, address: str, early: bytes) -> None:
-        self.number = number
-        self.room_id = room_id
-        self.user_id = ""
-        self.due_tick = 0
-        self.on_lost: Callable[[], None] | None = None
-        self.write: Callable[[bytes], None]
-        self._station = station
+        super().__init__(station, number, room_id)
         self.address = address
+        self.on_lost: Callable[[], None] | None = None
         self._early = early
-        self._state = State.OPEN
         self._reader = FrameReader(station.settings.limits.max_message, station.unmask)
-        self._transport: asyncio.Transport
         self._allowance: Allowance | None = None
         self._seal: Seal | None = None  # None in an open room
-        self._heard = True  # anything at all since the last ping
-        self._pinged = False  # and not answered yet
-        self._spoke_at = station.wheel.now
         self._held: list[Message] | None = None  # read, but not to be acted on yet
         self._joining: commands.Join | None = None  # the frame, until the room's topic is heard
         self._strikes = 0
         self._struck_at = 0.0
-        # What waited for the reader when it fell behind, and what came since; None while it keeps up.
-        self._behind: int | None = None
         # Of files; most connections never have to do with any.
         self._uploads: Uploads | None = None
         self._download: Download | None = None
@@ -176,24 +112,11 @@ class RelaySocket(asyncio.Protocol):
             socket._own_allowance().debts = state.debts
         return socket
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it has a connection."""
-        return self._state is not State.CLOSED
-
-    def is_of(self, topic: bytes) -> bool:
-        """Whether it belongs to the gateway of that topic."""
-        return self._station.topic == topic
-
     # The transport's calls. -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        self._transport = cast(asyncio.Transport, transport)
-        self.write = self._transport.write
-        self._transport.set_write_buffer_limits(high=SLOW_BYTES, low=RESUME_WRITING_BYTES)
-        self._station.fanout.add(self)
-        self._station.wheel.set(self, self._station.settings.timing.join_timeout)
+        super().connection_made(transport)
         if self.user_id:  # another process had it, and the hub knows it
             self._state = State.JOINED
             self._station.fanout.readmit(self)
@@ -222,11 +145,7 @@ class RelaySocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self._part()
-        self._state = State.CLOSED
-        self._station.wheel.cancel(self)
-        self._station.pressure.remove(self)
-        self._station.fanout.remove(self)
+        super().connection_lost(exc)
         # The wheel may know it for half a minute yet: nothing that a peer has sent may stay that long.
         self._held, self._joining, self._early = None, None, b""
         self._uploads = None
@@ -240,24 +159,12 @@ class RelaySocket(asyncio.Protocol):
         if self.on_lost is not None:
             self.on_lost()
 
-    def pause_writing(self) -> None:
-        """The client reads more slowly than it is written to."""
-        self._behind = self.waiting_bytes
-        self._station.pressure.add(self)
-        self._station.fanout.slow_down(self)
-        if self._state is State.JOINED:
-            self._station.wheel.set(self, STUCK_S)
-
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._behind = None
-        self._station.pressure.remove(self)
-        self._station.fanout.speed_up(self)
+        super().resume_writing()
         if self._download is not None and self._download.behind:
             self._download.behind = False
             self._say(Behind(self.number, False))
-        if self._state is State.JOINED:
-            self._schedule_ping()
 
     # For another process. ---------------------------------------------------------------------------------------
 
@@ -311,20 +218,6 @@ class RelaySocket(asyncio.Protocol):
         """Other limits hold from the next word on."""
         self._allowance = None
 
-    def offer(self, data: bytes, *, droppable: bool = False) -> None:
-        """Frames for this client alone, or for one that is behind."""
-        if self._state >= State.CLOSING:
-            return
-        if self._behind is not None:
-            if droppable:
-                return
-            self._behind += len(data)
-            if self.waiting_bytes + len(data) > self._station.settings.limits.max_outbox:
-                self.cut_off()
-                return
-            self._station.pressure.grow(len(data))
-        self.write(data)
-
     def on_asked(self, event: Asked) -> None:
         """Chunks of a file are wanted of this client."""
         if self._state is not State.JOINED:
@@ -356,20 +249,6 @@ class RelaySocket(asyncio.Protocol):
         if not self._download.behind and self.waiting_bytes > too_much and self._state is State.JOINED:
             self._download.behind = True
             self._say(Behind(self.number, True))
-
-    @property
-    def waiting_bytes(self) -> int:
-        """What the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size()
-
-    def abort(self) -> None:
-        """Drops the connection as it stands."""
-        self._transport.abort()
-
-    def cut_off(self) -> None:
-        """The client reads too slowly; it may come back and be told what it missed."""
-        self._station.pressure.closed += 1
-        self.close(SlowConsumer.close, SlowConsumer.code)
 
     def on_subscribed(self) -> None:
         """The room's topic is heard, so nothing can be missed after the hub has let this socket in."""
@@ -405,54 +284,6 @@ class RelaySocket(asyncio.Protocol):
         self.offer(data)
         self._schedule_ping()
         self._release()
-
-    def close(self, code: int, reason: str) -> None:
-        """Starts the closing handshake. What still comes is read and dropped, so that the code arrives."""
-        if self._state >= State.CLOSING:
-            return
-        self._part()
-        self._state = State.CLOSING
-        self._held = None  # nothing of it is acted on any more; the peer's close frame must not wait behind it
-        self._station.pressure.remove(self)
-        self.write(encode_close(code, reason))
-        if self._reader.failure is not None:
-            self._transport.write_eof()  # its answer would not be understood, so it need not wait for ours
-        self._station.wheel.set(self, self._station.settings.timing.close_timeout)
-        self._transport.resume_reading()
-
-    # The wheel's call. ------------------------------------------------------------------------------------------
-
-    def on_due(self) -> None:
-        """Time has passed: for joining, for closing, for a ping."""
-        if self._state in (State.OPEN, State.JOINING):
-            self._turn_away(JoinTimeout)
-        elif self._state is State.CLOSING:
-            self._transport.abort()
-        elif self._behind is not None:
-            self._check_progress()
-        elif not self._heard:
-            self._transport.abort()  # dead: not even an answer to the last ping
-        else:
-            self._heard = False
-            self._pinged = True
-            self.offer(_PING)
-            silent_s = self._station.wheel.now - self._spoke_at
-            if self._state is State.JOINED and silent_s > self._station.settings.timing.ping_interval:
-                self._station.publisher.tell_silent(self.number, silent_s)
-            self._schedule_ping()
-
-    def _check_progress(self) -> None:
-        waiting = self.waiting_bytes
-        if cast(int, self._behind) - waiting < STUCK_BYTES:
-            self.cut_off()
-            return
-        self._behind = waiting
-        self._station.wheel.set(self, STUCK_S)
-
-    def _schedule_ping(self) -> None:
-        interval = self._station.settings.timing.ping_interval
-        # A fifth either way, so that thousands that came at once are not pinged at once.
-        self._station.wheel.set(self, interval * self._station.random.uniform(0.8, 1.2))
 
     # Frames. ----------------------------------------------------------------------------------------------------
 
@@ -616,16 +447,13 @@ class RelaySocket(asyncio.Protocol):
             return
         self._reply(events.refusal(error, message_id, fid))
 
-    def _turn_away(self, error: type[RelayError]) -> None:
-        """It will be in no room."""
-        self._station.joins_refused[error.code] += 1
-        self.close(error.close, error.code)
-
-    def _reply(self, event: events.Event) -> None:
-        self.offer(encode_frame(Opcode.TEXT, events.encode(event)))
+    @property
+    def _is_deaf(self) -> bool:
+        return self._reader.failure is not None
 
     def _part(self) -> None:
         """Out of the room, and the hub is told if it knows of this socket."""
+        self._held = None  # nothing of it is acted on any more; the peer's close frame must not wait behind it
         if self._state in (State.JOINING, State.JOINED):
             self._station.fanout.exit(self)
             self._say(Gone(self.number))
