@@ -16,6 +16,7 @@ from relayd.cli import relay_keys
 from relayd.cli.relay_chat import Chat
 from relayd.client import http, membership
 from relayd.client import socket as client_socket
+from relayd.client.files import desk, receiving
 from relayd.client.seal import codes, files, opener
 from relayd.client.seal.bodies import BodyType
 from relayd.gateway import app, socket
@@ -33,7 +34,7 @@ VECTORS = json.loads((ROOT / "tests" / "vectors" / "sealing-vectors.json").read_
 DEFAULTS = Settings()
 PATHS = {path for path, _ in setting_paths(Settings)}
 
-WORDS = {5: "five"}
+WORDS = {4: "four", 5: "five"}
 _UNITS = {"KiB": 2**10, "MiB": 2**20}
 _NUMBER = re.compile(r"(\d[\d,]*(?:\.\d+)?)(?: (KiB|MiB))?")
 
@@ -213,6 +214,8 @@ def test_other_numbers():
         f"{client_socket.MAX_MESSAGE_BYTES // 2**20} MiB for a message of the server",
         f"{http.MAX_BODY_BYTES // 2**20} MiB for an answer of REST",
         f"{membership.MOST_EVENTS:,} events not yet taken",
+        f"receives {WORDS[desk.MOST_RECEIVED]} files at once",
+        f"nothing has come for {receiving.STALLED_S:.0f} s",
         f"with less than {socket.FORGIVEN_S:.0f} s between",
         f"takes less than {socket.STUCK_BYTES // 1024} KiB",
         f"Rates let {WORDS[limits.BURST_S]} seconds' worth",
