@@ -10,6 +10,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LISTEN ?= 127.0.0.1:8080
+# Tests side by side: most of them wait most of the time.
+JOBS ?= 3
 # Of make install; see packaging/install.sh.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -22,12 +24,13 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test $(VENV)/.tools $(VENV)/.promtool $(VENV)/.web lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n $(JOBS) -m "not alone"
+	$(BIN)/coverage run -m pytest -m alone
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=90
 
 quick: $(VENV)/.test lint
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n $(JOBS) -m "not slow and not alone"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import pytest
 import uvloop
 import websockets
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from xdist.scheduler import LoadScopeScheduling
 
 from relayd.daemon import running
 from relayd.settings import Settings, load
@@ -21,6 +22,23 @@ from relayd.settings import Settings, load
 def pytest_asyncio_loop_factories(config, item):
     """Tests run on the loop the daemon runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+# They start a systemd of their own, or work on what a machine has once only.
+ONE_AFTER_THE_OTHER = ("tests/service/", "tests/package/")
+
+
+class ByFile(LoadScopeScheduling):
+    """Tests of one file run one after the other, in one process; all of a few folders, too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "system" if file.startswith(ONE_AFTER_THE_OTHER) else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """How tests are shared out among processes."""
+    return ByFile(config, log)
 
 
 def problem(response: HTTPResponse, status: int, code: str = "") -> dict[str, Any]:

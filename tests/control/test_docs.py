@@ -70,6 +70,7 @@ def test_manual_pages_can_be_shown(name):
     assert len(done.stdout) > 1000
 
 
+@pytest.mark.alone
 def test_speed(daemon, room):
     """relayctl get room takes at most 8 times what python -c pass takes: medians of turns taken in one run."""
     command = [BIN / "relayctl", "--socket", daemon.socket, "get", "room", room["id"]]

@@ -212,6 +212,7 @@ def test_request_of_10_mib(daemon, tmp_path):
     assert daemon.json("status")["memory"] < 200 * 2**20
 
 
+@pytest.mark.alone
 def test_10_000_rooms_in_a_listing(own_daemon, tmp_path):
     """All of them, and those who chat meanwhile wait for none of it."""
     own_daemon.create_rooms(10_000)

@@ -19,7 +19,7 @@ from relayd.client import socket as client_socket
 from relayd.client.files import desk, receiving
 from relayd.client.seal import codes, files, opener
 from relayd.client.seal.bodies import BodyType
-from relayd.gateway import app, socket
+from relayd.gateway import app, outlet, socket
 from relayd.gateway.handlers import SECURITY_HEADERS
 from relayd.http import handler, passwords
 from relayd.hub.control import listener
@@ -45,7 +45,7 @@ FIXED = {
     "data of a signal": (commands.MAX_SIGNAL_BYTES,),
     "nesting of bodies, profiles and data": (commands.MAX_DEPTH,),
     "runs into a limit, with less than 10 s between": (socket.MAX_STRIKES,),
-    "a reader that takes less than 16 KiB in": (socket.STUCK_S,),
+    "a reader that takes less than 16 KiB in": (outlet.STUCK_S,),
     "chunks of files under way to a connection": (chunks.MAX_CHUNKS_IN_FLIGHT, chunks.MAX_BYTES_IN_FLIGHT),
     "bytes of a chunk of a longer file, at least": (chunks.MIN_CHUNK_BYTES,),
     "files received by a connection at once": (offers.MAX_RECEIVED,),
@@ -217,7 +217,7 @@ def test_other_numbers():
         f"receives {WORDS[desk.MOST_RECEIVED]} files at once",
         f"nothing has come for {receiving.STALLED_S:.0f} s",
         f"with less than {socket.FORGIVEN_S:.0f} s between",
-        f"takes less than {socket.STUCK_BYTES // 1024} KiB",
+        f"takes less than {outlet.STUCK_BYTES // 1024} KiB",
         f"Rates let {WORDS[limits.BURST_S]} seconds' worth",
     ):
         assert said in words, said

@@ -32,6 +32,7 @@ async def _p99_ms(speaker: Peer, listeners: list[Peer], label: str) -> float:
     return statistics.quantiles(latencies, n=100)[98] * 1000
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_slow_readers_cost_the_others_nothing():

@@ -28,6 +28,8 @@ from lockstep import UNLIMITED, Room
 from relayd.daemon import running
 from relayd.settings import load
 
+pytestmark = pytest.mark.alone
+
 COSTS = Path(__file__).parent / "costs.json"
 MOST_GROWTH = 1.2
 RECORD = "RECORD_COSTS"

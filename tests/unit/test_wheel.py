@@ -9,6 +9,8 @@ import pytest
 
 from relayd.gateway.wheel import TICK_S, Wheel
 
+pytestmark = pytest.mark.alone
+
 
 class Entry:
     def __init__(self, wheel: Wheel, again: float = 0.0) -> None:
