@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import uvloop
 import zmq
 
-from relayd import collector, descriptors
-from relayd.accepting import Acceptor
+from relayd import collector
 from relayd.bus.messages import Report
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
-from relayd.clock import SteadyClock
 from relayd.gateway.app import Gateway
 from relayd.heartbeat import Heartbeat
 from relayd.hub.control.listener import ControlListener
@@ -28,12 +26,15 @@ from relayd.hub.control.peers import socket_group
 from relayd.hub.control.server import ControlServer
 from relayd.hub.hub import Hub
 from relayd.keeping import Rooms
-from relayd.listeners import Listeners, listening
-from relayd.places import default_control
+from relayd.machine import descriptors
+from relayd.machine.accepting import Acceptor
+from relayd.machine.clock import SteadyClock
+from relayd.machine.listeners import Listeners, listening
+from relayd.machine.places import default_control
+from relayd.machine.systemd import Systemd
 from relayd.settings import Settings
 from relayd.steering import Helm
 from relayd.supervisor import Supervisor
-from relayd.systemd import Systemd
 from relayd.upgrade import Gateways, HandOver, Prelude, TakeOver
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from relayd.systemd import Systemd
+from relayd.machine.systemd import Systemd
 
 ANSWERING_S = 5.0  # a gateway reports every second; one on a busy machine is late, and one that hangs says nothing
 _STATUS_S = 10.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple, Self
 
-from relayd.clock import SteadyClock
 from relayd.hub import snapshot
 from relayd.hub.memlog import MemoryLog, Unreadable
 from relayd.hub.snapshot import Kept
-from relayd.systemd import Systemd
+from relayd.machine.clock import SteadyClock
+from relayd.machine.systemd import Systemd
 
 log = logging.getLogger("relayd")
 

@@ -16,9 +16,9 @@ from relayd import __version__
 from relayd.errors import CannotUpgrade, SettingsError
 from relayd.hub.hub import Hub
 from relayd.logs import change_logging
-from relayd.process import children, resident_bytes
+from relayd.machine.process import children, resident_bytes
+from relayd.machine.systemd import Systemd
 from relayd.settings import FIXED, Settings, changes
-from relayd.systemd import Systemd
 from relayd.upgrade import HandOver, Upgraded
 from relayd.wire import control
 from relayd.wire.rest import rfc3339

@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from relayd.accepting import Acceptor
 from relayd.bus.messages import Report
 from relayd.bus.sockets import TOPIC_BYTES, Endpoints
 from relayd.gateway.__main__ import Orders
+from relayd.machine.accepting import Acceptor
 from relayd.settings import Settings
 
 log = logging.getLogger("relayd.supervisor")

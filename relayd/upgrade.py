@@ -29,17 +29,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from relayd import __version__, passing
-from relayd.clock import SteadyClock
+from relayd import __version__
 from relayd.errors import CannotUpgrade
 from relayd.hub import memlog, snapshot
 from relayd.hub.control.listener import ControlListener
 from relayd.hub.hub import Hub
 from relayd.hub.memlog import MemoryLog
 from relayd.hub.service import ConnectionState
-from relayd.listeners import Listeners
-from relayd.passing import PassingFailed
-from relayd.systemd import Systemd
+from relayd.machine import passing
+from relayd.machine.clock import SteadyClock
+from relayd.machine.listeners import Listeners
+from relayd.machine.passing import PassingFailed
+from relayd.machine.systemd import Systemd
 
 log = logging.getLogger("relayd")
 

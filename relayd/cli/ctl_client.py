@@ -13,7 +13,7 @@ import socket as sockets
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from relayd.places import SERVICE_CONTROL, default_control
+from relayd.machine.places import SERVICE_CONTROL, default_control
 
 TIMEOUT_S = 30.0
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3

@@ -82,7 +82,7 @@ def _start(
     # Imported late: --help and --check-config need none of it.
     from relayd.daemon import run  # noqa: PLC0415
     from relayd.logs import set_up_logging  # noqa: PLC0415
-    from relayd.passing import PassingFailed  # noqa: PLC0415
+    from relayd.machine.passing import PassingFailed  # noqa: PLC0415
 
     set_up_logging(settings)
     try:

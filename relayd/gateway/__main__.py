@@ -20,10 +20,11 @@ import msgspec
 import uvloop
 import zmq
 
-from relayd import collector, descriptors
+from relayd import collector
 from relayd.bus.sockets import Endpoints
 from relayd.gateway.app import Gateway
 from relayd.logs import set_up_logging
+from relayd.machine import descriptors
 from relayd.settings import Settings
 
 log = logging.getLogger("relayd.gateway")

@@ -40,7 +40,7 @@ from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.http.passwords import Passwords
 from relayd.lag import LoopLag
 from relayd.logs import change_logging
-from relayd.process import resident_bytes
+from relayd.machine.process import resident_bytes
 from relayd.rooms.limits import PerAddress
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes

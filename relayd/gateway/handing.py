@@ -14,14 +14,14 @@ from collections.abc import Callable, Coroutine
 
 import msgspec
 
-from relayd import passing
 from relayd.bus.messages import Gone, Phase, Reached
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.hearer import Hearer
 from relayd.gateway.lobby import Lobby
 from relayd.gateway.outlet import Station
 from relayd.gateway.socket import RelaySocket, SocketState
-from relayd.passing import PassingFailed
+from relayd.machine import passing
+from relayd.machine.passing import PassingFailed
 from relayd.wire.ids import RoomId
 
 log = logging.getLogger("relayd.gateway")

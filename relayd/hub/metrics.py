@@ -16,12 +16,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from relayd import __version__, descriptors
+from relayd import __version__
 from relayd.bus.messages import Tally, added
 from relayd.histogram import BOUNDS_S, Histogram
 from relayd.hub.hub import Hub
 from relayd.hub.reports import Reported
-from relayd.process import open_descriptors, resident_bytes, started_at
+from relayd.machine import descriptors
+from relayd.machine.process import open_descriptors, resident_bytes, started_at
 
 
 class View(NamedTuple):

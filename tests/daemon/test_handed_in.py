@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from relayd.errors import CannotListen
-from relayd.listeners import Listeners, listening
+from relayd.machine.listeners import Listeners, listening
 from tests.control.conftest import BIN, Daemon
 
 # Puts descriptors to the numbers from 3 on, says so in variables, and becomes relayd.

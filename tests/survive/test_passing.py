@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd import passing
 from relayd.gateway.lobby import unmask
-from relayd.passing import PassingFailed
+from relayd.machine import passing
+from relayd.machine.passing import PassingFailed
 from relayd.wire.frames import FrameReader, Opcode, encode_masked
 
 

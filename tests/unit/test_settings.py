@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from relayd.errors import SettingsError
-from relayd.places import default_control
+from relayd.machine.places import default_control
 from relayd.settings import (
     Limits,
     MessageRate,

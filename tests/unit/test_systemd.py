@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from relayd.systemd import Systemd
+from relayd.machine.systemd import Systemd
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def started(code, fds, **variables):
 
 TAKE = """
 import json, os, subprocess, sys
-from relayd.systemd import Systemd
+from relayd.machine.systemd import Systemd
 systemd = Systemd.take(os.environ, os.getpid())
 left = [name for name in os.environ if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))]
 child = subprocess.run([sys.executable, "-c", "import os; print(os.listdir('/proc/self/fd'))"],

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from relayd.cli.ctl_output import duration, number, size
 from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
-from relayd.descriptors import RESERVE
+from relayd.machine.descriptors import RESERVE
 
 BACKLOG = 4096  # connections that wait to be accepted, as relayd and its socket unit ask for
 FEW_CLIENTS = 2_000  # a limit below is felt on any server that is used

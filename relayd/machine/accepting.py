@@ -7,7 +7,7 @@ import logging
 import socket as sockets
 from collections.abc import Callable
 
-from relayd import descriptors
+from relayd.machine import descriptors
 
 log = logging.getLogger("relayd")
 
