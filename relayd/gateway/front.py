@@ -25,7 +25,7 @@ from tornado.web import Application
 
 from relayd.errors import RelayError
 from relayd.gateway.handlers import Door, Handler
-from relayd.gateway.handshake import MAX_HEAD_BYTES, ROOM_PATH, Asked, handshake_answer, read_plain
+from relayd.gateway.handshake import BEGINNING, MAX_HEAD_BYTES, ROOM_PATH, Asked, handshake_answer, read_plain
 from relayd.gateway.lobby import Lobby, Newcomer
 from relayd.wire.ids import RoomId, parse_room_id
 
@@ -52,6 +52,9 @@ class Front(HTTPServerConnectionDelegate):
         Looked at without being taken: what is no plain handshake, or may not pass, is all there for who reads HTTP.
         """
         try:
+            # Of what begins otherwise nothing is read: a copy of it, perhaps with a password, would lie in memory.
+            if connection.recv(len(BEGINNING), sockets.MSG_PEEK) != BEGINNING:
+                return False
             handshake = read_plain(connection.recv(MAX_HEAD_BYTES, sockets.MSG_PEEK), remote_ip)
             if handshake is None:
                 return False

@@ -12,6 +12,7 @@ from relayd.errors import Malformed, UpgradeRequired
 
 SUBPROTOCOL = "relay.v1"
 ROOM_PATH = r"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+BEGINNING = b"GET /"
 MAX_HEAD_BYTES = 4096  # of a request that is read here; browsers send 600
 
 # The plainest form that RFC 9112 has for a request, and nothing that anybody could read in another way: no body, no
