@@ -12,7 +12,7 @@ import socket as sockets
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Self
 
-log = logging.getLogger("relayd.machine.systemd")
+log = logging.getLogger("relayd.systemd")
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
 _SEND_S = 1.0  # systemd's queue is full only while it starts itself anew

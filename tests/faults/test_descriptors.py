@@ -76,10 +76,10 @@ def test_newcomers_wait_when_descriptors_run_out(tmp_path, workers):
         clients = [Client(relayd.base) for _ in range(CLIENTS)]
         inside = until_still(clients)
         assert LIMIT / 2 < inside < LIMIT
-        before = processor_s(relayd.machine.process.pid)
+        before = processor_s(relayd.process.pid)
         room = relayd.json("create", "room")
         time.sleep(1)
-        assert processor_s(relayd.machine.process.pid) - before < 0.8
+        assert processor_s(relayd.process.pid) - before < 0.8
         assert relayd.log.read_text().count("newcomers wait") in range(1, 2 + workers)
         for client in [client for client in clients if client.answered][: inside // 2]:
             client.socket.close()
@@ -105,7 +105,7 @@ def test_a_worker_that_cannot_be_started(tmp_path):
     environment = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *packages])}
     with daemon(tmp_path, "--workers", "1", program=[python, "-c", program], environment=environment) as relayd:
         python.rename(tmp_path / "away")
-        children = Path(f"/proc/{relayd.machine.process.pid}/task/{relayd.machine.process.pid}/children")
+        children = Path(f"/proc/{relayd.process.pid}/task/{relayd.process.pid}/children")
         os.kill(int(children.read_text()), signal.SIGKILL)
         relayd.wait_for_log("no worker can be started: No such file or directory")
         assert relayd.json("status")["workers"] == 0
