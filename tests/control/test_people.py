@@ -156,8 +156,7 @@ def test_a_pass_opens_a_locked_room_once(daemon, room):
             with pytest.raises(ConnectionClosed) as closed:
                 second.recv(timeout=10)
             assert closed.value.rcvd.code == 4004
-    log = daemon.log.read_text()
-    assert f"verb=pass room={room['id']} result=ok" in log
+    log = daemon.wait_for_log(f"verb=pass room={room['id']} result=ok")
     assert minted["key"] not in log
     daemon.ctl("edit", "room", room["id"], "-unlock")
 
