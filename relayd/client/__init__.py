@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         UserLeft,
     )
     from relayd.client.files.receiving import Receiving
-    from relayd.client.files.sending import Delivered, Delivery, Offer
+    from relayd.client.files.sending import Delivered, Offer
     from relayd.client.joining import Made, Owner, create, join
     from relayd.client.outbox import Receipt
     from relayd.client.rest import Rest

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from relayd.client.errors import BadServer
+from relayd.wire.events import Delivery
 from relayd.wire.sealing import PublicAccess
 from relayd.wire.sealing_text import Redacted, SealingError
 
@@ -178,6 +179,7 @@ class FileFrame(Frame, tag="file"):
     user: str = ""
     ok: bool = False
     reason: str = ""
+    deliveries: dict[str, Delivery] = {}
 
 
 class PongFrame(Frame, tag="pong"):

@@ -22,6 +22,7 @@ from relayd.rooms.transfer import Ask, Stop
 from relayd.settings import Settings
 from relayd.wire import commands, events
 from relayd.wire.chunks import FID_BYTES, HEAD_BYTES, TAG_BYTES, Shape
+from relayd.wire.events import Delivery
 from relayd.wire.ids import RoomId, UserId
 from relayd.wire.sealing_text import decode_base64url
 
@@ -109,6 +110,8 @@ class Files:
         files.served[fid] = offer
         offer.transfer.serve(files.new_stream, now)
         self._stirred[offer] = room
+        if offer.deliveries:  # what was told to the connection before may not have got there
+            self._tell_sender(offer, events.FileEvent("deliveries", fid, deliveries=offer.deliveries))
 
     def _accept(self, connection: Connection, command: commands.Accept, now: float) -> None:
         room, user_id = connection.room, connection.member.user_id
@@ -146,16 +149,17 @@ class Files:
         elif user_id == offer.user_id:
             self._end(connection.room, offer, "withdrawn")
             return
-        elif user_id not in offer.accepted_by:
+        elif not offer.has_accepted(user_id):
             raise NoSuchFile("You are not receiving that file")
-        offer.accepted_by.pop(user_id, None)
+        offer.deliveries[user_id] = Delivery.CANCELLED
         self._tell_sender(offer, events.FileEvent("cancelled", offer.fid, user=user_id))
 
     def _done(self, connection: Connection, command: commands.Done, now: float) -> None:
         offer = self._find(connection, command.fid)
         user_id = connection.member.user_id
-        if user_id not in offer.accepted_by:
+        if not offer.has_accepted(user_id):
             raise NoSuchFile("You have not accepted that file")
+        offer.deliveries[user_id] = Delivery.RECEIVED if command.ok else Delivery.DAMAGED
         self._let_go(connection, offer)
         self._service.counts.files["received" if command.ok else "failed"] += 1
         self._tell_sender(offer, events.FileEvent("received", offer.fid, user=user_id, ok=command.ok))

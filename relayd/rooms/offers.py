@@ -11,6 +11,7 @@ from relayd.rooms.member import Connection
 from relayd.rooms.transfer import Transfer
 from relayd.settings import FileRate, Settings
 from relayd.wire.chunks import CHUNK_OVERHEAD_BYTES, MAX_BYTES_IN_FLIGHT, MIN_CHUNK_BYTES, SHORT_CHUNK_BYTES, Shape
+from relayd.wire.events import Delivery
 from relayd.wire.ids import UserId
 from relayd.wire.rest import RoomSettings
 
@@ -72,10 +73,10 @@ class Offer:
         user_id: whose it is.
         to: for whom alone it is, besides the other connections of that user; None: for all.
         serving: the connection that has it; None while that is lost.
-        accepted_by: users who have accepted it and not given up, in that order.
+        deliveries: users who have accepted it, in that order, and how far it has come with them.
     """
 
-    __slots__ = ("accepted_by", "fid", "serving", "shape", "to", "transfer", "user_id")
+    __slots__ = ("deliveries", "fid", "serving", "shape", "to", "transfer", "user_id")
 
     def __init__(self, fid: str, user_id: UserId, to: str | None, shape: Shape, transfer: Transfer) -> None:
         self.fid = fid
@@ -84,19 +85,23 @@ class Offer:
         self.shape = shape
         self.transfer = transfer
         self.serving: Connection | None = None
-        self.accepted_by: dict[UserId, None] = {}
+        self.deliveries: dict[UserId, Delivery] = {}
 
     def is_for(self, user_id: UserId) -> bool:
         """Whether that user may know of it."""
         return self.to is None or user_id in (self.to, self.user_id)
 
+    def has_accepted(self, user_id: UserId) -> bool:
+        """Whether that user has, and did not give up since."""
+        return self.deliveries.get(user_id, Delivery.CANCELLED) is not Delivery.CANCELLED
+
     def is_new_to(self, user_id: UserId) -> bool:
         """That user accepts it; whether it is for the first time, as far as that is known."""
-        if user_id in self.accepted_by:
+        if self.has_accepted(user_id):
             return False
-        self.accepted_by[user_id] = None
-        if len(self.accepted_by) > MAX_ACCEPTED:
-            del self.accepted_by[next(iter(self.accepted_by))]
+        self.deliveries[user_id] = Delivery.ACCEPTED
+        if len(self.deliveries) > MAX_ACCEPTED:
+            del self.deliveries[next(iter(self.deliveries))]
         return True
 
 

@@ -6,12 +6,14 @@ What clients gave (`body`, `profile`) goes through unread, as the JSON text it c
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from relayd.errors import RelayError
+from relayd.wire.ids import UserId
 from relayd.wire.rest import Details
 
 _encode = msgspec.json.encode
@@ -80,6 +82,16 @@ class RoomEvent(Event, tag="room", omit_defaults=True):
     reason: str | None = None
 
 
+class Delivery(StrEnum):
+    """How far a file has come with one user."""
+
+    ACCEPTED = "accepted"
+    RECEIVED = "received"
+    DAMAGED = "damaged"  # what arrived was not what was offered
+    CANCELLED = "cancelled"
+    LEFT = "left"  # gone from the room without having it all: what a client concludes, and no server says
+
+
 class FileEvent(Event, tag="file"):
     """Something about a file that this connection serves or receives; `event` says what.
 
@@ -88,6 +100,7 @@ class FileEvent(Event, tag="file"):
         user: who accepted it, gave up, or has it.
         ok: whether what that user has is what was offered.
         reason: why no more of it will come.
+        deliveries: user id -> how far it has come with them, for a connection that serves it from now on.
     """
 
     event: str
@@ -98,6 +111,7 @@ class FileEvent(Event, tag="file"):
     user: str | UnsetType = UNSET
     ok: bool | UnsetType = UNSET
     reason: str | UnsetType = UNSET
+    deliveries: dict[UserId, Delivery] | UnsetType = UNSET
 
 
 class Ok(Event, tag="ok", omit_defaults=True):

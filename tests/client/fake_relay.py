@@ -53,6 +53,7 @@ class FakeRelay:
         self.chunk: Callable[[bytes], list[bytes]] = lambda frame: [frame]
         self.offers: dict[str, tuple[Any, Frame]] = {}  # fid -> the socket that serves it, and what it said
         self.streams: dict[int, tuple[Any, str, int]] = {}  # one for each accept: who receives what, from where
+        self.accepted: set[tuple[str, str]] = set()  # who has accepted what
         self.base = ""
 
     def details(self, *, joined: bool = False) -> Frame:
@@ -189,9 +190,11 @@ class FakeRelay:
             return
         stream = len(self.streams) + 1
         self.streams[stream] = (socket, fid, frame["from"])
+        self.accepted.add((user, fid))
         self.tell(socket, {"type": "ok", "id": frame["id"]})
         self.tell_file(fid, "accepted", user=user)
-        self.tell_file(fid, "send", stream=stream, **{"from": frame["from"]}, upto=frame["upto"])
+        if frame["from"] < frame["upto"]:
+            self.tell_file(fid, "send", stream=stream, **{"from": frame["from"]}, upto=frame["upto"])
 
     def on_grant(self, socket: Any, user: str, frame: Frame) -> None:
         for stream, (receiver, fid, first) in self.streams.items():
@@ -202,9 +205,11 @@ class FakeRelay:
         self.offers[frame["fid"]] = (socket, frame)
 
     def on_done(self, socket: Any, user: str, frame: Frame) -> None:
+        if frame["fid"] not in self.offers or (user, frame["fid"]) not in self.accepted:
+            self.tell(socket, {**frame, "type": "error", "code": "no_such_file", "detail": ""})
+            return
         self.tell(socket, {"type": "ok", "id": frame["id"]})
-        if frame["fid"] in self.offers:
-            self.tell_file(frame["fid"], "received", user=user, ok=frame["ok"])
+        self.tell_file(frame["fid"], "received", user=user, ok=frame["ok"])
 
     def on_cancel(self, socket: Any, user: str, frame: Frame) -> None:
         if "id" in frame:

@@ -18,6 +18,7 @@ from cutter import cutter_before, heard
 from relayd.client import (
     Backoff,
     Delivery,
+    Disconnected,
     DiskError,
     FileChanged,
     FileOffered,
@@ -177,6 +178,34 @@ async def test_it_goes_on_where_it_was_however_often_the_line_is_cut(relay, tmp_
                 assert await offer.delivered() == ((bob.me.id,), ())
             assert cuts >= 3
             assert way.connections > 3
+
+
+async def test_a_sender_who_was_away_at_the_end_hears_of_it(relay, tmp_path, inbox):
+    """The line is lost before anybody says that it has the file."""
+    path = a_file(tmp_path, 100_000)
+    made = await create(relay.base)
+    async with (
+        cutter_before(relay.base) as way,
+        join(made.link.replace(relay.base, way.base), "ann", backoff=quick()) as ann,
+        join(made.link, "bob") as bob,
+        join(made.link, "cyd") as cyd,
+    ):
+        offer = await ann.offer(path)
+        await bob.accept(await offered(bob), inbox)
+        async with asyncio.timeout(WAIT_S):
+            await offer.changed.wait_until(lambda: offer.deliveries.get(bob.me.id) is Delivery.RECEIVED)
+        offer.deliveries[bob.me.id] = Delivery.ACCEPTED  # as if that had been lost
+        way.refusing = True
+        way.cut()
+        await heard(ann, Disconnected, timeout=WAIT_S)
+        gives_up = cyd.accept(await offered(cyd), inbox)
+        await gives_up.changed.wait_until(lambda: gives_up.paused, WAIT_S)
+        gives_up.cancel()
+        way.refusing = False
+        assert sorted(offer.deliveries) == [bob.me.id]
+        async with asyncio.timeout(WAIT_S):
+            assert await offer.delivered(gather_s=1) == ((bob.me.id,), (cyd.me.id,))
+        assert offer.deliveries == {bob.me.id: Delivery.RECEIVED, cyd.me.id: Delivery.CANCELLED}
 
 
 async def test_a_program_that_starts_anew_does_not_fetch_again_what_it_has(relay, tmp_path, inbox):

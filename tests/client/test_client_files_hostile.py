@@ -19,6 +19,7 @@ from relayd.client import (
     NotWhole,
     Offer,
     Receiving,
+    Reconnected,
     Room,
     TransferError,
     Withdrawn,
@@ -158,7 +159,17 @@ async def test_frames_about_files_that_nobody_knows_do_nothing(tmp_path, inbox):
         path = a_file(tmp_path, 100_000)
         offer, offered = await both.offered(path)
         for socket in both.fake.sockets:
-            for event in ("send", "stop", "accepted", "received", "ended", "paused", "cancelled", "dance"):
+            for event in (
+                "send",
+                "stop",
+                "accepted",
+                "received",
+                "ended",
+                "paused",
+                "cancelled",
+                "deliveries",
+                "dance",
+            ):
                 for fid in ("A" * 22, "", offer.file.fid if event in ("stop", "dance") else "?"):
                     both.fake.tell(socket, {"type": "file", "event": event, "fid": fid, "stream": 9})
             both.fake.tell(socket, {"type": "file", "event": "send", "fid": offer.file.fid, "upto": "many"})
@@ -360,6 +371,30 @@ async def test_a_sender_that_does_not_come_back_is_given_up(tmp_path, inbox, mon
         wrong = await fails(both.bob.accept(offered, inbox), Withdrawn, "not to be had any more")
         assert wrong.partial is not None
         assert wrong.partial.stat().st_size >= 2 * 61_440
+
+
+async def test_a_relay_that_starts_anew_before_it_has_heard_that_a_file_has_come(tmp_path, inbox):
+    """It has forgotten who offered and who accepted what, and learns enough of it: the sender does not wait for ever."""
+    async with pair() as both:
+        fake = both.fake
+        offer, offered = await both.offered(a_file(tmp_path, 100_000))
+
+        def start_anew(user: str, frame: dict[str, Any]) -> dict[str, Any] | None:
+            if frame["type"] == "done" and fake.accepted:
+                fake.offers.clear()
+                fake.accepted.clear()
+                fake.silent = {"done"}
+                asyncio.get_running_loop().call_later(0.5, lambda: fake.drop(both.ann.me.id, 1012, "restart"))
+                fake.drop(both.bob.me.id, 1012, "restart")
+            return None
+
+        fake.refuse = start_anew
+        receiving = both.bob.accept(offered, inbox)
+        await heard(both.bob, Reconnected, timeout=WAIT_S)
+        fake.refuse, fake.silent = (lambda user, frame: None), set()
+        async with asyncio.timeout(WAIT_S):
+            assert (await receiving).stat().st_size == 100_000
+            assert await offer.delivered() == ((both.bob.me.id,), ())
 
 
 async def test_the_reason_why_it_ended_is_told_and_the_part_is_kept(tmp_path, inbox):

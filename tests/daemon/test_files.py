@@ -138,6 +138,56 @@ async def test_a_sender_comes_back(relay):
     assert await bob.has(file) == file.data
 
 
+async def test_a_sender_who_was_away_hears_what_became_of_it(relay):
+    """Who has it, who has something else, who gave up and who is at it: none of that may be lost with a connection."""
+    room, ann, bob = await pair(relay)
+    carol, dan, eve = [await client(relay, room, nick) for nick in ("carol", "dan", "eve")]
+    file = File(os.urandom(25_000))
+    await ann.offer(file)
+    for other in (bob, carol, dan):
+        await other.accept(file)
+        await other.has(file)
+    await eve.accept(file, window=1)
+    await ann.cut()
+    await eve.hear("file", event="paused", fid=file.fid)
+    for other, command, fields in (
+        (bob, "done", {"ok": True}),
+        (carol, "done", {"ok": False}),
+        (dan, "cancel", {}),
+    ):
+        await other.peer.send(command, id="d", fid=file.fid, **fields)
+        await other.hear("ok", id="d")
+    ann = await client(relay, room, session=ann.peer.session)
+    await ann.peer.send("serve", id="s", **file.offered)
+    told = await ann.hear("file", event="deliveries")
+    assert told == {
+        "type": "file",
+        "event": "deliveries",
+        "fid": file.fid,
+        "deliveries": {
+            bob.peer.id: "received",
+            carol.peer.id: "damaged",
+            dan.peer.id: "cancelled",
+            eve.peer.id: "accepted",
+        },
+    }
+    await ann.peer.send("serve", id="s2", **file.offered)
+    await ann.hear("ok", id="s2")
+    assert not any(frame.get("event") == "deliveries" for frame in ann.frames)  # once
+
+
+async def test_nobody_has_accepted_it_yet(relay):
+    """A sender who comes back hears nothing of nobody."""
+    room, ann, _ = await pair(relay)
+    file = File(b"x")
+    await ann.offer(file)
+    await ann.cut()
+    ann = await client(relay, room, session=ann.peer.session)
+    await ann.peer.send("serve", id="s", **file.offered)
+    await ann.hear("ok", id="s")
+    assert ann.frames == []
+
+
 async def test_another_tab_serves(relay):
     """The one that served before is told to stop, and receivers notice nothing."""
     room, ann, bob = await pair(relay)

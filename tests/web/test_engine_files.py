@@ -91,6 +91,40 @@ async def test_a_sender_who_comes_back_goes_on_serving(server, visitors):
         assert await bob(SAME, 6_000_000)
 
 
+# The first frame that says that a file has come gets lost, and its connection with it.
+LOSE_DONE = """() => {
+  const send = WebSocket.prototype.send;
+  window.lost = 0;
+  WebSocket.prototype.send = function (data) {
+    const isDone = typeof data === "string" && JSON.parse(data).type === "done";
+    if (!isDone || lost) return send.call(this, data);
+    lost += 1;
+    this.close();
+  };
+}"""
+
+
+async def test_both_were_away_when_the_file_had_come(server, visitors):
+    """The receiver's word is lost on its way to the relay, the relay's on its way to the sender: it is heard yet."""
+    async with cutter_before(server.base) as cutter:
+        bob, ann = await pair(visitors, cutter.base)
+        await ann(MAKE, [1000, "small.bin", "", None])
+        await bob(OFFERED, "small.bin")
+        await bob(LOSE_DONE)
+        await bob(ACCEPT)
+        await bob("() => until(() => lost && room.state.phase === 'away')")
+        assert await ann("room.line(key).file.receivers.map(({state}) => state)") == ["receiving"]
+        cutter.refusing = True
+        cutter.cut()
+        await ann("() => until(() => room.state.phase === 'away')")
+        await bob("() => { room.retry(); return until(() => room.state.phase === 'joined'); }")
+        # What is said after it has got there after it.
+        await bob("room.say('told')")
+        await bob("() => until(() => texts().length)")
+        cutter.refusing = False
+        await ann("() => { room.retry(); return until(() => room.line(key).file.receivers[0].state === 'received'); }")
+
+
 async def test_a_private_file_is_for_one(visitors):
     """Nobody else hears of it."""
     ann, bob = await pair(visitors)

@@ -25,6 +25,7 @@ from relayd.wire.sealing_text import Redacted, decode_base64url
 SENDER_PATIENCE_S: Final = 60.0  # so long a sender whose connection was lost is waited for
 STALLED_S: Final = 30.0  # so long nothing comes of a file until one that waits gets its place
 DONE_PATIENCE_S: Final = 10.0  # so long one tries to say that the file has come
+DONE_AGAIN_S: Final = 0.25
 
 # Chunks under way hold up what the room says behind them: about this long on the line as it has proved to be.
 IN_FLIGHT_S: Final = 0.25
@@ -355,13 +356,31 @@ class Receiving(Redacted):
                 await self._line.command({"type": "cancel", "fid": self.fid})
 
     async def _tell_done(self, *, ok: bool) -> None:
-        """Tells the sender; that must not fail for a connection that is lost just now."""
+        """Tells the sender; that must not fail for a connection that is lost just now.
+
+        Nor for a relay that has started anew since, and learns of the file only when its sender is back.
+        """
+        done = {"type": "done", "fid": self.fid, "ok": ok}
         with contextlib.suppress(TimeoutError, RelayError):
             async with asyncio.timeout(DONE_PATIENCE_S):
                 while True:
                     try:
-                        await self._line.command({"type": "done", "fid": self.fid, "ok": ok})
+                        await self._line.command(done)
                     except ClientError:
                         await self._line.connected.wait()
+                    except NoSuchFile:
+                        if self._loop.time() - self._line.back_at > DONE_PATIENCE_S:
+                            raise
+                        await self._accept_nothing()
                     else:
                         return
+
+    async def _accept_nothing(self) -> None:
+        """Lets the relay know of somebody who has accepted the file, and needs no more of it."""
+        last = self._file.chunks - 1
+        try:
+            await self._line.command({"type": "accept", "fid": self.fid, "from": last, "upto": last})
+        except NoSuchFile:
+            await asyncio.sleep(DONE_AGAIN_S)
+        except ClientError:
+            pass  # the connection is lost again

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any, ClassVar, Final, NamedTuple
 
 from relayd.client.errors import DiskError, NotConnected, TransferError
@@ -16,6 +15,7 @@ from relayd.client.shapes import FileFrame
 from relayd.client.voice import SendingPass
 from relayd.errors import BadChunk, RateLimited, RelayError
 from relayd.wire.chunks import FID_BYTES, ChunkHead
+from relayd.wire.events import Delivery
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
 
 CHUNKS_AT_ONCE: Final = 8  # read and sealed in one go: as many as a relay asks for, and worth a thread
@@ -29,16 +29,6 @@ _REASONS: Final = {
     "left": "this user is not heard in the room any more",
     "off": "no files may be sent in the room any more",
 }
-
-
-class Delivery(StrEnum):
-    """How far a file has come with one user."""
-
-    ACCEPTED = "accepted"
-    RECEIVED = "received"
-    DAMAGED = "damaged"  # what arrived was not what was offered
-    CANCELLED = "cancelled"
-    LEFT = "left"  # gone from the room without having it all
 
 
 class Delivered(NamedTuple):
@@ -165,16 +155,22 @@ class Offer(Redacted):
             upload.stop()
 
     def _on_accepted(self, frame: FileFrame) -> None:
-        if len(self.deliveries) < MOST_DELIVERIES:
-            self.deliveries[frame.user] = Delivery.ACCEPTED
+        self._mark(frame.user, Delivery.ACCEPTED)
 
     def _on_cancelled(self, frame: FileFrame) -> None:
-        if frame.user in self.deliveries:
-            self.deliveries[frame.user] = Delivery.CANCELLED
+        self._mark(frame.user, Delivery.CANCELLED)
 
     def _on_received(self, frame: FileFrame) -> None:
-        if frame.user in self.deliveries:
-            self.deliveries[frame.user] = Delivery.RECEIVED if frame.ok else Delivery.DAMAGED
+        self._mark(frame.user, Delivery.RECEIVED if frame.ok else Delivery.DAMAGED)
+
+    def _on_deliveries(self, frame: FileFrame) -> None:
+        for user, state in frame.deliveries.items():
+            self._mark(user, state)
+        self.on_presence()  # for those who have left since
+
+    def _mark(self, user: str, state: Delivery) -> None:
+        if user in self.deliveries or len(self.deliveries) < MOST_DELIVERIES:
+            self.deliveries[user] = state
 
     def _on_ended(self, frame: FileFrame) -> None:
         self.end(TransferError(f"{self.name} is not offered any more: {_REASONS.get(frame.reason, 'it was ended')}"))
@@ -185,6 +181,7 @@ class Offer(Redacted):
         "accepted": _on_accepted,
         "cancelled": _on_cancelled,
         "received": _on_received,
+        "deliveries": _on_deliveries,
         "ended": _on_ended,
     }
 

@@ -28,6 +28,8 @@ export const CHUNK_BYTES = 61_440;
 const HASHED_AT_ONCE = 1024 * 1024;
 const BACKLOG_BYTES = 256 * 1024; // so much may wait in the socket: what is said meanwhile waits behind it
 const BACKLOG_MS = 20;
+/** @type {Map<unknown, "receiving" | "received" | "broken" | "cancelled">} */
+const DELIVERIES = new Map([["accepted", "receiving"], ["received", "received"], ["damaged", "broken"], ["cancelled", "cancelled"]]);
 
 export class Serving {
   #inside;
@@ -150,8 +152,21 @@ export class Serving {
     else if (frame.event === "accepted") this.#mark(own, frame.user, "receiving");
     else if (frame.event === "cancelled") this.#mark(own, frame.user, "cancelled");
     else if (frame.event === "received") this.#mark(own, frame.user, frame.ok === true ? "received" : "broken");
+    else if (frame.event === "deliveries") this.#onDeliveries(own, frame.deliveries);
     // Refused when it was to be served again: nobody can have it any more. A chunk gone wrong is asked for anew.
     else if (frame.type === "error" && frame.code !== "bad_chunk") this.#end(own, new Problem(String(frame.code)));
+  }
+
+  /** What was told while the connection was lost, perhaps.
+   * @param {Own} own
+   * @param {unknown} deliveries
+   */
+  #onDeliveries(own, deliveries) {
+    if (typeof deliveries !== "object" || !deliveries) return;
+    for (const [userId, delivery] of Object.entries(deliveries)) {
+      const state = DELIVERIES.get(delivery);
+      if (state) this.#mark(own, userId, state);
+    }
   }
 
   /**
