@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from web.visitors import Visitor
 
 HERE = Path(__file__).parent
 VECTORS = HERE.parent / "vectors/sealing-vectors.json"
+WAIT_S = 45
 SECRET = "ZGVmZ2hpamtsbW5vcHFycw"
 
 # A page of the same origin with the same headers, on which nothing else runs.
@@ -43,7 +45,9 @@ class Engine:
         self.page = page
 
     async def __call__(self, script: str, argument: object = None):
-        return await self.page.evaluate(script, argument)
+        # Less than pytest gives the whole test: what it breaks off leaves the browser's loop unusable for good.
+        async with asyncio.timeout(WAIT_S):
+            return await self.page.evaluate(script, argument)
 
     async def create(self, **options: object) -> str:
         return await self(
