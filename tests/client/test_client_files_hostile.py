@@ -374,7 +374,7 @@ async def test_a_sender_that_does_not_come_back_is_given_up(tmp_path, inbox, mon
 
 
 async def test_a_relay_that_starts_anew_before_it_has_heard_that_a_file_has_come(tmp_path, inbox):
-    """It has forgotten who offered and who accepted what, and learns enough of it: the sender does not wait for ever."""
+    """It has forgotten who offered and who accepted what, and learns enough: the sender does not wait for ever."""
     async with pair() as both:
         fake = both.fake
         offer, offered = await both.offered(a_file(tmp_path, 100_000))
