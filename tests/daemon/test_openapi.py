@@ -26,14 +26,14 @@ LIMITS = {"listen": ["127.0.0.1:0"], "rooms.max_file": 2**40} | {
 
 
 @contextlib.contextmanager
-def daemon_in_a_thread():
+def daemon_in_a_thread(directory):
     """The address of a daemon that runs on a loop of its own."""
     up, addresses = threading.Event(), []
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
 
     async def serve():
-        async with running(load(None, {}, LIMITS)) as daemon:
+        async with running(load(None, {}, LIMITS | {"control": f"{directory}/control.sock"})) as daemon:
             addresses.extend(daemon.addresses)
             up.set()
             await stop.wait()
@@ -121,9 +121,9 @@ def description(base):
     return schemathesis.openapi.from_url(f"{base}/api/v1/openapi.json", config=SchemathesisConfig(seed=1))
 
 
-def test_without_keys():
+def test_without_keys(tmp_path):
     """A stranger who tries everything finds only answers that are described."""
-    with daemon_in_a_thread() as base:
+    with daemon_in_a_thread(tmp_path) as base:
         schema = description(base)
         # The owner tries these as well; of a stranger they would learn 401 a few hundred times.
         schema.config.phases.coverage.enabled = False
@@ -131,9 +131,9 @@ def test_without_keys():
 
 
 @pytest.mark.slow
-def test_with_keys():
+def test_with_keys(tmp_path):
     """An owner who tries everything, too."""
-    with daemon_in_a_thread() as base:
+    with daemon_in_a_thread(tmp_path) as base:
         schema = description(base)
         schema.auth(refresh_interval=None)(owner_of(base))
         assert failures(schema) == set()

@@ -240,7 +240,7 @@ async def test_said_again_after_leaving(relay):
     assert (await back.until("message"))["seq"] == 2
 
 
-async def test_a_gap_on_the_bus_sends_everyone_to_resume():
+async def test_a_gap_on_the_bus_sends_everyone_to_resume(tmp_path):
     """A gateway that misses a message notices by its number and lets nobody miss it."""
     from relayd.bus.messages import Said
     from relayd.daemon import running
@@ -248,7 +248,7 @@ async def test_a_gap_on_the_bus_sends_everyone_to_resume():
     from relayd.wire.ids import parse_room_id
     from tests.conftest import Relay
 
-    async with running(load(None, {}, {"listen": ["127.0.0.1:0"]})) as daemon:
+    async with running(load(None, {}, {"listen": ["127.0.0.1:0"], "control": f"{tmp_path}/control.sock"})) as daemon:
         relay = Relay(daemon.addresses[0])
         room = await relay.create()
         ann = await relay.join(room, "ann")

@@ -9,6 +9,7 @@ import { Sha256 } from "../wire/sha256.js";
 import { blobType, chunksOf } from "./offer.js";
 import { Serial } from "./serial.js";
 import { Turns } from "./turns.js";
+import { Verdicts } from "./verdicts.js";
 
 /** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
@@ -36,15 +37,6 @@ import { Turns } from "./turns.js";
  * @property {number} lostAt  since when the sender could not be found; 0 while it can
  */
 
-/**
- * What the sender of a file is to hear.
- * @typedef {object} Told
- * @property {string} fid
- * @property {boolean} ok
- * @property {number} last  chunk
- * @property {number} until  when it is given up; 0 where the connection was not lost in between
- */
-
 const SMALLEST_WINDOW = 2;
 const LARGEST_WINDOW = 8;
 const WINDOW_S = 0.25; // so long may chat have to wait behind a file
@@ -53,16 +45,15 @@ const MOST_KNOWN = 2000; // offers; the oldest can no longer be accepted
 const FRESH = 64; // chunks kept apart before they become a part
 const PATIENCE_MS = 60_000; // for a sender who may be on the way back
 const AGAIN_MS = 2000;
-const TOLD_PATIENCE_MS = 10_000; // so long a sender who is on the way back may hear that the file has come
 
 export class Receiving {
   #inside;
   #store;
   #salt;
   #turns;
+  #verdicts;
   /** @type {Map<string, Coming>} */ #coming = new Map(); // by fid: accepted, and not at an end
   /** @type {Map<string, Coming>} */ #known = new Map(); // by fid: every offer, with what came of it
-  /** @type {Set<Told>} */ #untold = new Set();
 
   /**
    * @param {import("./membership.js").Membership} inside
@@ -72,6 +63,7 @@ export class Receiving {
     this.#inside = inside;
     this.#store = inside.store;
     this.#salt = salt;
+    this.#verdicts = new Verdicts(inside);
     this.#turns = new Turns(inside, (coming) => this.#ask(coming), (coming) => this.#giveWay(coming));
   }
 
@@ -118,10 +110,7 @@ export class Receiving {
 
   /** There is a connection (again): what is missing is asked for. */
   onCaughtUp() {
-    for (const told of this.#untold) {
-      told.until = Date.now() + TOLD_PATIENCE_MS;
-      this.#tellAgain(told);
-    }
+    this.#verdicts.onCaughtUp();
     for (const coming of this.#turns.active) this.#ask(coming);
     this.#turns.fill();
   }
@@ -271,32 +260,9 @@ export class Receiving {
   #finish(coming) {
     const { offer, parts, fresh, hash } = coming;
     const ok = encodeBase64url(hash.digest()) === offer.sha256;
-    this.#tell({ fid: offer.fid, ok, last: chunksOf(offer) - 1, until: 0 });
+    this.#verdicts.tell(offer.fid, ok, chunksOf(offer) - 1);
     if (ok) stateOf(coming).url = URL.createObjectURL(new Blob([...parts, ...fresh], { type: blobType(offer.state) }));
     this.#end(coming, ok ? "done" : "failed", ok ? null : new Problem("file_broken", "it is not the file offered"));
-  }
-
-  /** The sender is told what has become of a file; again where the line is lost before the relay has heard it.
-   * @param {Told} told
-   */
-  #tell(told) {
-    const { fid, ok, until } = told;
-    this.#untold.delete(told);
-    this.#inside.speaker.command({ type: "done", fid, ok }).catch(({ code }) => {
-      if (code === "not_connected" || code === "unconfirmed") this.#untold.add(told);
-      else if (code === "no_such_file" && Date.now() < until) {
-        setTimeout(() => this.#tellAgain(told), AGAIN_MS);
-      }
-    });
-  }
-
-  /** A relay that has started anew since knows nothing of who has accepted what.
-   * @param {Told} told
-   */
-  #tellAgain(told) {
-    const { fid, last } = told;
-    if (this.#inside.isIn) this.#inside.speaker.send({ type: "accept", fid, from: last, upto: last });
-    this.#tell(told);
   }
 
   /**
