@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import zmq
 
@@ -13,7 +13,9 @@ log = logging.getLogger("relayd.bus")
 
 T = TypeVar("T")
 
-NOBLOCK = int(zmq.NOBLOCK)  # as an enum it costs a microsecond with each use
+# As enums they cost a microsecond with each use.
+NOBLOCK = int(zmq.NOBLOCK)
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class Pump(Generic[T]):
@@ -49,22 +51,30 @@ class Pump(Generic[T]):
         """Looks again soon, whatever the descriptor says."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self._loop.call_soon(self._drain)
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._scheduled = False
+        if self._has_something():
+            self._drain()
 
     def _drain(self) -> None:
-        self._scheduled = False
         for _ in range(self._at_once):
-            if self._closed:
-                return
             try:
                 received = self._recv(NOBLOCK)
-            except zmq.Again:
+            except zmq.Again:  # a command, and no message
                 return
             try:
                 self._receive(received)
             except Exception:  # a fault of ours in one message must not leave the others lying
                 log.exception("a message of the bus was not handled")
+            if not self._has_something():
+                return
         self.look()
+
+    def _has_something(self) -> bool:
+        # Asked, not tried: an exception costs twice as much. Either way ZeroMQ notes that it is to wake us again.
+        return not self._closed and bool(cast(int, self._socket.get(_EVENTS)) & _POLLIN)
 
     def close(self) -> None:
         """Receives nothing any more."""

@@ -105,12 +105,11 @@ class Gateway:
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         door = Door(self._calls, self._peers, self._passwords, self._password_rate)
-        self._front = Front(self._application({"door": door}), door, self._lobby)
+        self._front = Front(self._application({"door": door}), door, self._lobby, _IDLE_HTTP_S)
         self._server = HTTPServer(
             self._front,
             max_body_size=MAX_DROPPED_BYTES,
             idle_connection_timeout=_IDLE_HTTP_S,
-            body_timeout=_IDLE_HTTP_S,
         )
         self._reporting = asyncio.get_running_loop().create_task(self._keep_reporting())
 

@@ -40,14 +40,15 @@ class HubCalls:
             raise Overloaded(retry_after_s=1)
         self._number += 1
         number = self._number
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
         self._waiting[number] = future
+        timer = loop.call_later(self.timeout_s, _give_up, future)
         try:
             self._send(Call(number, request))
-            answer = await asyncio.wait_for(future, self.timeout_s)
-        except TimeoutError:
-            raise Overloaded("The server did not answer in time", retry_after_s=1) from None
+            answer = await future
         finally:
+            timer.cancel()
             del self._waiting[number]
         fault = answer.fault
         if fault is not None:
@@ -60,3 +61,8 @@ class HubCalls:
         future = self._waiting.get(answer.number)
         if future is not None and not future.done():
             future.set_result(answer)
+
+
+def _give_up(future: asyncio.Future[Answer]) -> None:
+    if not future.done():
+        future.set_exception(Overloaded("The server did not answer in time", retry_after_s=1))

@@ -6,6 +6,7 @@ Of what a join cost, handlers, headers and dates were a third, and reading HTTP 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket as sockets
 from collections.abc import Awaitable
@@ -39,12 +40,14 @@ class Front(HTTPServerConnectionDelegate):
         application: serves all that is no handshake, and says what is wrong with one.
         door: of its handlers.
         lobby: takes the sockets.
+        body_timeout_s: for the body of a request.
     """
 
-    def __init__(self, application: Application, door: Door, lobby: Lobby) -> None:
+    def __init__(self, application: Application, door: Door, lobby: Lobby, body_timeout_s: float) -> None:
         self.application = application
         self.door = door
         self.lobby = lobby
+        self.body_timeout_s = body_timeout_s
 
     def greet(self, connection: sockets.socket, remote_ip: str) -> bool:
         """Whether a new connection is a chat's, which is served from now on.
@@ -91,11 +94,14 @@ class _Request(HTTPMessageDelegate):
         self._server_conn = server_conn
         self._connection = connection
         self._inner: HTTPMessageDelegate | None = None  # None once the socket is no longer HTTP's
+        # Tornado's body_timeout makes a task of reading each body: a twentieth of what a request costs.
+        self._deadline: asyncio.TimerHandle | None = None
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        assert isinstance(start_line, RequestStartLine)  # noqa: S101 - this is a server
+        # This is a server, and Tornado's has no other connections.
+        assert isinstance(start_line, RequestStartLine) and isinstance(self._connection, HTTP1Connection)  # noqa: S101, PT018
         application = self._front.application
         if start_line.method == "GET" and headers.get("Upgrade", "").lower() == "websocket":
             found = _is_room(start_line.path.partition("?")[0])
@@ -108,23 +114,31 @@ class _Request(HTTPMessageDelegate):
                     refused = {"door": self._front.door, "error": error}
                     self._inner = application.get_handler_delegate(request, Refused, refused)
                 else:
-                    assert isinstance(self._connection, HTTP1Connection)  # noqa: S101 - Tornado's server has no other
                     self._front.lobby.take(self._connection.detach(), newcomer)
                     return None
         if self._inner is None:
             self._inner = application.start_request(self._server_conn, self._connection)
+        if "Content-Length" in headers or "Transfer-Encoding" in headers:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._front.body_timeout_s, self._connection.close)
         return self._inner.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return self._inner.data_received(chunk) if self._inner is not None else None
 
     def finish(self) -> None:
+        self._end_wait()
         if self._inner is not None:
             self._inner.finish()
 
     def on_connection_close(self) -> None:
+        self._end_wait()
         if self._inner is not None:
             self._inner.on_connection_close()
+
+    def _end_wait(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
 
 
 class Refused(Handler):

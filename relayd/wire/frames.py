@@ -118,9 +118,10 @@ class FrameReader:
                 messages = self.receive_data(b"".join((pending, memoryview(data)[:at])))
             else:
                 data = bytes(pending + data)
-        while (header := self._read_header(data, at)) is not None:
+        end = len(data)
+        while at < end and (header := self._read_header(data, at)) is not None:
             first, body, length = header
-            if len(data) - body < length:
+            if end - body < length:
                 self._needed = body + length - at
                 break
             payload = self._unmask(data[body - 4 : body], data[body : body + length])
@@ -128,7 +129,7 @@ class FrameReader:
             message = self._put_together(first, payload)
             if message is not None:
                 messages.append(message)
-        if self.failure is None and at < len(data):
+        if at < end and self.failure is None:
             self._pending = bytearray(memoryview(data)[at:])
         return messages
 
