@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import zmq
 
-from relayd.bus.pump import NOBLOCK, Pump
+from relayd.bus.pump import MORE, NOBLOCK, Pump
 
 Payload = zmq.Frame  # has a length, and `buffer`
 
@@ -23,8 +23,6 @@ _UP_HIGH_WATER, _DOWN_HIGH_WATER = 64, 4_096
 _AT_ONCE = 16
 
 # Parts are sent and received one by one: their number is known, and to ask ZeroMQ for it costs more than a part.
-_MORE = NOBLOCK | int(zmq.SNDMORE)
-
 _UP = struct.Struct(">QI")
 
 
@@ -58,8 +56,8 @@ class HubChunks:
     def pass_on(self, gateway: bytes, route: bytes, payload: Payload) -> bool:
         """Passes a chunk to the sockets of a gateway that `route_to` names; False if it cannot be done."""
         try:
-            self._router.send(_identity(gateway), _MORE)
-            self._router.send(route, _MORE)
+            self._router.send(_identity(gateway), MORE)
+            self._router.send(route, MORE)
             self._router.send(payload, NOBLOCK, copy=False)
         except zmq.ZMQError:  # its pipe is full, or it is gone
             return False
@@ -104,13 +102,13 @@ class GatewayChunks:
         self._dealer.setsockopt(zmq.RCVHWM, _DOWN_HIGH_WATER)
         self._dealer.connect(endpoint)
         self._pump = Pump(self._dealer, self._receive, self._take, _AT_ONCE)
-        self._dealer.send(b"", _MORE)
+        self._dealer.send(b"", MORE)
         self._dealer.send(b"", NOBLOCK)
 
     def send(self, number: int, stream: int, frame: bytes) -> bool:
         """Sends a chunk that came on a socket; False if it must be tried again later."""
         try:
-            self._dealer.send(_UP.pack(number, stream), _MORE)
+            self._dealer.send(_UP.pack(number, stream), MORE)
             self._dealer.send(frame, NOBLOCK)
         except zmq.Again:
             return False

@@ -14,7 +14,7 @@ log = logging.getLogger("relayd.bus")
 T = TypeVar("T")
 
 # As enums they cost a microsecond with each use.
-NOBLOCK = int(zmq.NOBLOCK)
+NOBLOCK, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
@@ -44,8 +44,9 @@ class Pump(Generic[T]):
         self._at_once = at_once
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
+        self._draining = False
         self._closed = False
-        self._loop.add_reader(socket.fileno(), self._drain)
+        self._loop.add_reader(socket.fileno(), self.drain)
 
     def look(self) -> None:
         """Looks again soon, whatever the descriptor says."""
@@ -56,24 +57,34 @@ class Pump(Generic[T]):
     def _look(self) -> None:
         self._scheduled = False
         if self._has_something():
+            self.drain()
+
+    def drain(self) -> None:
+        """Receives what is there now."""
+        if self._draining or self._closed:  # whoever drains already will see that there is more
+            return
+        self._draining = True
+        try:
             self._drain()
+        finally:
+            self._draining = False
 
     def _drain(self) -> None:
-        for _ in range(self._at_once):
+        for count in range(self._at_once):
             try:
                 received = self._recv(NOBLOCK)
-            except zmq.Again:  # a command, and no message
+            except zmq.Again:
                 return
             try:
                 self._receive(received)
             except Exception:  # a fault of ours in one message must not leave the others lying
                 log.exception("a message of the bus was not handled")
-            if not self._has_something():
+            # An exception costs twice as much as to ask, and nearly always there is one message or there are many.
+            if self._closed or (count == 0 and not self._has_something()):
                 return
         self.look()
 
     def _has_something(self) -> bool:
-        # Asked, not tried: an exception costs twice as much. Either way ZeroMQ notes that it is to wake us again.
         return not self._closed and bool(cast(int, self._socket.get(_EVENTS)) & _POLLIN)
 
     def close(self) -> None:

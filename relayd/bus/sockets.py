@@ -11,7 +11,7 @@ import msgspec
 import zmq
 
 from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, Event, Subscribed
-from relayd.bus.pump import NOBLOCK, Pump
+from relayd.bus.pump import MORE, NOBLOCK, Pump
 
 TOPIC_BYTES = 16  # SUB matches by prefix, so all topics have one length
 
@@ -67,6 +67,8 @@ class HubBus:
     ) -> None:
         self._on_batch = on_batch
         self._on_call = on_call
+        self._gateway: GatewayBus | None = None  # in the same process
+        self._has_published = False  # since `deliver`
         pull, self._router = context.socket(zmq.PULL), context.socket(zmq.ROUTER)
         self._xpub = context.socket(zmq.XPUB)
         # Every subscription is passed up, also one that another gateway has made before: each waits for its marker.
@@ -81,14 +83,28 @@ class HubBus:
         ):
             socket.set_hwm(HIGH_WATER)
             socket.bind(endpoint)
-        self._batches = Pump(pull, pull.recv, self._take_batch)
-        self._calls = Pump(self._router, self._router.recv_multipart, self._take_call)
+        self.batches = Pump(pull, pull.recv, self._take_batch)
+        self._calls = Pump(self._router, self._recv_call, self._take_call)
         self._subscriptions = Pump(self._xpub, self._xpub.recv, self._take_subscription)
 
     def publish(self, topic: bytes, event: Event) -> None:
         """Tells all gateways that hear the topic."""
         self._send(topic + _encode(event))
+        self._has_published = True
         self._subscriptions.look()
+
+    def meet(self, gateway: GatewayBus) -> None:
+        """That gateway runs in this process: see `deliver`."""
+        self._gateway = gateway
+
+    def deliver(self) -> None:
+        """Has a gateway in this process receive what was published, before another turn of the loop begins.
+
+        A descriptor would tell it of that in the next turn at the earliest, and at the price of three system calls.
+        """
+        if self._gateway is not None and self._has_published:
+            self._has_published = False
+            self._gateway.events.drain()
 
     @property
     def kept_back(self) -> int:
@@ -120,10 +136,14 @@ class HubBus:
     def _take_batch(self, data: bytes) -> None:
         self._on_batch(_batch(data))
 
-    def _take_call(self, parts: list[bytes]) -> None:
+    def _recv_call(self, flags: int) -> tuple[bytes, bytes]:
+        recv = self._router.recv
+        return recv(flags), recv(flags)
+
+    def _take_call(self, parts: tuple[bytes, bytes]) -> None:
         gateway, payload = parts
-        self._router.send_multipart([gateway, _encode(self._on_call(_call(payload)))])
-        self._calls.look()
+        self._router.send(gateway, MORE)
+        self._router.send(_encode(self._on_call(_call(payload))), NOBLOCK)
 
     def _take_subscription(self, data: bytes) -> None:
         if data[:1] == b"\x01":
@@ -131,7 +151,7 @@ class HubBus:
 
     def close(self) -> None:
         """Closes its sockets; what was not received is dropped."""
-        for pump in (self._batches, self._calls, self._subscriptions):
+        for pump in (self.batches, self._calls, self._subscriptions):
             pump.close()
 
 
@@ -143,6 +163,7 @@ class GatewayBus:
         topic: of this gateway itself, 16 bytes; heard from the start, as is the one that all gateways hear.
         on_event: takes the topic and what was said on it.
         on_answer: takes the answer to a call.
+        hub: if it runs in the same process: neither waits for a descriptor to hear what the other has said.
     """
 
     def __init__(
@@ -152,7 +173,9 @@ class GatewayBus:
         topic: bytes,
         on_event: Callable[[bytes, Event], None],
         on_answer: Callable[[Answer], None],
+        hub: HubBus | None = None,
     ) -> None:
+        self._hub = hub
         self._on_event = on_event
         self._on_answer = on_answer
         self._push, self._dealer = context.socket(zmq.PUSH), context.socket(zmq.DEALER)
@@ -168,19 +191,21 @@ class GatewayBus:
                 socket.setsockopt(zmq.SNDHWM, 0)
             socket.connect(endpoint)
         self._answers = Pump(self._dealer, self._dealer.recv, self._take_answer)
-        self._events = Pump(self._sub, self._sub.recv, self._take_event)
+        self.events = Pump(self._sub, self._sub.recv, self._take_event)
         self.subscribe(topic)
         self.subscribe(EVERY_GATEWAY)
+        if hub is not None:
+            hub.meet(self)
 
     def subscribe(self, topic: bytes) -> None:
         """Hears the topic from its `Subscribed` event on."""
         self._sub.setsockopt(zmq.SUBSCRIBE, topic)
-        self._events.look()
+        self.events.look()
 
     def unsubscribe(self, topic: bytes) -> None:
         """Hears it no more."""
         self._sub.setsockopt(zmq.UNSUBSCRIBE, topic)
-        self._events.look()
+        self.events.look()
 
     def tell(self, batch: Batch) -> bool:
         """Sends what the sockets said; False if the hub is so far behind that it must be tried again later."""
@@ -188,6 +213,8 @@ class GatewayBus:
             self._push.send(_encode(batch), NOBLOCK)
         except zmq.Again:
             return False
+        if self._hub is not None:
+            self._hub.batches.drain()
         return True
 
     def call(self, call: Call) -> None:
@@ -204,5 +231,5 @@ class GatewayBus:
     def close(self) -> None:
         """Closes its sockets; what was not received is dropped."""
         self._push.close(linger=0)
-        for pump in (self._answers, self._events):
+        for pump in (self._answers, self.events):
             pump.close()

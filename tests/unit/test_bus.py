@@ -41,8 +41,9 @@ class Gateway:
         self.topic = topic
         self.heard: list[tuple[bytes, object]] = []
         self.answers: list[Answer] = []
+        hub = bus.hub if bus.is_one_process else None
         self.end = GatewayBus(
-            bus.context, bus.endpoints, topic, lambda *event: self.heard.append(event), self.answers.append
+            bus.context, bus.endpoints, topic, lambda *event: self.heard.append(event), self.answers.append, hub
         )
 
     def on(self, topic: bytes) -> list[object]:
@@ -55,7 +56,8 @@ class Gateway:
 class Bus:
     """A hub's end, and as many gateways as a test wants."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints: Endpoints, *, is_one_process: bool = False) -> None:
+        self.is_one_process = is_one_process
         self.context: zmq.Context = zmq.Context()
         self.endpoints = endpoints
         self.batches: list[Batch] = []
@@ -82,10 +84,11 @@ async def until(holds) -> None:
             await asyncio.sleep(0.001)
 
 
-@pytest.fixture(params=["inproc", "ipc"])
+@pytest.fixture(params=["inproc", "ipc", "one process"])
 async def bus(request):
     with tempfile.TemporaryDirectory(prefix="bus") as directory:
-        one = Bus(Endpoints.inproc("test") if request.param == "inproc" else Endpoints.ipc(directory))
+        endpoints = Endpoints.ipc(directory) if request.param == "ipc" else Endpoints.inproc("test")
+        one = Bus(endpoints, is_one_process=request.param == "one process")
         yield one
         one.close()
 
@@ -253,6 +256,36 @@ async def test_hub_that_does_not_read_makes_the_gateway_wait(bus, monkeypatch):
     await until(lambda: len(bus.batches) == taken)
     assert [batch.items[0].number for batch in bus.batches] == list(range(taken))
     await until(lambda: gateway.end.tell(Batch(gateway.topic, [])))
+
+
+async def test_in_one_process_nobody_waits_for_the_loop():
+    """What either says is received at once, in order, though they answer each other; and nobody hears a closed one."""
+    bus = Bus(Endpoints.inproc("test"), is_one_process=True)
+    gateway = bus.gateway(b"g" * 16)
+    gateway.end.subscribe(ROOM)
+    await gateway.ready(ROOM)
+    gateway.heard.clear()
+
+    def answer(batch: Batch) -> None:
+        bus.batches.append(batch)
+        bus.hub.publish(ROOM, Said(len(bus.batches), [b"x"]))
+        bus.hub.deliver()
+
+    def echo(topic: bytes, event: object) -> None:
+        gateway.heard.append((topic, event))
+        if len(gateway.heard) < 100:
+            assert gateway.end.tell(Batch(gateway.topic, [Leave(len(gateway.heard))]))
+
+    bus.hub._on_batch, gateway.end._on_event = answer, echo
+    assert gateway.end.tell(Batch(gateway.topic, [Leave(0)]))
+    assert [batch.items for batch in bus.batches] == [[Leave(number)] for number in range(100)]
+    assert [event.first_seq for event in gateway.on(ROOM)] == list(range(1, 101))
+    bus.gateways.remove(gateway)
+    gateway.end.close()
+    bus.hub.publish(ROOM, Announced(b"nobody"))
+    bus.hub.deliver()
+    assert len(gateway.heard) == 100
+    bus.close()
 
 
 def descriptors() -> int:
