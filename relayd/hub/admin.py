@@ -11,6 +11,7 @@ from relayd.errors import FieldProblem, InvalidFields, NoSuchRoom, SealedRoom, T
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
 from relayd.registry.registry import Registry
+from relayd.rooms import view
 from relayd.rooms.access import PASS_VALID_S
 from relayd.rooms.room import Room
 from relayd.wire import control, events, ids
@@ -129,7 +130,7 @@ class Admin:
         """Those of these rooms that still live, as a listing shows them."""
         rates = self._rates.take(self._service.rooms, now)
         return [
-            control.row_of(room.details(now), rates.get(room.meta.room_id, 0.0))
+            control.row_of(view.details(room, now), rates.get(room.meta.room_id, 0.0))
             for room in rooms
             if room.meta.room_id in self._service.rooms
         ]
@@ -143,7 +144,7 @@ class Admin:
             SealedRoom: nobody but its members can.
             TooLarge: more than a message may have.
         """
-        if room.details(now).sealed:
+        if view.details(room, now).sealed:
             raise SealedRoom(
                 "The room is sealed: whoever has not its link (and password) can say nothing in it; announce reaches it"
             )
@@ -228,5 +229,5 @@ def _fits(room: Room, wanted: Wanted, now: float) -> bool:
         (not wanted.match or name_key(wanted.match) in name_key(room.meta.name))
         and len(room.members) >= wanted.min_users
         and wanted.locked in (None, room.meta.locked)
-        and (wanted.sealed is None or wanted.sealed == room.details(now).sealed)
+        and (wanted.sealed is None or wanted.sealed == view.details(room, now).sealed)
     )

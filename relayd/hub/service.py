@@ -30,6 +30,7 @@ from relayd.hub.counts import Counts
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
+from relayd.rooms import view
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import room_allowance, user_allowance
@@ -177,7 +178,7 @@ class RoomService:
         self._take_in(room)
         self.rooms_created += 1
         self.happened("room_created", room)
-        expiration, ends = room.expiration()
+        expiration, ends = view.expiration(meta)
         return Created(
             name=name,
             id=ids.room_id_text(meta.room_id),
@@ -233,7 +234,7 @@ class RoomService:
 
     def details(self, room: Room, now: float) -> Details:
         """The room as everyone inside may see it."""
-        return room.details(now)
+        return view.details(room, now)
 
     def edit(self, room: Room, body: EditRoom, now: float) -> Details:
         """Changes a room, and tells everyone inside.
@@ -257,7 +258,7 @@ class RoomService:
         self.replace_meta(room, changed_meta(room.meta, **changes), now)
         if not room.meta.settings.files:
             self.on_files_off(room)
-        details = room.details(now)
+        details = view.details(room, now)
         self.announce(room, events.RoomEvent("updated", room=details))
         self.happened("room_edited", room)
         return details
@@ -338,7 +339,7 @@ class RoomService:
 
     def users(self, room: Room, after: str) -> list[User]:
         """A page of users."""
-        return room.users(after)
+        return view.users(room, after)
 
     def kick(self, room: Room, user_id: str, *, ban: bool, now: float) -> str:
         """Puts a user out.
@@ -474,12 +475,12 @@ class RoomService:
             self.happened("user_joined", room, user=user_id)
         for user_id in changes.left:
             self.happened("user_left", room, user=user_id)
-        entries = [room.entry(room.members[user_id]) for user_id in changes.changed]
+        entries = [view.entry(room.members[user_id]) for user_id in changes.changed]
         left, changed = events.encode(changes.left), b"[%b]" % b",".join(entries)
         # In pieces: who is behind is looked at between them, and a flood of newcomers fills no queue unseen.
         for start in range(0, max(1, len(changes.joined)), MAX_NEWCOMERS_TOLD):
             newcomers = changes.joined[start : start + MAX_NEWCOMERS_TOLD]
-            joined = [(str(user_id), room.entry(room.members[user_id])) for user_id in newcomers]
+            joined = [(str(user_id), view.entry(room.members[user_id])) for user_id in newcomers]
             event = PresenceTold(joined, left, changed, len(room.members))
             self._outgoing.to_room(room.meta.room_id, event)
             left = changed = b"[]"

@@ -47,6 +47,7 @@ from relayd.hub.files import Files
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
+from relayd.rooms import view
 from relayd.rooms.addresses import neighbourhood
 from relayd.rooms.limits import PerAddress
 from relayd.rooms.member import Connection
@@ -187,8 +188,8 @@ class Talk:
         member = admission.member
         return events.Joined(
             you=events.You(member.user_id, session, "owner" if member.is_owner else "member"),
-            room=room.details(now, joined=True),
-            users=[msgspec.Raw(entry) for entry in room.entries(MAX_USERS_LISTED)],
+            room=view.details(room, now, joined=True),
+            users=[msgspec.Raw(entry) for entry in view.entries(room, MAX_USERS_LISTED)],
             epoch=room.meta.epoch,
             seq=room.seq,
             recovered=missed.recovered,

@@ -7,10 +7,7 @@ outside is in what the methods return. The hub has one `Room` for each living ro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import NamedTuple
-
-import msgspec
 
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
 from relayd.rooms.access import MAX_DEPARTED, Bans, Keys, Passes, Sessions
@@ -22,8 +19,7 @@ from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
 from relayd.rooms.seal import OPEN, Rekeying
-from relayd.wire.ids import Credential, UserId, room_id_text
-from relayd.wire.rest import USERS_LEAVE, Details, User, rfc3339
+from relayd.wire.ids import Credential, UserId
 
 MIN_PLACE_KEPT_S = 10.0  # so that a reload of the page is no leaving, even where nothing is kept to resume
 
@@ -459,64 +455,3 @@ class Room:
     @property
     def _ends_when_empty(self) -> bool:
         return self._meta.users_leave and not self.members
-
-    # What others see. -------------------------------------------------------------------------------------------
-
-    def details(self, now: float, *, joined: bool = False) -> Details:
-        """The room as REST and frames show it; `joined` adds what shows a joiner that the relay knows the room."""
-        meta = self._meta
-        access = None if meta.seal is None else meta.seal.public(joined=joined)
-        expiration, ends = self.expiration()
-        return Details(
-            name=meta.name,
-            id=room_id_text(meta.room_id),
-            owner_id=meta.owner_id,
-            connections=self.connections,
-            users=len(self.members),
-            max=meta.max_users,
-            data_volume=self.data_volume,
-            messages=self.messages,
-            date=rfc3339(meta.created_at),
-            time_alive=round(max(0.0, now - meta.created_at), 3),
-            expiration=expiration,
-            expiration_date=ends,
-            protected=access is not None and access.password,
-            sealed=access is not None,
-            access=access,
-            locked=meta.locked,
-            settings=meta.settings,
-        )
-
-    def expiration(self) -> tuple[str, str]:
-        """When it ends, `usersLeave` or a time, and when at the latest."""
-        ends = rfc3339(self._meta.ends_at)
-        return USERS_LEAVE if self._meta.users_leave else ends, ends
-
-    def entry(self, member: Member) -> bytes:
-        """A user as others see it, as JSON text. Kept until it changes: every joiner is told of up to 200."""
-        if member.entry is None:
-            member.entry = msgspec.json.encode(self.user(member))
-        return member.entry
-
-    def entries(self, most: int) -> list[bytes]:
-        """The first `most` users."""
-        return [self.entry(member) for member in islice(self.members.values(), most)]
-
-    def user(self, member: Member) -> User:
-        """A user as others see it."""
-        return User(
-            id=member.user_id,
-            role="owner" if member.is_owner else "member",
-            profile=msgspec.Raw(member.profile),
-            away=member.away,
-            muted=member.muted,
-        )
-
-    def users(self, after: str = "", most: int = 200) -> list[User]:
-        """Up to `most` users in the order they came, those after the user `after`, or from the first.
-
-        A user `after` who is not here any more makes it start from the first: a page may repeat, none is lost.
-        """
-        ids = list(self.members)
-        start = ids.index(UserId(after)) + 1 if after in self.members else 0
-        return [self.user(self.members[user_id]) for user_id in ids[start : start + most]]

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rules.people import BORN, GRACES, House, make_session
 
 from relayd.errors import InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
-from relayd.rooms import state
+from relayd.rooms import state, view
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.meta import changed_meta
@@ -392,13 +392,13 @@ class RoomMachine(RuleBasedStateMachine):
     def counts_are_exact(self):
         if not hasattr(self, "room") or self.over:
             return
-        details = self.room.details(self.now)
+        details = view.details(self.room, self.now)
         assert details.users == len(self.inside)
         assert details.connections == sum(len(person.tabs) for person in self.inside)
         assert (details.messages, details.data_volume) == (self.messages, self.volume)
         assert (details.max, details.locked, details.settings.resume) == (self.most, self.locked, self.resume)
         assert self.room.seq == self.seq
-        users = self.room.users(most=100)
+        users = view.users(self.room, most=100)
         assert [user.id for user in users] == [person.id for person in self.inside]
         assert [(bytes(user.profile), user.away, user.muted) for user in users] == [p.looks for p in self.inside]
         assert [user.role == "owner" for user in users] == [p.id == details.owner_id for p in self.inside]
