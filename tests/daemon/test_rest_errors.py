@@ -5,6 +5,9 @@ import json
 
 import pytest
 from conftest import problem, relay_with
+from rawsocket import open_tcp
+
+from relayd.gateway import app
 
 NO_ROOM = "7f9c24e8-3b12-4fef-91e0-5b2f60f1a0aa"
 WRONG_KEYS = {
@@ -156,6 +159,31 @@ async def test_huge_body(relay, path):
     status, told = await raw_answer(relay, head.encode(), size)
     assert status.split()[1] == b"413"
     assert told["code"] == "too_large"
+
+
+async def test_a_body_that_does_not_come(monkeypatch):
+    """Half of one is waited for, not for ever; a whole one, and the next request on its connection, in peace."""
+    monkeypatch.setattr(app, "_IDLE_HTTP_S", 0.5)
+    async with relay_with() as relay:
+        post = b"POST /api/v1/room HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        for framing, half, rest in (
+            (b"Content-Length: 9\r\n\r\n", b'{"max"', b":5}"),
+            (b"Transfer-Encoding: chunked\r\n\r\n", b'6\r\n{"max"\r\n', b"3\r\n:5}\r\n0\r\n\r\n"),
+        ):
+            for comes in (True, False):
+                reader, writer = await open_tcp(relay)
+                for _ in range(2):
+                    writer.write(post + framing + half)
+                    await asyncio.sleep(0.2)
+                    async with asyncio.timeout(5):
+                        if not comes:
+                            assert await reader.read() == b""
+                            break
+                        writer.write(rest)
+                        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 201")
+                        headers = await reader.readuntil(b"\r\n\r\n")
+                        await reader.readexactly(int(headers.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+                writer.close()
 
 
 async def test_huge_body_in_chunks(relay):
