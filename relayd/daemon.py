@@ -155,7 +155,7 @@ class Daemon:
                 settings, endpoints, doors.clients.sockets, topics, self._hub.lose_gateway, self._give_up
             )
         else:
-            self._gateway = Gateway(settings, self._context, endpoints, topics[0], os.urandom, self._hub.bus)
+            self._gateway = Gateway(settings, self._context, endpoints, topics[0], os.urandom, self._hub.ends)
             self._acceptor = Acceptor(doors.clients.sockets, self._gateway.adopt)
         self._heartbeat = Heartbeat(systemd, max(1, count), self.status)
         self._hub.service.on_report = self._on_report

@@ -45,13 +45,15 @@ class HubChunks:
         on_chunk: Callable[[bytes, int, int, Payload], None],
     ) -> None:
         self._on_chunk = on_chunk
+        self._gateway: GatewayChunks | None = None  # in the same process
+        self._has_passed_on = False  # since `deliver`
         self._router = context.socket(zmq.ROUTER)
         # Else what cannot be passed on would be dropped without a word.
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._router.setsockopt(zmq.RCVHWM, _UP_HIGH_WATER)
         self._router.setsockopt(zmq.SNDHWM, _DOWN_HIGH_WATER)
         self._router.bind(endpoint)
-        self._pump = Pump(self._router, self._receive, self._take, _AT_ONCE)
+        self.pump = Pump(self._router, self._receive, self._take, _AT_ONCE)
 
     def pass_on(self, gateway: bytes, route: bytes, payload: Payload) -> bool:
         """Passes a chunk to the sockets of a gateway that `route_to` names; False if it cannot be done."""
@@ -61,8 +63,19 @@ class HubChunks:
             self._router.send(payload, NOBLOCK, copy=False)
         except zmq.ZMQError:  # its pipe is full, or it is gone
             return False
-        self._pump.look()
+        self._has_passed_on = True
+        self.pump.look()
         return True
+
+    def meet(self, gateway: GatewayChunks) -> None:
+        """That gateway runs in this process: see `deliver`."""
+        self._gateway = gateway
+
+    def deliver(self) -> None:
+        """Has a gateway in this process receive what was passed on, before it hears what was said after that."""
+        if self._gateway is not None and self._has_passed_on:
+            self._has_passed_on = False
+            self._gateway.pump.drain()
 
     def _receive(self, flags: int) -> tuple[bytes, bytes, Payload]:
         recv = self._router.recv
@@ -76,7 +89,7 @@ class HubChunks:
 
     def close(self) -> None:
         """Closes its socket; what was not received is dropped."""
-        self._pump.close()
+        self.pump.close()
 
 
 class GatewayChunks:
@@ -86,6 +99,7 @@ class GatewayChunks:
         context, endpoint: of the bus.
         topic: of the gateway.
         on_chunk: takes the numbers of sockets, and the frame that is for them.
+        hub: if it runs in the same process: what either sends is received at once, as on the rest of the bus.
     """
 
     def __init__(
@@ -94,16 +108,20 @@ class GatewayChunks:
         endpoint: str,
         topic: bytes,
         on_chunk: Callable[[tuple[int, ...], Payload], None],
+        hub: HubChunks | None = None,
     ) -> None:
         self._on_chunk = on_chunk
+        self._hub = hub
         self._dealer = context.socket(zmq.DEALER)
         self._dealer.setsockopt(zmq.IDENTITY, _identity(topic))
         self._dealer.setsockopt(zmq.SNDHWM, _UP_HIGH_WATER)
         self._dealer.setsockopt(zmq.RCVHWM, _DOWN_HIGH_WATER)
         self._dealer.connect(endpoint)
-        self._pump = Pump(self._dealer, self._receive, self._take, _AT_ONCE)
+        self.pump = Pump(self._dealer, self._receive, self._take, _AT_ONCE)
         self._dealer.send(b"", MORE)
         self._dealer.send(b"", NOBLOCK)
+        if hub is not None:
+            hub.meet(self)
 
     def send(self, number: int, stream: int, frame: bytes) -> bool:
         """Sends a chunk that came on a socket; False if it must be tried again later."""
@@ -112,7 +130,9 @@ class GatewayChunks:
             self._dealer.send(frame, NOBLOCK)
         except zmq.Again:
             return False
-        self._pump.look()
+        if self._hub is not None:
+            self._hub.pump.drain()
+        self.pump.look()
         return True
 
     def _receive(self, flags: int) -> tuple[bytes, Payload]:
@@ -125,7 +145,7 @@ class GatewayChunks:
 
     def close(self) -> None:
         """Closes its socket; what was not received is dropped."""
-        self._pump.close()
+        self.pump.close()
 
 
 def route_to(numbers: list[int]) -> bytes:

@@ -16,7 +16,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
-from relayd.bus.chunks import GatewayChunks
+from relayd.bus.chunks import GatewayChunks, HubChunks
 from relayd.bus.messages import Call, NewSettings, Phase, Probe, Report, SendAway, Tally
 from relayd.bus.sockets import Endpoints, GatewayBus, HubBus
 from relayd.errors import Draining
@@ -59,7 +59,7 @@ class Gateway:
         context, endpoints: of the bus.
         topic: of this gateway on the bus, 16 bytes.
         random_bytes: a cryptographic source of randomness.
-        hub: the bus of a hub in the same process.
+        hub: both of its ends of the bus, if it is in the same process.
     """
 
     def __init__(
@@ -69,15 +69,16 @@ class Gateway:
         endpoints: Endpoints,
         topic: bytes,
         random_bytes: RandomBytes,
-        hub: HubBus | None = None,
+        hub: tuple[HubBus, HubChunks] | None = None,
     ) -> None:
         self._lag = LoopLag()
         self._pressure = Pressure(settings.limits.max_outboxes)
         self._wheel = Wheel()
         self._fanout = Fanout(self._subscribe, self._unsubscribe, time.monotonic)
         self._calls = HubCalls(self._call, settings.timing.call_timeout)
-        self._bus = GatewayBus(context, endpoints, topic, self._fanout.deliver, self._calls.on_answer, hub)
-        self._chunks = GatewayChunks(context, endpoints.chunks, topic, self._fanout.deliver_chunk)
+        hub_bus, hub_chunks = hub or (None, None)
+        self._bus = GatewayBus(context, endpoints, topic, self._fanout.deliver, self._calls.on_answer, hub_bus)
+        self._chunks = GatewayChunks(context, endpoints.chunks, topic, self._fanout.deliver_chunk, hub_chunks)
         self._publisher = Publisher(topic, self._bus.tell)
         seed = int.from_bytes(random_bytes(8), "big")
         random = Random(seed)  # noqa: S311 - for ping times and farewells

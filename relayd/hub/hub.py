@@ -69,9 +69,9 @@ class Hub:
         self._lag = LoopLag()
         self._ends_at: float | None = None  # on the loop's clock, while draining
         self._registry = Registry()
-        self.bus = HubBus(context, endpoints, self._on_batch, self._on_call)
+        self._bus = HubBus(context, endpoints, self._on_batch, self._on_call)
         self._chunks = HubChunks(context, endpoints.chunks, self._on_chunk)
-        self._outgoing = Outgoing(self.bus.publish, time.monotonic)
+        self._outgoing = Outgoing(self._bus.publish, time.monotonic)
         self._ledger = Ledger()
         self.service = RoomService(
             settings, self._registry, self._outgoing, random_bytes, self._check_newcomers, self._ledger
@@ -90,6 +90,11 @@ class Hub:
         self.service.on_reached = self._on_reached
         if kept is not None:
             self.restore(kept, keep=True)
+
+    @property
+    def ends(self) -> tuple[HubBus, HubChunks]:
+        """Its ends of the bus, for a gateway in the same process."""
+        return self._bus, self._chunks
 
     def begin(self) -> None:
         """Acts on what comes, from now on."""
@@ -130,7 +135,7 @@ class Hub:
     @property
     def kept_back(self) -> int:
         """Events that wait for a gateway to take what came before."""
-        return self.bus.kept_back
+        return self._bus.kept_back
 
     @property
     def draining(self) -> bool:
@@ -144,7 +149,7 @@ class Hub:
         """
         self._ends_at = self._loop.time() + over_s
         self.happenings.tell("draining", over=over_s)
-        self.bus.publish(EVERY_GATEWAY, SendAway(over_s))
+        self._bus.publish(EVERY_GATEWAY, SendAway(over_s))
         # Looked at, not signalled: the way of every message would pay for what happens once.
         while self.service.connections and self._loop.time() < self._ends_at + _LAST_WORDS_S:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_LOOK_S)
@@ -156,12 +161,12 @@ class Hub:
         self._files.change(settings)
         self._calls.change(settings)
         self.happenings.tell("reloaded")
-        self.bus.publish(EVERY_GATEWAY, NewSettings(settings))
+        self._bus.publish(EVERY_GATEWAY, NewSettings(settings))
 
     def probe(self) -> str:
         """A token for a request from outside, which is told how it arrives."""
         token = _PROBE + self._random(16).hex()
-        self.bus.publish(EVERY_GATEWAY, Probe(digest_of(token)))
+        self._bus.publish(EVERY_GATEWAY, Probe(digest_of(token)))
         return token
 
     def lose_gateway(self, gateway: bytes) -> None:
@@ -201,7 +206,7 @@ class Hub:
             self._timer.cancel()
         self._lag.close()
         self._chunks.close()
-        self.bus.close()
+        self._bus.close()
         self._registry.close()
 
     # Another process takes over. --------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ class Hub:
     def say_phase(self, name: str) -> None:
         """Tells the gateways what comes next."""
         self._reached.clear()
-        self.bus.publish(EVERY_GATEWAY, Phase(name))
+        self._bus.publish(EVERY_GATEWAY, Phase(name))
 
     async def reached(self, name: str, gateways: Iterable[bytes], timeout_s: float) -> dict[bytes, list[int]]:
         """Waits until all these gateways have reached the phase; what each says of it.
@@ -310,7 +315,8 @@ class Hub:
         if self._snapshot is not None and self._ledger.has_changes:
             self._snapshot.write(self._counters(), self._clock())
         self._outgoing.flush()
-        self.bus.deliver()
+        self._chunks.deliver()
+        self._bus.deliver()
         due, files_due = self.service.next_due(), self._files.next_due()
         if due is None or (files_due is not None and files_due < due):
             due = files_due

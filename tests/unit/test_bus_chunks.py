@@ -62,6 +62,27 @@ async def until(holds) -> None:
             await asyncio.sleep(0.005)
 
 
+async def test_in_one_process_nobody_waits_for_the_loop():
+    """A chunk is there before what is said after it on the rest of the bus, which is received at once, too."""
+    context, up, down = zmq.Context(), [], []
+    endpoint = Endpoints.inproc("test").chunks
+    hub = HubChunks(context, endpoint, lambda *chunk: up.append(chunk))
+    gateway = GatewayChunks(context, endpoint, b"g" * 16, lambda *chunk: down.append(chunk), hub)
+    for number in range(3):
+        assert gateway.send(number, 7, b"chunk")
+        assert [chunk[:3] for chunk in up] == [(b"g" * 16, one, 7) for one in range(number + 1)]
+    hub.deliver()
+    assert down == []
+    assert hub.pass_on(b"g" * 16, route_to([5]), up[0][3])
+    hub.deliver()
+    assert [(numbers, bytes(payload.buffer)) for numbers, payload in down] == [((5,), b"chunk")]
+    gateway.close()
+    hub.pass_on(b"g" * 16, route_to([5]), up[0][3])
+    hub.deliver()
+    hub.close()
+    context.destroy(linger=0)
+
+
 async def test_from_one_gateway_to_all(bus):
     """Also to gateways whose topic begins with a zero byte, which ZeroMQ would not have as an identity."""
     topics = [bytes(16), b"a" * 16, bytes([0xFF]) * 16]
