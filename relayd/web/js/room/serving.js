@@ -29,7 +29,9 @@ const HASHED_AT_ONCE = 1024 * 1024;
 const BACKLOG_BYTES = 256 * 1024; // so much may wait in the socket: what is said meanwhile waits behind it
 const BACKLOG_MS = 20;
 /** @type {Map<unknown, "receiving" | "received" | "broken" | "cancelled">} */
-const DELIVERIES = new Map([["accepted", "receiving"], ["received", "received"], ["damaged", "broken"], ["cancelled", "cancelled"]]);
+const DELIVERIES = new Map([
+  ["accepted", "receiving"], ["received", "received"], ["damaged", "broken"], ["cancelled", "cancelled"],
+]);
 
 export class Serving {
   #inside;
@@ -149,9 +151,8 @@ export class Serving {
     if (frame.event === "send") this.#onSend(own, frame);
     else if (frame.event === "stop") this.#streams.delete(frame.stream);
     else if (frame.event === "ended") this.#end(own); // of itself: files are off, or this user is muted
-    else if (frame.event === "accepted") this.#mark(own, frame.user, "receiving");
-    else if (frame.event === "cancelled") this.#mark(own, frame.user, "cancelled");
-    else if (frame.event === "received") this.#mark(own, frame.user, frame.ok === true ? "received" : "broken");
+    else if (frame.event === "accepted" || frame.event === "cancelled") this.#deliver(own, frame.user, frame.event);
+    else if (frame.event === "received") this.#deliver(own, frame.user, frame.ok === true ? "received" : "damaged");
     else if (frame.event === "deliveries") this.#onDeliveries(own, frame.deliveries);
     // Refused when it was to be served again: nobody can have it any more. A chunk gone wrong is asked for anew.
     else if (frame.type === "error" && frame.code !== "bad_chunk") this.#end(own, new Problem(String(frame.code)));
@@ -163,10 +164,7 @@ export class Serving {
    */
   #onDeliveries(own, deliveries) {
     if (typeof deliveries !== "object" || !deliveries) return;
-    for (const [userId, delivery] of Object.entries(deliveries)) {
-      const state = DELIVERIES.get(delivery);
-      if (state) this.#mark(own, userId, state);
-    }
+    for (const [userId, delivery] of Object.entries(deliveries)) this.#deliver(own, userId, delivery);
   }
 
   /**
@@ -211,9 +209,11 @@ export class Serving {
   /**
    * @param {Own} own
    * @param {unknown} userId
-   * @param {"receiving" | "received" | "broken" | "cancelled"} state
+   * @param {unknown} delivery  as the relay calls it
    */
-  #mark(own, userId, state) {
+  #deliver(own, userId, delivery) {
+    const state = DELIVERIES.get(delivery);
+    if (!state) return;
     const { receivers } = /** @type {import("../types.js").FileState} */ (own.line.file);
     const user = this.#inside.roster.known(String(userId));
     const known = receivers.find((receiver) => receiver.user.id === user.id);
