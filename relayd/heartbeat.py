@@ -38,6 +38,8 @@ class Heartbeat:
     def start(self) -> None:
         """Begins to tell."""
         if self._systemd.is_there:
+            # One that has taken over has only what the process before left of the time.
+            self._systemd.mention(WATCHDOG=1)
             self._timer = self._loop.call_later(self._every_s, self._beat)
 
     def hear(self, gateway: bytes) -> None:

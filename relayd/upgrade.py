@@ -8,7 +8,8 @@
     every gateway gives its connections         →   every gateway takes those of one
     `State`, and where all rooms are written    →   restores rooms, hears their topics
                                                 ←   "ready"
-    "yours", and it ends                        →   goes on
+    "yours"                                     →   goes on
+    tells systemd, lets go of the channel       →   says to systemd what it has to say, lets newcomers in
 
 Until "yours" the next one has read nothing and written nothing, so this one can go on at any time: it does if the
 next one ends, fails or says nothing.
@@ -45,10 +46,11 @@ from relayd.machine.systemd import Systemd
 log = logging.getLogger("relayd")
 
 OPTION = "--take-over"  # of relayd's command line; hidden
-FORMAT = 1  # of all that goes from one process to the next; both must have the same
+FORMAT = 2  # of all that goes from one process to the next; both must have the same
 _START_S = 60.0  # for the next process, and its workers, to be prepared
 _HALT_S = 10.0  # for all gateways to have sent what their clients said
 _TAKE_S = 30.0  # for the next process to be ready
+_TELL_S = 5.0  # for systemd to be told which process is the main one
 _MAX_WORD_BYTES = 4096
 
 _ORPHANED = '"$@" >&2 & echo $!'
@@ -336,19 +338,22 @@ class TakeOver:
         await self._readable()
         if self._channel.recv(_MAX_WORD_BYTES) != YOURS:
             raise PassingFailed("the process before goes on")
-        self._channel.close()
         hub.say_phase("open")
         await hub.reached("opened", topics, _TAKE_S)
         hub.begin()
         hub.disconnect_others(taken)
         log.info("taken over from relayd %s", self.prelude.version)
         hub.say_phase("go_on")
+        # systemd hears nobody but the main process: the one before closes its end once it has said which that is.
+        with contextlib.suppress(PassingFailed):
+            await self._readable(_TELL_S)
+        self._channel.close()
 
-    async def _readable(self) -> None:
+    async def _readable(self, seconds: float = _START_S) -> None:
         loop, readable = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._channel.fileno(), readable.set)
         try:
-            async with asyncio.timeout(_START_S):
+            async with asyncio.timeout(seconds):
                 await readable.wait()
         except TimeoutError:
             raise PassingFailed("the process before says nothing") from None

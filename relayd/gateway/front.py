@@ -27,6 +27,7 @@ from tornado.web import Application
 from relayd.errors import RelayError
 from relayd.gateway.handlers import Door, Handler
 from relayd.gateway.handshake import BEGINNING, MAX_HEAD_BYTES, ROOM_PATH, Asked, handshake_answer, read_plain
+from relayd.gateway.lines import Line, Lines
 from relayd.gateway.lobby import Lobby, Newcomer
 from relayd.wire.ids import RoomId, parse_room_id
 
@@ -40,13 +41,15 @@ class Front(HTTPServerConnectionDelegate):
         application: serves all that is no handshake, and says what is wrong with one.
         door: of its handlers.
         lobby: takes the sockets.
+        lines: is told what is under way on each connection.
         body_timeout_s: for the body of a request.
     """
 
-    def __init__(self, application: Application, door: Door, lobby: Lobby, body_timeout_s: float) -> None:
+    def __init__(self, application: Application, door: Door, lobby: Lobby, lines: Lines, body_timeout_s: float) -> None:
         self.application = application
         self.door = door
         self.lobby = lobby
+        self.lines = lines
         self.body_timeout_s = body_timeout_s
 
     def greet(self, connection: sockets.socket, remote_ip: str) -> bool:
@@ -84,15 +87,19 @@ class Front(HTTPServerConnectionDelegate):
         return Newcomer(parse_room_id(room_id_text) or RoomId(b""), address, answer)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        """One more request on a connection."""
-        return _Request(self, server_conn, request_conn)
+        """One more request on a connection, of which nothing has come yet."""
+        # This is a server, and Tornado's has no other connections; their streams are the gateway's.
+        assert isinstance(request_conn, HTTP1Connection) and isinstance(request_conn.stream, Line)  # noqa: S101, PT018
+        self.lines.on_quiet(request_conn.stream)
+        return _Request(self, server_conn, request_conn, request_conn.stream)
 
 
 class _Request(HTTPMessageDelegate):
-    def __init__(self, front: Front, server_conn: object, connection: HTTPConnection) -> None:
+    def __init__(self, front: Front, server_conn: object, connection: HTTP1Connection, line: Line) -> None:
         self._front = front
         self._server_conn = server_conn
         self._connection = connection
+        self._line = line
         self._inner: HTTPMessageDelegate | None = None  # None once the socket is no longer HTTP's
         # Tornado's body_timeout makes a task of reading each body: a twentieth of what a request costs.
         self._deadline: asyncio.TimerHandle | None = None
@@ -100,8 +107,8 @@ class _Request(HTTPMessageDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        # This is a server, and Tornado's has no other connections.
-        assert isinstance(start_line, RequestStartLine) and isinstance(self._connection, HTTP1Connection)  # noqa: S101, PT018
+        assert isinstance(start_line, RequestStartLine)  # noqa: S101 - as this is a server
+        self._front.lines.on_asking(self._line)
         application = self._front.application
         if start_line.method == "GET" and headers.get("Upgrade", "").lower() == "websocket":
             found = _is_room(start_line.path.partition("?")[0])

@@ -1,8 +1,9 @@
 """Clients' connections, handed to the gateway of another process, which goes on with them; nobody notices.
 
 The gateway that has them stops reading, has everything heard that was said, and gives each socket with its state over
-a private channel. The one that takes them hears their rooms' topics before it reads. `Phase` and `Reached` keep hub
-and gateways in step, down and up the ways of all else: whatever was said before has been heard by then.
+a private channel, and HTTP connections on which nothing is asked. The one that takes them hears their rooms' topics
+before it reads. `Phase` and `Reached` keep hub and gateways in step, down and up the ways of all else: whatever was
+said before has been heard by then.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from relayd.bus.messages import Gone, Phase, Reached
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.hearer import Hearer
+from relayd.gateway.lines import Lines
 from relayd.gateway.lobby import Lobby
 from relayd.gateway.outlet import Station
 from relayd.gateway.socket import RelaySocket, SocketState
@@ -37,7 +39,7 @@ class Handed(msgspec.Struct, array_like=True, gc=False):
     Attributes:
         opened: connections so far, which is the last one's number.
         rooms: the last seq heard in each.
-        sockets: in the order of their descriptors.
+        sockets: in the order of their descriptors; after those come HTTP connections, which have no state.
     """
 
     opened: int
@@ -52,17 +54,29 @@ class Handing:
         station: what its sockets share.
         lobby: counts them.
         calls: those that wait for an answer.
+        lines: the HTTP connections.
+        adopt: serves a connection that has no state.
     """
 
-    def __init__(self, station: Station, lobby: Lobby, calls: HubCalls) -> None:
+    def __init__(
+        self,
+        station: Station,
+        lobby: Lobby,
+        calls: HubCalls,
+        lines: Lines,
+        adopt: Callable[[sockets.socket], None],
+    ) -> None:
         self._station = station
         self._fanout = station.fanout
         self._lobby = lobby
         self._calls = calls
+        self._lines = lines
+        self._adopt = adopt
         self._loop = asyncio.get_running_loop()
         self._channel: sockets.socket | None = None  # to the other gateway
         self._given: list[RelaySocket] = []
         self._taken: list[tuple[RelaySocket, sockets.socket]] = []
+        self._plain: list[sockets.socket] = []  # of HTTP, given or taken
         self._unheard: set[RoomId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._phases: dict[str, Callable[[], None]] = {
@@ -91,9 +105,11 @@ class Handing:
 
     async def _halt(self) -> None:
         self._station.halted = True
+        self._lines.hold()
         for socket in self._sockets():
             socket.halt()
         await self._until(lambda: self._calls.is_idle, _ANSWERS_S)
+        await self._until(lambda: self._lines.are_quiet, _FLUSH_S)
         self._reach("halted")
 
     async def _give(self) -> None:
@@ -112,8 +128,10 @@ class Handing:
                 self._given.append(socket)
         rooms = {bytes(room_id): room.last_seq or 0 for room_id, room in self._fanout.channels.items()}
         payload = msgspec.msgpack.encode(Handed(self._lobby.opened, rooms, states))
+        self._plain = self._lines.release()
         try:
-            passing.send(channel, payload, [socket.descriptor for socket in self._given])
+            fds = [*(socket.descriptor for socket in self._given), *(socket.fileno() for socket in self._plain)]
+            passing.send(channel, payload, fds)
         except PassingFailed as failed:
             log.warning("connections could not be handed over: %s", failed)
         finally:
@@ -125,6 +143,7 @@ class Handing:
         for socket in self._given:
             socket.let_go()
         self._given.clear()
+        self._close_plain()
 
     # Taking. ----------------------------------------------------------------------------------------------------
 
@@ -141,8 +160,10 @@ class Handing:
         handed = msgspec.msgpack.decode(payload, type=Handed)
         self._lobby.opened = handed.opened
         self._station.halted = True
-        for state, fd in zip(handed.sockets, fds, strict=True):
-            self._taken.append((RelaySocket.restored(self._station, state), sockets.socket(fileno=fd)))
+        given = [sockets.socket(fileno=fd) for fd in fds]
+        self._plain = given[len(handed.sockets) :]
+        for state, socket in zip(handed.sockets, given, strict=False):
+            self._taken.append((RelaySocket.restored(self._station, state), socket))
         joined: dict[RoomId, list[Hearer]] = {}
         for relay_socket, _ in self._taken:
             if relay_socket.user_id:
@@ -179,6 +200,9 @@ class Handing:
         self._given.clear()
         for socket in self._sockets():
             socket.go_on()
+        plain, self._plain = [*self._plain, *self._lines.release()], []
+        for connection in plain:
+            self._adopt(connection)
 
     def _sockets(self) -> list[RelaySocket]:
         return [socket for socket in self._fanout.sockets.values() if isinstance(socket, RelaySocket)]
@@ -203,7 +227,13 @@ class Handing:
             task.cancel()
         for _, socket in self._taken:
             socket.close()
+        self._close_plain()
         self._close_channel()
+
+    def _close_plain(self) -> None:
+        for socket in self._plain:
+            socket.close()
+        self._plain.clear()
 
     def _close_channel(self) -> None:
         if self._channel is not None:

@@ -9,8 +9,9 @@ import os
 import re
 import signal
 import socket as sockets
+import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ RELAYD = Path(sys.executable).with_name("relayd")
 # What systemd does before exec: descriptors from 3 on, and the process they are meant for.
 _SERVICE = 'n=3; for fd in $FDS; do eval "exec $n<&$fd"; n=$((n + 1)); done; export LISTEN_PID=$$; exec "$@"'
 _MAX_MESSAGE_BYTES, _MAX_FDS = 4096, 16
+_SENDER = struct.Struct("iII")  # struct ucred of unix(7): process, user, group
 
 
 class Keeper:
@@ -28,12 +30,14 @@ class Keeper:
         self.log: list[str] = []
         self.kept: list[tuple[str, int]] = []  # name and descriptor
         self.told: list[dict[str, str]] = []
+        self.ignored: list[dict[str, str]] = []  # said by another than the main process
         self.main_pid = 0
         self.process: asyncio.subprocess.Process
         self.base = ""
         self._reading: list[asyncio.Task[None]] = []
         self._socket = sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM)
         self._socket.bind(str(directory / "notify"))
+        self._socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_PASSCRED, 1)
         self._socket.setblocking(False)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._hear)
 
@@ -44,17 +48,28 @@ class Keeper:
     def _hear(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                data, ancillary, _, _ = self._socket.recvmsg(_MAX_MESSAGE_BYTES, sockets.CMSG_SPACE(_MAX_FDS * 4))
-                fds = array.array("i")
-                for _, _, payload in ancillary:
-                    fds.frombytes(payload)
-                fields = dict(line.split("=", 1) for line in data.decode().splitlines())
-                self.told.append(fields)
-                self.main_pid = int(fields.get("MAINPID", self.main_pid))
-                if "FDSTORE" in fields:
-                    self.kept += [(fields["FDNAME"], fd) for fd in fds]
-                if "FDSTOREREMOVE" in fields:
-                    self.forget(fields["FDNAME"])
+                space = sockets.CMSG_SPACE(_MAX_FDS * 4) + sockets.CMSG_SPACE(_SENDER.size)
+                data, ancillary, _, _ = self._socket.recvmsg(_MAX_MESSAGE_BYTES, space)
+                fds, sender = array.array("i"), 0
+                for _, kind, payload in ancillary:
+                    if kind == sockets.SCM_RIGHTS:
+                        fds.frombytes(payload)
+                    else:
+                        sender = _SENDER.unpack(payload)[0]
+                self._obey(sender, dict(line.split("=", 1) for line in data.decode().splitlines()), fds)
+
+    def _obey(self, sender: int, fields: dict[str, str], fds: Iterable[int]) -> None:
+        if sender != self.main_pid:  # as with NotifyAccess=main
+            self.ignored.append(fields)
+            for fd in fds:
+                os.close(fd)
+            return
+        self.told.append(fields)
+        self.main_pid = int(fields.get("MAINPID", self.main_pid))
+        if "FDSTORE" in fields:
+            self.kept += [(fields["FDNAME"], fd) for fd in fds]
+        if "FDSTOREREMOVE" in fields:
+            self.forget(fields["FDNAME"])
 
     def forget(self, name: str) -> None:
         """What systemd does when it is told so, and with all of them when a service is stopped."""

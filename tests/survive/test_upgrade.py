@@ -15,6 +15,7 @@ from faults.world import chatter, everyone_heard, talkers
 
 from relayd.gateway.lobby import unmask
 from relayd.wire.frames import Opcode, encode_masked
+from survive.asker import Asker
 from survive.crowd import Person
 from survive.keeper import Keeper, until
 from tests.conftest import Relay
@@ -69,6 +70,31 @@ async def test_nobody_notices(keeper: Keeper, workers):
         await everyone_heard(inside, await talk)
         assert [person.resumes for person in inside] == [0] * 20
     await relay.close()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+async def test_no_request_fails(keeper: Keeper, workers):
+    """On a connection that a proxy keeps, or on a new one; nor is a kept one closed, as that might cross a request."""
+    await keeper.start("--workers", workers, RELAYD_LIMITS_CREATE_RATE="0", RELAYD_ROOMS_JOIN_GRACE="1")
+    async with contextlib.AsyncExitStack() as stack:
+        busy, idle, fresh = ([Asker(keeper.base, keeps=keeps) for _ in range(4)] for keeps in (True, True, False))
+        everyone = [*busy, *idle, *fresh]
+        for asker in everyone:
+            stack.callback(asker.close)
+        asking = [asyncio.create_task(asker.run(every_s=0.003)) for asker in busy]
+        asking += [asyncio.create_task(asker.run(every_s=0.02)) for asker in fresh]
+        for task in asking:
+            stack.callback(task.cancel)
+        for _ in range(3):
+            for asker in idle:
+                await asker.ask()
+            await relayctl(keeper, "upgrade")
+        before = [asker.answers.total() for asker in everyone]
+        for asker in idle:
+            await asker.ask()
+        await until(lambda: all(asker.answers.total() > was for asker, was in zip(everyone, before, strict=True)))
+    assert [set(asker.answers) for asker in everyone] == [{"201"}] * len(everyone)
+    assert [asker.connections for asker in (*busy, *idle)] == [1] * 8
 
 
 @pytest.mark.slow
@@ -187,6 +213,32 @@ async def test_rooms_are_kept_after_it(keeper: Keeper):
     await relay.close()
 
 
+# A process that is given up by the processor at the worst moment.
+SLOW = """
+import sys, time
+if "--take-over" not in sys.orig_argv:
+    from relayd.machine.systemd import Systemd
+    notify = Systemd.notify
+    def slowly(systemd, *fds, **fields):
+        if "MAINPID" in fields:
+            time.sleep(1)
+        return notify(systemd, *fds, **fields)
+    Systemd.notify = slowly
+"""
+
+
+async def test_the_service_manager_hears_the_main_process_only(keeper: Keeper, tmp_path: Path):
+    """The next one waits with what it has to say until the manager knows it, and then has the watchdog's full time."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    await keeper.start(PYTHONPATH=str(tmp_path), WATCHDOG_USEC="60000000")
+    upgraded = await relayctl(keeper, "upgrade")
+    named = {"MAINPID": str(upgraded["pid"])}
+    await until(lambda: named in keeper.told and "READY" in keeper.told[-1])
+    said = [set(told) for told in keeper.told[keeper.told.index(named) :]]
+    assert said == [{"MAINPID"}, {"WATCHDOG"}, {"READY", "STATUS"}]
+    assert not keeper.ignored
+
+
 FAULTS = {
     "settings": "max_roms",
     "format": "cannot take over from that version: restart it instead",
@@ -202,10 +254,11 @@ async def test_the_old_one_goes_on(keeper: Keeper, tmp_path: Path):
     config.write_text("")
     (tmp_path / "sitecustomize.py").write_text(NEXT)
     await keeper.start("--config", str(config), PYTHONPATH=str(tmp_path), NEXT_FAULT=str(fault))
-    relay = Relay(keeper.base)
+    relay, asker = Relay(keeper.base), Asker(keeper.base, keeps=True)
     room = await relay.create()
     async with talkers(keeper.base, room, 5) as inside:
         for name, told in FAULTS.items():
+            assert await asker.ask() == "201"
             fault.write_text(name)
             config.write_text("[limits]\nmax_roms = 5\n" if name == "settings" else "")
             talk = asyncio.create_task(chatter(inside, 1.0, rate=10, name=name))
@@ -215,6 +268,9 @@ async def test_the_old_one_goes_on(keeper: Keeper, tmp_path: Path):
             await talk
         assert [person.resumes for person in inside] == [0] * 5
         await everyone_heard(inside, 0)
+    assert await asker.ask() == "201"
+    assert asker.connections == 1
+    asker.close()
     assert (await relayctl(keeper, "status"))["pid"] == keeper.process.pid
     newcomer = await relay.join(room, "newcomer")
     await newcomer.say("1")
