@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 
@@ -107,6 +108,17 @@ def traces(system):
     return {path for path in found if not path.startswith(("/var/log/", "/run/systemd/", "/run/credentials"))}
 
 
+@contextlib.contextmanager
+def asked_all_the_time(system):
+    """Somebody looks at the page again and again, each time on a new connection; gives what gives all answers."""
+    file = system.root / "root/answers"
+    file.unlink(missing_ok=True)
+    look = f"curl -s -o /dev/null -w '%{{http_code}}\\n' --resolve {HOST}:443:127.0.0.1 -k https://{HOST}/"
+    with system.running("sh", "-c", f"while :; do {look} >> /root/answers; sleep 0.02; done"):
+        nested.until(file.exists)
+        yield lambda: file.read_text().split()
+
+
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx)")
 def test_its_life(system, package, newer, page):
     """Each step of docs/admin.md leaves the system as an admin expects; people can chat in between."""
@@ -129,10 +141,13 @@ def test_its_life(system, package, newer, page):
     system.systemctl("enable", "relayd-metrics.socket")
     system.systemctl("restart", "relayd")
     admin.types("relayctl create room cake")
-    old = system.main_pid
+    old, open_since = system.main_pid, [system.show(OPEN_SINCE, unit) for unit in SOCKETS]
     admin.has_made(newer)
-    admin.types(upgrade)
+    with asked_all_the_time(system) as answers:
+        admin.types(upgrade)
+    assert set(answers()) == {"200"}
     assert system.main_pid not in (0, old)
+    assert [system.show(OPEN_SINCE, unit) for unit in SOCKETS] == open_since
     assert f'public_url = "https://{HOST}"' in (system.root / "etc/relayd/relayd.toml").read_text()
     assert f"https://{HOST}/" in admin.types("relayctl get room cake; relayctl create room")
     assert "relayd_rooms" in admin.types("curl -sS http://127.0.0.1:9180/metrics")
@@ -143,7 +158,8 @@ def test_its_life(system, package, newer, page):
     assert "cake" in admin.types("relayctl list rooms")
     admin.types(CHAT)
 
-    admin.types("apt remove -y relayd")
+    with asked_all_the_time(system):  # nor is it started again by that
+        admin.types("apt remove -y relayd")
     ended = (*UNITS, "relayd-metrics.socket")
     assert system.systemctl("is-active", *ended, code=None).split() == ["inactive"] * len(ended)
     assert not system.run("pgrep", "-f", "bin/relayd", code=None).stdout
@@ -154,7 +170,9 @@ def test_its_life(system, package, newer, page):
     assert traces(system) - before == {"/etc/nginx/conf.d/relayd.conf"}
 
 
-UNITS = ("relayd.socket", "relayd-control.socket", "relayd.service")
+SOCKETS = ("relayd.socket", "relayd-control.socket")
+UNITS = (*SOCKETS, "relayd.service")
+OPEN_SINCE = "ActiveEnterTimestampMonotonic"
 
 # Somebody makes a room and speaks, and somebody else hears it, through nginx; the admin sees them.
 CHAT = f"""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -61,10 +62,24 @@ class System:
         self.http = self.root / "run/relayd/http.sock"
         self.control = self.root / "run/relayd/control.sock"
 
+    def _enter(self, command: tuple[Any, ...]) -> list[str]:
+        entered = ["nsenter", f"--target={self._init}", "--all", "env", "-i", "PATH=/usr/sbin:/usr/bin"]
+        return [*entered, *map(str, command)]
+
+    @contextlib.contextmanager
+    def running(self, *command: Any) -> Iterator[None]:
+        """A command in there, beside others; it is ended with the block."""
+        process = subprocess.Popen(self._enter(command), stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # nsenter, and what it has started in there
+            process.wait()
+
     def run(self, *command: Any, code: int | None = 0, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """A command in there, run to its end, which must be with that code (None: any)."""
         done = subprocess.run(
-            ["nsenter", f"--target={self._init}", "--all", "env", "-i", "PATH=/usr/sbin:/usr/bin", *map(str, command)],
+            self._enter(command),
             capture_output=True,
             text=True,
             timeout=2 * TIMEOUT_S,

@@ -147,6 +147,17 @@ def test_listen_has_no_effect(system):
 # What goes wrong. -----------------------------------------------------------------------------------------------
 
 
+def test_a_port_that_is_taken(system):
+    """relayd does not run where nobody reaches it: it says so, and is there by itself once systemd has the port."""
+    system.end()
+    with system.running("python3", "-m", "http.server", "--bind", "127.0.0.1", "8080"):
+        until(lambda: not system.run("curl", "-so", "/dev/null", "http://127.0.0.1:8080", code=None).returncode)
+        with pytest.raises(AssertionError, match=r"Job for relayd\.service failed"):
+            system.begin()
+        assert "relayd: listen: 127.0.0.1:8080: may not be opened by this process; if systemd" in system.journal()
+    until(lambda: "relayd listening on http://127.0.0.1:8080\n" in system.journal())
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_kill(system, workers):
     """kill -9: it is started anew, and no worker of the old one is left."""
