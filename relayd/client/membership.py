@@ -36,8 +36,7 @@ from relayd.errors import RelayError, TooLarge, by_code
 from relayd.wire.sealing_text import Redacted, SealingError
 
 MOST_EVENTS: Final = 1024  # told and not taken; past it (16 of it beside files) the server is not read from
-# Presence is told up to 250 ms late, and not at all of those who have gone by then: their words would be nobody's.
-LINGER_S: Final = 0.6
+SHOWN_S: Final = 2.0  # for the server to take name or card, one attempt that is refused included
 STALE_TIMEOUT_S: Final = 10.0  # a new epoch's keys come with the refusal of the old one's
 
 _STALE: Final = "somebody else has made new keys for the room just now: look who is there, and try again"
@@ -81,7 +80,7 @@ class Membership(Redacted):
         self._caught_up = False  # what is said now goes out at once
         self._back: Back  # how the present connection began
         self._recovered = False
-        self._shown_at = 0.0  # when name or card were last sent
+        self._shown = asyncio.Event()  # the server has name or card as they are now
         self._said = False  # anything at all
         self._all_known = asyncio.Event()
         self._all_known.set()
@@ -96,9 +95,11 @@ class Membership(Redacted):
         await self._joined
 
     async def stop(self) -> None:
-        """Leaves; but not before the others could be told who it was that said something."""
+        """Leaves; but not before the server can tell the others who it was that said something."""
         if self._said and not self.over:
-            await asyncio.sleep(self._shown_at + LINGER_S - asyncio.get_running_loop().time())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHOWN_S):
+                    await self._shown.wait()
         self.end(None)
         await self.files.wait_closed()
         await self.stream.leave()
@@ -197,7 +198,7 @@ class Membership(Redacted):
 
     def send_profile(self) -> None:
         """Shows the present nick, if there is a connection; if not, that is done on joining."""
-        self._shown_at = asyncio.get_running_loop().time()
+        self._shown.clear()
         with contextlib.suppress(NotConnected):
             self.stream.send({"type": "profile", "id": _CARD, "profile": self.voice.profile(self.nick)})
 
@@ -263,7 +264,7 @@ class Membership(Redacted):
         self.voice.welcome(joined, int(time.time() * 1000))
         self.me = joined.you.id
         self._back, self._recovered = back, joined.recovered
-        self._shown_at = asyncio.get_running_loop().time()
+        self._shown.set()
         if self.voice.join_profile(self.nick) is None:
             self.send_profile()
         self.hearing.on_joined(joined, self.voice.join_profile(self.nick))
@@ -327,6 +328,8 @@ class Membership(Redacted):
         answer = self._answers.get(frame.id or "")
         if answer is not None and not answer.done():
             answer.set_result(frame)
+        if frame.id == _CARD:
+            self._shown.set()
         self._outbox.said(frame.id, frame.seq)
 
     def _on_error(self, frame: ErrorFrame) -> None:

@@ -241,7 +241,7 @@ class Hub:
                 connection.room.disconnect(connection, now)
                 self.service.drop([connection], Restarting())
                 self.service.presence_changed(connection.room, now)
-        self.service.tell_all_presence()
+        self.service.attendance.tell_all()
         self._end_turn()
         self._frozen = True
         if self._timer is not None:

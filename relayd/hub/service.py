@@ -6,13 +6,12 @@ REST, the sockets' owner commands and the control API all come here; who may ask
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from relayd.bus.messages import Announced, Dropped, Ended, PresenceTold, Reached, Report
+from relayd.bus.messages import Announced, Dropped, Ended, Reached, Report
 from relayd.errors import (
     FieldProblem,
     InvalidFields,
@@ -26,6 +25,7 @@ from relayd.errors import (
     RoomClosed,
 )
 from relayd.fields import check
+from relayd.hub.attendance import Attendance
 from relayd.hub.counts import Counts
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
@@ -46,7 +46,6 @@ from relayd.wire.ids import RandomBytes, RoomId, UserId
 from relayd.wire.names import MAX_NAME_CHARS, generated_name, normalise_name
 from relayd.wire.rest import Created, CreateRoom, Details, EditRoom, Invite, RoomSettings, User
 
-MAX_NEWCOMERS_TOLD = 500  # in one frame: what comes in a quarter of a second at 2,000 joins a second
 _NAMES_TRIED = 20  # generated ones; with 700,000 to draw from, twenty in a row are taken only at 600,000 rooms
 
 
@@ -98,6 +97,7 @@ class RoomService:
         self.address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
+        self.attendance = Attendance(outgoing, self._happened, settings.timing.presence_interval)
         # For files, which end with the people and rooms they belong to.
         self.on_forgotten: Callable[[Connection], None] = lambda connection: None
         self.on_silenced: Callable[[Room, UserId, str], None] = lambda room, user_id, reason: None
@@ -106,12 +106,15 @@ class RoomService:
         self.past_messages, self.past_bytes = 0, 0  # of rooms that have ended
         self.rooms_created = 0
         self._due: dict[RoomId, float] = {}  # what the registry has been told, to tell it changes only
-        self._presence_due: OrderedDict[RoomId, float] = OrderedDict()  # in that order: the delay is always the same
+
+    def _happened(self, event: str, room: Room, **fields: object) -> None:
+        self.happened(event, room, **fields)
 
     def change(self, settings: Settings) -> None:
         """Other settings hold from now on: limits for everyone, what rooms are like for those to come."""
         self.settings = settings
         self.rings.max_bytes = settings.limits.max_ring
+        self.attendance.interval_s = settings.timing.presence_interval
         for room in self.rooms.values():
             room.allowance = None
             for member in room.members.values():
@@ -215,12 +218,6 @@ class RoomService:
             for one in self.connections.values()
         ]
 
-    def tell_all_presence(self) -> None:
-        """Whatever was collected is told now."""
-        while self._presence_due:
-            room_id, _ = self._presence_due.popitem(last=False)
-            self._tell_presence(self.rooms[room_id])
-
     @property
     def _graces(self) -> Graces:
         return Graces(self.settings.rooms.leave_grace, self.settings.rooms.join_grace)
@@ -283,7 +280,7 @@ class RoomService:
         self.on_over(room)
         self._ledger.close(room)
         del self.rooms[room_id], self._due[room_id]
-        self._presence_due.pop(room_id, None)
+        self.attendance.forget(room)
         for member in room.members.values():
             for connection in member.connections:
                 self.forget(connection)
@@ -350,7 +347,9 @@ class RoomService:
         Raises:
             NoSuchUser, InvalidFields: nobody is put out.
         """
-        connections = room.kick(room.member(user_id), ban=ban, now=now)
+        member = room.member(user_id)
+        self.attendance.introduce(room, member)
+        connections = room.kick(member, ban=ban, now=now)
         self.happened("user_kicked", room, user=user_id, ban=ban)
         self.on_silenced(room, UserId(user_id), "left")
         self.drop(connections, Kicked())
@@ -370,6 +369,7 @@ class RoomService:
 
     def remove(self, room: Room, member: Member, error: RelayError, now: float) -> None:
         """The user goes, with all connections, which are closed for that reason."""
+        self.attendance.introduce(room, member)
         connections = room.leave(member, now)
         self.on_silenced(room, member.user_id, "left")
         self.drop(connections, error)
@@ -431,8 +431,7 @@ class RoomService:
 
     def presence_changed(self, room: Room, now: float) -> None:
         """Somebody came, went or changed: told to the others soon, and perhaps it changes when the room ends."""
-        if room.presence and room.meta.room_id not in self._presence_due:
-            self._presence_due[room.meta.room_id] = now + self.settings.timing.presence_interval
+        self.attendance.changed(room, now)
         self.reschedule(room)
 
     # Time. ------------------------------------------------------------------------------------------------------
@@ -446,7 +445,7 @@ class RoomService:
 
     def next_due(self) -> float | None:
         """When `advance` has something to do next; None if never."""
-        dues = (self._registry.next_due(), self.rings.next_due(), next(iter(self._presence_due.values()), None))
+        dues = (self._registry.next_due(), self.rings.next_due(), self.attendance.next_due())
         return min((due for due in dues if due is not None), default=None)
 
     def advance(self, now: float) -> None:
@@ -454,9 +453,7 @@ class RoomService:
         for room_id in self._registry.due(now):
             self._advance_room(self.rooms[room_id], now)
         self.rings.advance(now)
-        while self._presence_due and next(iter(self._presence_due.values())) <= now:
-            room_id, _ = self._presence_due.popitem(last=False)
-            self._tell_presence(self.rooms[room_id])
+        self.attendance.advance(now)
 
     def _advance_room(self, room: Room, now: float) -> None:
         due = room.advance(now)
@@ -468,22 +465,6 @@ class RoomService:
         if due.warning_s is not None:
             self.announce(room, events.RoomEvent("expiring", in_=due.warning_s))
         self.presence_changed(room, now)
-
-    def _tell_presence(self, room: Room) -> None:
-        changes = room.presence.take()
-        for user_id in changes.joined:
-            self.happened("user_joined", room, user=user_id)
-        for user_id in changes.left:
-            self.happened("user_left", room, user=user_id)
-        entries = [view.entry(room.members[user_id]) for user_id in changes.changed]
-        left, changed = events.encode(changes.left), b"[%b]" % b",".join(entries)
-        # In pieces: who is behind is looked at between them, and a flood of newcomers fills no queue unseen.
-        for start in range(0, max(1, len(changes.joined)), MAX_NEWCOMERS_TOLD):
-            newcomers = changes.joined[start : start + MAX_NEWCOMERS_TOLD]
-            joined = [(str(user_id), view.entry(room.members[user_id])) for user_id in newcomers]
-            event = PresenceTold(joined, left, changed, len(room.members))
-            self._outgoing.to_room(room.meta.room_id, event)
-            left = changed = b"[]"
 
 
 def _wrong(field: str, reason: str) -> InvalidFields:

@@ -28,7 +28,8 @@ class _Trace(NamedTuple):
 class PresenceLog:
     """Collects changes of presence until they are told.
 
-    What cancels out is not told: someone who came and went in between was never here. But whoever is let in
+    What cancels out is not told: someone who came and went in between was never here. Where that must not be, since
+    others have heard something of them, `hides` says whether they are to be told first. But whoever is let in
     meanwhile is given the list of users as it is then, and is told the same sum as the others: so nothing cancels
     out past a list. Who came, was listed and went is told as left; who went, was not listed and came back is told
     as joined, though some knew the user before. Those who hear it keep users by id.
@@ -58,6 +59,11 @@ class PresenceLog:
         """The user looks different: another profile, away or back, muted or not."""
         if user_id not in self._traces:
             self._changed[user_id] = None
+
+    def hides(self, user_id: UserId) -> bool:
+        """Whether others do not know yet that the user is here, or how the user looks now."""
+        trace = self._traces.get(user_id)
+        return user_id in self._changed or (trace is not None and trace.is_here)
 
     def list_given(self) -> None:
         """Somebody was given the list of users as it is now."""

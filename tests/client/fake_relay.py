@@ -153,6 +153,7 @@ class FakeRelay:
 
     def on_profile(self, socket: Any, user: str, frame: Frame) -> None:
         self.users[user]["profile"] = frame["profile"]
+        self.tell(socket, {"type": "ok", "id": frame["id"]})
         self.presence(changed=[self.users[user]])
 
     def on_kick(self, socket: Any, user: str, frame: Frame) -> None:

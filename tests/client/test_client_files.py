@@ -31,7 +31,6 @@ from relayd.client import (
     Withdrawn,
     create,
     join,
-    membership,
 )
 from relayd.client.files.line import Bell
 from relayd.client.files.receiving import Window
@@ -39,12 +38,6 @@ from relayd.errors import FilesOff, FileTooLarge
 
 WAIT_S = 30
 CHUNK = 61_440
-
-
-@pytest.fixture(autouse=True)
-def quick_goodbyes(monkeypatch):
-    """Presence is not looked at after somebody has left."""
-    monkeypatch.setattr(membership, "LINGER_S", 0.0)
 
 
 @pytest.fixture

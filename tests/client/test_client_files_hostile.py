@@ -25,17 +25,10 @@ from relayd.client import (
     Withdrawn,
     create,
     join,
-    membership,
 )
 from relayd.client.files import receiving as receiving_module
 
 WAIT_S = 30
-
-
-@pytest.fixture(autouse=True)
-def quick_goodbyes(monkeypatch):
-    """Presence is not looked at after somebody has left."""
-    monkeypatch.setattr(membership, "LINGER_S", 0.0)
 
 
 class Pair(NamedTuple):

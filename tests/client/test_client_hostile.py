@@ -31,12 +31,6 @@ from relayd.wire.sealing_text import SealingError
 PLAIN = "canary of plain words"
 
 
-@pytest.fixture(autouse=True)
-def quick_goodbyes(monkeypatch):
-    """The fake tells presence at once, so nobody need linger."""
-    monkeypatch.setattr(membership, "LINGER_S", 0.0)
-
-
 @pytest.fixture
 async def fake():
     async with fake_relay() as fake:

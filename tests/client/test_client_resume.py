@@ -22,17 +22,10 @@ from relayd.client import (
     UserJoined,
     create,
     join,
-    membership,
 )
 from relayd.client.outbox import Outbox
 from relayd.client.stream import Back
 from relayd.errors import Kicked, NoSuchRoom, RateLimited, TooLarge
-
-
-@pytest.fixture(autouse=True)
-def quick_goodbyes(monkeypatch):
-    """Presence is not looked at after somebody has left."""
-    monkeypatch.setattr(membership, "LINGER_S", 0.0)
 
 
 def quick() -> Backoff:

@@ -19,7 +19,6 @@ from relayd.client import (
     UserLeft,
     create,
     join,
-    membership,
 )
 from relayd.client.membership import MOST_EVENTS
 from relayd.errors import (
@@ -35,12 +34,6 @@ from relayd.errors import (
     TooLarge,
 )
 from relayd.wire.sealing_text import SealingError
-
-
-@pytest.fixture(autouse=True)
-def quick_goodbyes(monkeypatch):
-    """Nobody looks at who has said something after they have left."""
-    monkeypatch.setattr(membership, "LINGER_S", 0.0)
 
 
 async def made_open(relay, **fields):

@@ -25,7 +25,6 @@ from relayd.client import (
     UserJoined,
     create,
     join,
-    membership,
 )
 from relayd.client.sealing import Sealer, UserKey, parse_link, unlock
 from relayd.client.sealing_errors import PasswordNeeded, RekeyError
@@ -33,13 +32,6 @@ from relayd.client.shapes import RoomDetails, read_access
 from relayd.client.socket import ClientSocket
 from relayd.errors import Forbidden, Kicked
 from relayd.wire.sealing_text import SealingError
-
-
-@pytest.fixture(autouse=True)
-def quick_goodbyes(monkeypatch):
-    """Nobody looks at who has said something after they have left."""
-    monkeypatch.setattr(membership, "LINGER_S", 0.0)
-
 
 CANARY = "canary-" + os.urandom(8).hex()
 
@@ -69,6 +61,17 @@ async def test_what_is_said_is_heard_and_the_server_has_only_ciphertext(relay, m
         assert len((await ann.room_code()).split()) == 6
     assert written
     assert all(CANARY.encode() not in data for data in written)
+
+
+async def test_who_says_something_and_leaves_is_heard(relay):
+    """At once, and again and again: each is told of by name, and what they said can be opened."""
+    made = await create(relay.base)
+    async with join(made.link, "ann", owner=made.owner) as ann:
+        for number in range(20):
+            async with join(made.link, f"bob {number}") as bob:
+                await bob.say("I was here")
+            message = await heard(ann, Message)
+            assert (message.text, message.user.nick) == ("I was here", f"bob {number}")
 
 
 async def test_getting_in_needs_all_of_it(relay):

@@ -100,6 +100,44 @@ async def test_coming_and_going_in_one_moment():
         assert frames[-1]["users"] == 2
 
 
+@pytest.mark.parametrize("goes", ["leaves", "kicked", "leaves after a change"])
+async def test_nobodys_words(goes):
+    """Who says something and is gone in the same moment is told of first, as they looked: else it were nobody's."""
+    async with relay_with(timing__presence_interval=0.5) as relay:
+        room = await relay.create()
+        ann = await relay.join(room, "ann", owner=True)
+        bob = await relay.join(room, "bob")
+        if goes == "leaves after a change":
+            await ann.until("presence")
+            await bob.send("profile", profile={"nick": "bobby"})
+        await bob.say("1")
+        await bob.until("message", id="1")
+        if goes == "kicked":
+            await ann.send("kick", id="k", user=bob.id)
+        else:
+            await bob.send("leave")
+        await bob.closed()
+        shown, gone = await seen(ann, 1.2)
+        (user,) = shown["changed"] if goes == "leaves after a change" else shown["joined"]
+        assert (user["id"], user["profile"]["nick"]) == (bob.id, "bobby" if shown["changed"] else "bob")
+        assert (shown["left"], gone["left"], gone["users"]) == ([], [bob.id], 1)
+
+
+async def test_who_says_nothing_costs_no_frame():
+    """A crowd that comes and goes is told in the same few frames, also beside somebody who talks."""
+    async with relay_with(timing__presence_interval=0.5) as relay:
+        room = await relay.create()
+        ann, bob = await relay.join(room), await relay.join(room)
+        started = time.monotonic()
+        for _ in range(10):
+            crowd = await relay.join(room)
+            await bob.say(crowd.id)
+            await crowd.send("leave")
+            await crowd.closed()
+        took = time.monotonic() - started
+        assert len(await seen(ann, 1.2)) <= took / 0.5 + 2
+
+
 async def test_tabs_are_no_news():
     """Another tab of a user, or one tab less, changes nothing for others."""
     async with relay_with(timing__presence_interval=0.05) as relay:

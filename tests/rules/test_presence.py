@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relayd.rooms.presence import Changes, PresenceLog
+from relayd.wire.ids import UserId
 
 USERS = st.sampled_from(["a", "b", "c", "d"])
 ACTS = st.one_of(
@@ -44,7 +45,9 @@ def test_everyone_ends_with_the_truth(present, acts):
             log.list_given()
             observers.append(Observer(looks))
         elif act == "tell":
+            hidden = {user_id for user_id in "abcd" if log.hides(UserId(user_id))}
             changes = log.take()
+            assert hidden == {*changes.joined, *changes.changed}
             for observer in observers:
                 observer.hear(changes, looks)
                 assert observer.sees == looks
