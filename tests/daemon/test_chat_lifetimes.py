@@ -96,18 +96,21 @@ async def test_hours_need_nobody():
 
 async def test_all_left():
     """A `usersLeave` room ends `leave_grace` after its last user left; whoever comes before keeps it alive."""
-    async with relay_with(rooms__leave_grace=0.3) as relay:
-        kept, ended = await relay.create(), await relay.create()
-        for room in (kept, ended):
-            ann, bob = await relay.join(room, "ann"), await relay.join(room, "bob")
-            await ann.send("leave")
-            await ann.closed()
-            await bob.send("leave")
-            await bob.closed()
-        await relay.details(ended)
+    async with relay_with(rooms__leave_grace=1) as relay:
+
+        async def left() -> dict:
+            room = await relay.create()
+            for peer in (await relay.join(room, "ann"), await relay.join(room, "bob")):
+                await peer.send("leave")
+                await peer.closed()
+            await relay.details(room)
+            return room
+
+        kept = await left()
         back = await relay.join(kept)
+        ended = await left()
         await gone(relay, ended)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1)
         await alive(back)
         await back.send("leave")
         await back.closed()

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from relayd import lag
 from tests.conftest import Peer, relay_with
 from tests.faults.world import Talker, chatter, everyone_heard, relayd, talkers
 
@@ -205,8 +206,9 @@ async def test_who_says_too_much_is_slowed_then_sent_away(relay):
         assert len(heard) < 200  # of 100,000
 
 
-async def test_a_late_loop_turns_newcomers_away(relay):
+async def test_a_late_loop_turns_newcomers_away(relay, monkeypatch):
     """Late by more than 250 ms: joins and rooms are refused with a time to come back; those inside go on."""
+    monkeypatch.setattr(lag, "LATE_S", 0.25)  # as it is outside of tests
     room = await relay.create()
     ann = await relay.join(room, "ann")
     early = await relay.connect(room["id"])
