@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -18,6 +19,9 @@ from xdist.scheduler import LoadScopeScheduling
 from relayd import lag
 from relayd.daemon import running
 from relayd.settings import Settings, load
+
+# A shell ignores Ctrl-C for what it runs in the background, and so would all programs that are started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The daemons made here share a loop with their test, and it a busy machine: that it is late is no overload of theirs.
 lag.LATE_S = 5.0

@@ -266,7 +266,7 @@ async def test_a_server_that_is_not_there(unused_tcp_port):
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
         await create(f"http://127.0.0.1:{unused_tcp_port}")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15  # a server that asks for it is tried again for 30
 
 
 # When it may be sent again. -------------------------------------------------------------------------------------

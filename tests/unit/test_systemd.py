@@ -142,8 +142,8 @@ def test_a_manager_that_is_busy(manager):
     while systemd.mention(WATCHDOG=1):  # until its queue is full
         assert time.monotonic() - started_at < 30
     started_at = time.monotonic()
-    assert not any(systemd.mention(WATCHDOG=1) for _ in range(10))
-    assert time.monotonic() - started_at < 0.5
+    assert not any(systemd.mention(WATCHDOG=1) for _ in range(20))
+    assert time.monotonic() - started_at < 10  # waiting, as `notify` does, would take 20
     assert manager.recv(100) == b"WATCHDOG=1\n"
     assert systemd.mention(WATCHDOG=1)
 

@@ -169,10 +169,10 @@ def test_odd_passwords_are_fine(password):
 )  # fmt: skip
 def test_bad_passwords(password, why):
     """Empty, too long (counted in bytes), no text: a clear error at once, without the password in it."""
-    before = time.perf_counter()
+    before = time.thread_time()
     with pytest.raises(SealingError, match=f"^password: .*{why}") as raised:
         derive_password_key(password, SALT)
-    assert time.perf_counter() - before < 0.1, "refused before the expensive part"
+    assert time.thread_time() - before < 0.1, "refused before the expensive part"
     assert len(password) < 2 or password not in str(raised.value)
 
 
