@@ -27,7 +27,7 @@ from relayd.gateway.front import Front
 from relayd.gateway.handing import Handing
 from relayd.gateway.handlers import Door, Handler, NothingHere
 from relayd.gateway.handshake import ROOM_PATH
-from relayd.gateway.lines import Line, Lines
+from relayd.gateway.lines import Lines
 from relayd.gateway.lobby import Lobby, unmask
 from relayd.gateway.outlet import Station
 from relayd.gateway.page import Assets, File, Page
@@ -100,8 +100,8 @@ class Gateway:
         self._fanout.on(Probe, lambda topic, event: self._probes.admit(event.digest))
         self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
         self._lobby = Lobby(self._station, self._lag.check)
-        lines = Lines()
-        self.handing = Handing(self._station, self._lobby, self._calls, lines, self.adopt)
+        self._lines = Lines()
+        self.handing = Handing(self._station, self._lobby, self._calls, self._lines, self.adopt)
         self._fanout.on(Phase, lambda topic, event: self.handing.on_phase(event))
         self._peers = Peers(settings)
         self._passwords = Passwords(random_bytes)
@@ -109,7 +109,7 @@ class Gateway:
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         door = Door(self._calls, self._peers, self._passwords, self._password_rate)
-        self._front = Front(self._application({"door": door}), door, self._lobby, lines, _IDLE_HTTP_S)
+        self._front = Front(self._application({"door": door}), door, self._lobby, self._lines, _IDLE_HTTP_S)
         self._server = HTTPServer(
             self._front,
             max_body_size=MAX_DROPPED_BYTES,
@@ -126,7 +126,7 @@ class Gateway:
             connection.close()
             return
         if not self._front.greet(connection, address[0] or UNIX_IP):
-            self._server.handle_stream(Line(connection), address)
+            self._server.handle_stream(self._lines.open(connection), address)
 
     async def _keep_reporting(self) -> None:
         while True:

@@ -13,7 +13,19 @@ from tornado.iostream import IOStream
 
 
 class Line(IOStream):
-    """A client's connection."""
+    """A client's connection.
+
+    Attributes:
+        is_busy: the head of a request has come, and not all of the answer has gone.
+    """
+
+    is_busy = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it waits for a request; else it is closed, or something is under way."""
+        # One that is not read from has a head that will be looked at in the next turn of the loop.
+        return not self.is_busy and self.reading()
 
     @property
     def has_unread(self) -> bool:
@@ -22,41 +34,42 @@ class Line(IOStream):
 
 
 class Lines:
-    """Knows on which something is under way, and takes the others from Tornado while they are to be handed over.
+    """Knows all, and takes those from Tornado on which nothing is under way while they are to be handed over.
 
     What is asked meanwhile waits in the system, for whoever reads the connection next.
     """
 
     def __init__(self) -> None:
-        self._quiet: WeakSet[Line] = WeakSet()
-        self._busy: WeakSet[Line] = WeakSet()
+        self._lines: WeakSet[Line] = WeakSet()
         self._held: list[sockets.socket] = []
         self._holding = False
 
+    def open(self, connection: sockets.socket) -> Line:
+        """One more."""
+        line = Line(connection)
+        self._lines.add(line)
+        return line
+
     def on_quiet(self, line: Line) -> None:
         """It is new, or all that was asked is answered; it is not read from yet."""
-        self._busy.discard(line)
-        self._quiet.add(line)
+        line.is_busy = False
         if self._holding:
             self._hold(line)
 
     def on_asking(self, line: Line) -> None:
         """The head of a request has come, which is to be answered."""
-        self._quiet.discard(line)
-        self._busy.add(line)
+        line.is_busy = True
 
     @property
     def are_quiet(self) -> bool:
         """Whether nothing is under way on any."""
-        # One that waits for nothing more has a head that will be looked at in the next turn of the loop.
-        asking = (line for line in self._quiet if not line.reading())
-        return all(line.closed() for line in (*self._busy, *asking))
+        return all(line.is_quiet or line.closed() for line in self._lines)
 
     def hold(self) -> None:
         """Takes those that are quiet, and those that become so until `release`."""
         self._holding = True
-        for line in list(self._quiet):
-            if line.reading():
+        for line in list(self._lines):
+            if line.is_quiet:
                 self._hold(line)
 
     def release(self) -> list[sockets.socket]:
