@@ -84,10 +84,10 @@ class Peer:
     async def say(self, id_: str, body: Any = "hello", **fields: Any) -> None:
         await self.send("message", id=id_, body=body, **fields)
 
-    async def recv(self, timeout: float = 5) -> dict[str, Any]:
+    async def recv(self, timeout: float = 20) -> dict[str, Any]:
         return json.loads(await asyncio.wait_for(self.socket.recv(), timeout))
 
-    async def until(self, type_: str, timeout: float = 5, **fields: Any) -> dict[str, Any]:
+    async def until(self, type_: str, timeout: float = 20, **fields: Any) -> dict[str, Any]:
         """The next frame of that type with those fields; others before it are passed over."""
         async with asyncio.timeout(timeout):
             while True:
@@ -104,7 +104,7 @@ class Peer:
                     got.append(json.loads(await self.socket.recv()))
         return got
 
-    async def closed(self, timeout: float = 5) -> tuple[int, str]:
+    async def closed(self, timeout: float = 20) -> tuple[int, str]:
         """Reads until the server closes; the close code and reason."""
         async with asyncio.timeout(timeout):
             with contextlib.suppress(websockets.ConnectionClosed):

@@ -98,13 +98,13 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._handle, text.encode())
 
-    async def shows(self, text: str, timeout: float = 10) -> None:
+    async def shows(self, text: str, timeout: float = 20) -> None:
         async with asyncio.timeout(timeout):
             while text not in self.text:
                 await asyncio.sleep(0.02)
 
     async def ended(self) -> int:
-        code = await asyncio.wait_for(self.process.wait(), 10)
+        code = await asyncio.wait_for(self.process.wait(), 20)
         await asyncio.sleep(0.05)
         return code
 

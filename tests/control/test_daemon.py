@@ -124,7 +124,7 @@ def test_drain(make_daemon, workers):
     threads = [threading.Thread(target=leave, args=(person,)) for person in people]
     for thread in threads:
         thread.start()
-    assert "within 3 s" in daemon.ctl("drain", "-over", "3s", "-no-wait").stdout
+    assert "within 6 s" in daemon.ctl("drain", "-over", "6s", "-no-wait").stdout
     ready = subprocess.run(["curl", "-s", "-i", f"{daemon.base}/readyz"], capture_output=True, text=True, check=True)
     assert "503" in ready.stdout.splitlines()[0]
     assert "retry-after" in ready.stdout.lower()
@@ -136,8 +136,8 @@ def test_drain(make_daemon, workers):
         thread.join()
     assert {code for _, code in codes} == {4500}
     times = sorted(at for at, _ in codes)
-    assert times[-1] - times[0] > 1  # spread, not all at once
-    assert times[-1] < 5
+    assert times[-1] - times[0] > 2  # spread, not all at once
+    assert times[-1] < 6 + 15
     assert min(hints) >= 1000
     assert len(set(hints)) > 6
     assert daemon.process.wait(timeout=10) == 0
@@ -153,11 +153,11 @@ def test_newcomers_while_draining(own_daemon):
         own_daemon.ctl("drain", "-over", "1h", "-no-wait")
         with connect(f"{own_daemon.base.replace('http', 'ws')}/{room['id']}", compression=None) as socket:
             socket.send(json.dumps({"type": "join", "key": room["invite_key"], "profile": {}}))
-            told = json.loads(socket.recv(timeout=5))
+            told = json.loads(socket.recv(timeout=20))
             assert (told["type"], told["code"]) == ("error", "draining")
             assert told["retry_after_ms"] > 3_500_000
             with pytest.raises(websockets.ConnectionClosed, match="1013"):
-                socket.recv(timeout=5)
+                socket.recv(timeout=20)
         own_daemon.ctl("stop")  # a drain can be cut short
     assert own_daemon.process.wait(timeout=10) == 0
 
@@ -165,7 +165,7 @@ def test_newcomers_while_draining(own_daemon):
 def test_stop_waits_for_the_end(own_daemon):
     """When the command has ended, so has relayd: with 0, its socket gone."""
     assert "has ended" in own_daemon.ctl("stop").stdout
-    assert own_daemon.process.wait(timeout=1) == 0
+    assert own_daemon.process.wait(timeout=10) == 0
     assert not own_daemon.socket.exists()
     line = own_daemon.wrong("status", code=3)
     assert "start one with" in line

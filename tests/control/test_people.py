@@ -108,7 +108,7 @@ def test_send_is_kept_for_those_who_come_back(daemon, room):
     daemon.ctl("send", room["id"], "while you were away")
     with connect(f"{daemon.base.replace('http', 'ws')}/{room['id']}", compression=None) as socket:
         socket.send(json.dumps({"type": "join", "session": session, "since": {"epoch": epoch, "seq": 0}}))
-        joined, missed = (json.loads(socket.recv(timeout=5)) for _ in range(2))
+        joined, missed = (json.loads(socket.recv(timeout=20)) for _ in range(2))
     assert (joined["recovered"], joined["missed"]) == (True, 0)
     assert (missed["seq"], missed["body"]["text"]) == (1, "while you were away")
 

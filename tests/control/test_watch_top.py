@@ -60,7 +60,7 @@ def test_watch(daemon):
         daemon.ctl("close", "room", "seen")
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=20)
     events = [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 0
     assert err == ""
@@ -87,7 +87,7 @@ def test_watch_one_room(daemon, room):
         daemon.json("create", "room", "elsewhere")
         daemon.ctl("close", "room", "elsewhere")
         daemon.ctl("close", "room", room["id"])
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     assert len(out.splitlines()) == 1
     assert "room_closed" in out
@@ -102,7 +102,7 @@ def test_daemon_ends_while_watched(own_daemon):
     """In order: the watcher is told, and ends with 0. Killed: one line, and 3."""
     with watching(own_daemon) as process:
         own_daemon.end()
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     assert "stopped" in out
 
@@ -111,7 +111,7 @@ def test_daemon_is_killed_while_watched(own_daemon):
     """One line, and exit code 3."""
     with watching(own_daemon) as process:
         own_daemon.process.kill()
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=20)
     assert process.returncode == 3
     assert out == ""
     assert len(err.splitlines()) == 1
@@ -196,7 +196,7 @@ class Terminal:
         os.close(theirs)
         self.shown = ""
 
-    def until(self, text, timeout=8):
+    def until(self, text, timeout=20):
         """What is shown from now on until that text."""
         self.shown = ""
         until = time.monotonic() + timeout
@@ -211,7 +211,7 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def end(self):
-        _, err = self.process.communicate(timeout=5)
+        _, err = self.process.communicate(timeout=20)
         os.close(self._ours)
         return self.process.returncode, err
 

@@ -12,7 +12,7 @@ from test_chat_messages import pair
 SECOND = 1 / 3600  # in hours
 
 
-async def gone(relay, room, timeout=5):
+async def gone(relay, room, timeout=20):
     """Waits until nothing answers at the room's address."""
     async with asyncio.timeout(timeout):
         while (await relay.request("GET", f"/api/v1/{room['id']}", room["invite_key"])).code == 200:

@@ -51,7 +51,7 @@ def daemon_in_a_thread(directory):
 
 def create(base):
     """A fresh room."""
-    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/room", method="POST"), timeout=5) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/room", method="POST"), timeout=20) as answer:
         return json.load(answer)
 
 

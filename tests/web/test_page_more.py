@@ -102,7 +102,7 @@ async def test_no_way_in(server, visitors):
         link.partition("#")[0]: "link is incomplete",
         link.replace(".1p.", ".9."): "newer program",
         link[:-4]: "link is incomplete",
-        re.sub(r"#ri_\w{4}", "#ri_AAAA", link): "room is over",
+        re.sub(r"#ri_[\w-]{4}", "#ri_AAAA", link): "room is over",
     }
     for wrong, words in told.items():
         await bob.page.goto("about:blank")
