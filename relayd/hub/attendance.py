@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from relayd.bus.messages import PresenceTold
 from relayd.hub.outgoing import Outgoing
 from relayd.rooms import view
 from relayd.rooms.member import Member
+from relayd.rooms.ring import Author, Rings
 from relayd.rooms.room import Room
 from relayd.wire import events
 
@@ -19,6 +22,7 @@ class Attendance:
 
     Args:
         outgoing: takes what is told.
+        rings: of all rooms.
         happened: is told of everyone who came or went; see `Happenings.tell`.
         interval_s: how long it is collected.
 
@@ -26,8 +30,9 @@ class Attendance:
         interval_s: may be changed.
     """
 
-    def __init__(self, outgoing: Outgoing, happened: Callable[..., None], interval_s: float) -> None:
+    def __init__(self, outgoing: Outgoing, rings: Rings, happened: Callable[..., None], interval_s: float) -> None:
         self._outgoing = outgoing
+        self._rings = rings
         self._happened = happened
         self.interval_s = interval_s
         self._since: dict[Room, float] = {}  # when the first of it happened, in that order
@@ -41,11 +46,27 @@ class Attendance:
         """Before somebody goes whose words were heard, the others are told whose, if that is still to come.
 
         Else those words would be nobody's, and in a sealed room nobody could open them. It costs everyone a frame more
-        than presence does otherwise, and never more of them than there are messages.
+        than presence does otherwise, and never more of them than there are messages. For those who will hear them
+        later only, it is kept as long as the words are.
         """
+        said = member.last_said
+        if said is None:
+            return
+        author = Author(view.entry(member), member.joined_seq, said.seq, said.at)
+        self._rings.keep_author(room.ring, member.user_id, author)
         since = self._since.get(room)
-        if since is not None and room.presence.hides(member.user_id) and member.has_said_since(since):
+        if since is not None and said.at >= since and room.presence.hides(member.user_id):
             self._tell(room)
+
+    def introduce_missed(self, room: Room, seq: int) -> tuple[list[bytes], list[bytes]]:
+        """The same for somebody who comes back: frames to be heard before what was missed since `seq`, and after."""
+        strangers = {user: entry for user, entry in room.ring.strangers(seq).items() if user not in room.members}
+        if not strangers:
+            return [], []
+        entries, users = [msgspec.Raw(entry) for entry in strangers.values()], len(room.members)
+        before = events.Presence(joined=entries, left=[], changed=[], users=users)
+        after = events.Presence(joined=[], left=[str(user_id) for user_id in strangers], changed=[], users=users)
+        return [events.encode(before)], [events.encode(after)]
 
     def next_due(self) -> float | None:
         """When `advance` has something to do next; None if never."""

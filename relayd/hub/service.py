@@ -97,7 +97,7 @@ class RoomService:
         self.address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
-        self.attendance = Attendance(outgoing, self._happened, settings.timing.presence_interval)
+        self.attendance = Attendance(outgoing, self.rings, self._happened, settings.timing.presence_interval)
         # For files, which end with the people and rooms they belong to.
         self.on_forgotten: Callable[[Connection], None] = lambda connection: None
         self.on_silenced: Callable[[Room, UserId, str], None] = lambda room, user_id, reason: None

@@ -89,9 +89,10 @@ class Member:
         said = self.known.get(message_id) if self.known else None
         return said if said is not None and now - said.at <= REMEMBERED_S else None
 
-    def has_said_since(self, at: float) -> bool:
-        """Whether a message was said then, or later."""
-        return bool(self.known and self.known[next(reversed(self.known))].at >= at)
+    @property
+    def last_said(self) -> Said | None:
+        """Where the last message stands that is still remembered."""
+        return self.known[next(reversed(self.known))] if self.known else None
 
     def remember(self, message_id: str, said: Said) -> None:
         """Keeps the id of a message, and forgets those past number or age."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,6 +13,23 @@ from relayd.wire.ids import UserId
 
 MAX_MESSAGES = 4_096
 MAX_BYTES = 256 * 1024
+MAX_AUTHORS = 64  # of those who have left; each looks like 1 KiB at most
+
+
+class Author(NamedTuple):
+    """Somebody who has left, and of whom there is something that others may still have to hear.
+
+    Attributes:
+        entry: JSON text, as others saw them.
+        joined_seq: the last seq before they came.
+        last_seq: of the last thing they said; of a direct message the seq it came after.
+        at: seconds, when that was said.
+    """
+
+    entry: bytes
+    joined_seq: int
+    last_seq: int
+    at: float
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -39,16 +57,17 @@ class Ring:
         kept_s: seconds for which a message is kept; 0 keeps nothing.
     """
 
-    __slots__ = ("_entries", "_written", "cleared", "kept_s", "last_seq", "mark", "size")
+    __slots__ = ("_authors", "_entries", "_written", "cleared", "kept_s", "last_seq", "mark", "size")
 
     def __init__(self, kept_s: float) -> None:
         self.kept_s = kept_s
-        self.size = 0  # bytes of all frames in it
+        self.size = 0  # bytes of all frames in it, and of what is kept of authors
         self.mark = 0  # of the last one added
         self.last_seq = 0  # the highest seq added
         self.cleared = 0  # `mark` when it was last emptied at once
         self._written = 0  # `mark` when `unwritten` was last asked
         self._entries: deque[Kept] = deque()
+        self._authors: dict[UserId, Author] = {}  # in the order they left
 
     def add(self, seq: int, frame: bytes, now: float, between: tuple[UserId, ...] = ()) -> None:
         """A message was said."""
@@ -68,13 +87,40 @@ class Ring:
         """Drops what is too old; returns when the next one will be, or None if nothing is left."""
         while self._entries and self._entries[0].at + self.kept_s <= now:
             self._drop_oldest()
+        for user_id, author in list(self._authors.items()):
+            if author.at + self.kept_s <= now:
+                self._forget_author(user_id)
         return self._entries[0].at + self.kept_s if self._entries else None
 
     def clear(self) -> None:
         """Drops everything."""
         self._entries.clear()
+        self._authors.clear()
         self.size = 0
         self.cleared = self.mark
+
+    def keep_author(self, user_id: UserId, author: Author) -> None:
+        """The user leaves; how they looked is kept no longer than what they said."""
+        if not self._entries:
+            return
+        self._forget_author(user_id)
+        self._authors[user_id] = author
+        self.size += len(author.entry)
+        if len(self._authors) > MAX_AUTHORS:
+            self._forget_author(next(iter(self._authors)))
+
+    def _forget_author(self, user_id: UserId) -> None:
+        author = self._authors.pop(user_id, None)
+        if author is not None:
+            self.size -= len(author.entry)
+
+    def strangers(self, seq: int) -> dict[UserId, bytes]:
+        """Those who came, spoke and left after the message `seq`, perhaps to come again: their `Author.entry`."""
+        return {
+            user_id: author.entry
+            for user_id, author in self._authors.items()
+            if author.joined_seq >= seq and author.last_seq >= seq
+        }
 
     def entries(self) -> list[Kept]:
         """All that is kept, in order; counts as written down."""
@@ -143,6 +189,12 @@ class Rings:
             heapq.heappush(self._due, (now + ring.kept_s, id(ring), ring))
         if self.max_bytes and self.size > self.max_bytes:
             self.clear(max(self._rings, key=lambda one: one.size))
+
+    def keep_author(self, ring: Ring, user_id: UserId, author: Author) -> None:
+        """A user leaves the room of that ring; see `Ring.keep_author`."""
+        before = ring.size
+        ring.keep_author(user_id, author)
+        self.size += ring.size - before
 
     def adopt(self, ring: Ring, now: float) -> None:
         """A ring that holds something already."""

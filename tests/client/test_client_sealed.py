@@ -15,6 +15,7 @@ from fake_relay import fake_relay
 from test_client_resume import quick
 
 from relayd.client import (
+    Disconnected,
     Message,
     Reconnected,
     Rekeyed,
@@ -72,6 +73,28 @@ async def test_who_says_something_and_leaves_is_heard(relay):
                 await bob.say("I was here")
             message = await heard(ann, Message)
             assert (message.text, message.user.nick) == ("I was here", f"bob {number}")
+
+
+async def test_who_says_something_and_leaves_is_heard_by_those_who_are_away(relay):
+    """They come back, are told who that was, and can open what was said."""
+    made = await create(relay.base)
+    async with (
+        cutter_before(relay.base) as way,
+        join(made.link.replace(relay.base, way.base), "ann", owner=made.owner, backoff=quick()) as ann,
+    ):
+        await ann.say("before")
+        await heard(ann, Message)
+        way.refusing = True
+        way.cut()
+        await heard(ann, Disconnected)
+        for number in range(3):
+            async with join(made.link, f"bob {number}") as bob:
+                await bob.say("I was here")
+        way.refusing = False
+        said = [await heard(ann, Message) for _ in range(3)]
+        assert [(one.text, one.user.nick) for one in said] == [("I was here", f"bob {n}") for n in range(3)]
+        assert ann.user_count == 1
+        assert [user.nick for user in ann.users] == ["ann"]
 
 
 async def test_getting_in_needs_all_of_it(relay):

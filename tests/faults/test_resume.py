@@ -35,6 +35,36 @@ async def test_since_brings_what_was_missed(relay):
     assert await _messages(back, 1) == ["4"]
 
 
+async def test_authors_who_have_left(relay):
+    """Who came, said something and left in the meantime is told of around what they said; nobody else is."""
+    room = await relay.create()
+    ann, old, early = await relay.join(room, "ann"), await relay.join(room, "old"), await relay.join(room, "early")
+    await early.say("0")
+    await early.send("leave")
+    last = await ann.until("message")
+    await ann.socket.close()
+    away = await relay.join(room, "away")
+    for peer, words in ((await relay.join(room, "bob"), "1"), (await relay.join(room, "cem"), ""), (old, "2")):
+        if words:
+            await peer.say(words)
+            await peer.until("message", id=words)
+        await peer.send("leave")
+        await peer.closed()
+        if words == "1":
+            bob = peer
+    since = {"epoch": ann.joined["epoch"], "seq": last["seq"]}
+    again = await relay.join(room, session=ann.session, since=since)
+    assert {user["id"] for user in again.joined["users"]} == {ann.id, away.id}
+    before, *said, after = [await again.recv() for _ in range(4)]
+    assert [(user["id"], user["profile"]) for user in before["joined"]] == [(bob.id, {"nick": "bob"})]
+    assert [frame["id"] for frame in said] == ["1", "2"]
+    assert (after["left"], before["users"], after["users"]) == ([bob.id], 2, 2)
+    bob = await relay.join(room, session=bob.session)
+    once_more = await relay.join(room, session=ann.session, since=since)
+    assert bob.id in {user["id"] for user in once_more.joined["users"]}
+    assert [(await once_more.recv())["type"] for _ in range(2)] == ["message", "message"]
+
+
 async def test_nothing_missed_is_recovered(relay):
     """Who has heard everything is told so and hears nothing again."""
     room = await relay.create()

@@ -9,7 +9,7 @@ from rules.people import BORN, House
 
 from relayd.rooms import view
 from relayd.rooms.member import MAX_SESSIONS
-from relayd.rooms.ring import MAX_BYTES, MAX_MESSAGES, Ring, Rings
+from relayd.rooms.ring import MAX_AUTHORS, MAX_BYTES, MAX_MESSAGES, Author, Ring, Rings
 from relayd.rooms.room import Missed
 
 USERS = st.sampled_from(["a", "b", "c"])
@@ -47,6 +47,44 @@ def test_number_of_messages_is_bounded():
         ring.add(seq, b"x", 0.0)
     assert ring.first_seq() == 3
     assert ring.size == MAX_MESSAGES
+
+
+def author(joined_seq, last_seq, at):
+    return Author(b"%d" % last_seq, joined_seq, last_seq, at)
+
+
+def test_authors_are_kept_as_long_as_their_words():
+    """Told are those who came after the seq that was heard last; where nothing is kept, nobody is."""
+    ring = Ring(10)
+    ring.keep_author("nobody", author(0, 0, 0.0))
+    assert ring.strangers(0) == {}
+    for seq, name in enumerate("abc", 1):
+        ring.add(seq, b"x", float(seq))
+        ring.keep_author(name, author(seq - 1, seq, float(seq)))
+    ring.keep_author("old", author(0, 3, 3.0))
+    assert list(ring.strangers(0)) == ["a", "b", "c", "old"]
+    assert ring.strangers(1) == {"b": b"2", "c": b"3"}
+    assert list(ring.strangers(3)) == []
+    assert ring.size == 3 * len(b"x") + 4 * len(b"1")
+    ring.expire(11.0)
+    assert list(ring.strangers(0)) == ["b", "c", "old"]
+    ring.keep_author("b", author(1, 2, 3.0))
+    assert list(ring.strangers(1)) == ["c", "b"]
+    ring.expire(13.0)
+    assert (ring.strangers(0), ring.size) == ({}, 0)
+    ring.add(4, b"x", 14.0)
+    for name in range(MAX_AUTHORS + 1):
+        ring.keep_author(str(name), author(3, 4, 14.0))
+    assert list(ring.strangers(3)) == [str(name) for name in range(1, MAX_AUTHORS + 1)]
+    assert ring.size == len(b"x") + MAX_AUTHORS * len(b"4")
+    ring.clear()
+    assert (ring.strangers(3), ring.size) == ({}, 0)
+    rings = Rings(0)
+    rings.add(ring, 5, b"x", 15.0)
+    rings.keep_author(ring, "d", author(4, 5, 15.0))
+    assert rings.size == ring.size == 2
+    rings.advance(25.0)
+    assert rings.size == ring.size == 0
 
 
 def test_expiry_is_exact():

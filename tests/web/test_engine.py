@@ -139,6 +139,26 @@ async def test_a_dead_line_is_noticed(visitors):
     assert await bob("[room.state.phase, sockets.length]") == ["joined", 2]
 
 
+async def test_who_says_something_and_leaves_is_heard_by_those_who_are_away(server, visitors):
+    """The page comes back, knows who that was, and can open what was said."""
+    ann = await bare(visitors)
+    link = await ann.create()
+    async with cutter_before(server.base) as cutter:
+        bob = await bare(visitors, cutter.base)
+        await bob.open(link.replace(server.base, cutter.base))
+        cutter.refusing = True
+        cutter.cut()
+        await bob("() => until(() => room.state.phase === 'away')")
+        async with join(link, "cem") as cem:
+            await cem.say("I was here")
+        cutter.refusing = False
+        await bob("room.retry()")
+        await bob.hears("I was here")
+        who = "room.state.lines.filter(({text}) => text === 'I was here').map(({author}) => author.nick)"
+        assert await bob(who) == ["cem"]
+        assert await bob("room.state.users.size") == 2
+
+
 async def test_tabs_are_one_person(visitors):
     """Two tabs opened at the same moment are one user with one key; a private message opens in both."""
     ann = await bare(visitors)
