@@ -161,8 +161,9 @@ class Handing:
         self._lobby.opened = handed.opened
         self._station.halted = True
         given = [sockets.socket(fileno=fd) for fd in fds]
-        self._plain = given[len(handed.sockets) :]
-        for state, socket in zip(handed.sockets, given, strict=False):
+        count = len(handed.sockets)
+        self._plain = given[count:]
+        for state, socket in zip(handed.sockets, given[:count], strict=True):
             self._taken.append((RelaySocket.restored(self._station, state), socket))
         joined: dict[RoomId, list[Hearer]] = {}
         for relay_socket, _ in self._taken:

@@ -58,15 +58,15 @@ class Attendance:
         if since is not None and said.at >= since and room.presence.hides(member.user_id):
             self._tell(room)
 
-    def introduce_missed(self, room: Room, seq: int) -> tuple[list[bytes], list[bytes]]:
-        """The same for somebody who comes back: frames to be heard before what was missed since `seq`, and after."""
+    def with_authors(self, room: Room, seq: int, missed: list[bytes]) -> list[bytes]:
+        """The same for somebody who comes back: the frames missed since `seq`, between two that tell whose they are."""
         strangers = {user: entry for user, entry in room.ring.strangers(seq).items() if user not in room.members}
-        if not strangers:
-            return [], []
+        if not missed or not strangers:
+            return missed
         entries, users = [msgspec.Raw(entry) for entry in strangers.values()], len(room.members)
         before = events.Presence(joined=entries, left=[], changed=[], users=users)
         after = events.Presence(joined=[], left=[str(user_id) for user_id in strangers], changed=[], users=users)
-        return [events.encode(before)], [events.encode(after)]
+        return [events.encode(before), *missed, events.encode(after)]
 
     def next_due(self) -> float | None:
         """When `advance` has something to do next; None if never."""

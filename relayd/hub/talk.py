@@ -165,10 +165,7 @@ class Talk:
             self._counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
         joined = events.encode(self._joined(room, admission, key, missed, item, now))
         frame_bytes = self._sealed.frame_bytes(room, is_owner=admission.member.is_owner)
-        frames = [joined]
-        if missed.frames:
-            before, after = self._service.attendance.introduce_missed(room, item.since_seq)
-            frames += [*before, *missed.frames, *after]
+        frames = [joined, *self._service.attendance.with_authors(room, item.since_seq, missed.frames)]
         attached = Attached(item.number, user_id, room.seq, frames, entry.sid, frame_bytes)
         self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
         self._service.presence_changed(room, now)

@@ -99,7 +99,7 @@ def _bind(place: tuple[str, int] | Path) -> list[sockets.socket]:
         if bound := bind_sockets(port, host, backlog=BACKLOG):
             return bound
         # Tornado passes over kinds of addresses that this process may not have: RestrictAddressFamilies= of a unit.
-        raise OSError(0, "may not be opened by this process; if systemd is to open it: is relayd.socket active?")
+        raise OSError(0, "may not be opened by this process; if systemd is to open it: is its .socket unit active?")
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(place.lstat().st_mode):
             raise OSError(0, "is there already, and is no socket")

@@ -136,8 +136,7 @@ def test_drain(make_daemon, workers):
         thread.join()
     assert {code for _, code in codes} == {4500}
     times = sorted(at for at, _ in codes)
-    assert times[-1] - times[0] > 2  # spread, not all at once
-    assert times[-1] < 6 + 15
+    assert 2 < times[-1] - times[0] < 6 + 2  # spread, not all at once, and none later than was said
     assert min(hints) >= 1000
     assert len(set(hints)) > 6
     assert daemon.process.wait(timeout=10) == 0

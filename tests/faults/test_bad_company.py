@@ -102,7 +102,7 @@ async def test_a_flood_of_pongs_holds_nobody_up():
         flooding = asyncio.create_task(flood())
         for number in range(10):
             await ann.say(str(number))
-            await ann.until("message", id=str(number), timeout=10)
+            await ann.until("message", id=str(number), timeout=2)
             await asyncio.sleep(0.05)
         assert await mal.closed(timeout=30) == (4529, "rate_limited")
         flooding.cancel()

@@ -139,6 +139,8 @@ async def test_a_guesser_is_slowed_and_members_are_not():
             took.append(seconds)
         assert took[0] >= 0.25
         assert took[3] >= 0.75
+        assert took[0] < took[2]
+        assert took[1] < took[3]
         guessing = [
             asyncio.create_task(timed(eve.refused(key=key, proof=wrong(n), socket=at("192.0.2.66")))) for n in range(20)
         ]
@@ -177,8 +179,9 @@ async def test_a_missing_proof_is_no_guess():
     async with relay_with(timing__close_timeout=0.1, limits__proof_rate=2) as relay:
         room = await make_room(relay)
         key, ann = room.created["invite_key"], Person(relay, room)
-        for _ in range(10):
-            assert await ann.refused(key=key) == (4003, "forbidden")
+        told = [await timed(ann.refused(key=key)) for _ in range(10)]
+        assert [refused for refused, _ in told] == [(4003, "forbidden")] * 10
+        assert min(seconds for _, seconds in told[5:]) < 0.25 + 0.2
         await ann.join()
 
 

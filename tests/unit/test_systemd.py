@@ -143,7 +143,7 @@ def test_a_manager_that_is_busy(manager):
         assert time.monotonic() - started_at < 30
     started_at = time.monotonic()
     assert not any(systemd.mention(WATCHDOG=1) for _ in range(20))
-    assert time.monotonic() - started_at < 10  # waiting, as `notify` does, would take 20
+    assert time.monotonic() - started_at < 1  # waiting, as `notify` does, would take 20
     assert manager.recv(100) == b"WATCHDOG=1\n"
     assert systemd.mention(WATCHDOG=1)
 
