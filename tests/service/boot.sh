@@ -58,18 +58,20 @@ done
 install_checkout() {
 	at=/usr/lib/relayd
 	version=$("$python/bin/python3" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-	mkdir -p "$root$at/python" "$root$at/bin" "$root$at/checkout/relayd" "$root$at/lib/$version/site-packages"
+	mkdir -p "$root$at/python" "$root$at/bin" "$root$at/checkout/relayd" "$root$at/packages" "$root$at/lib/$version/site-packages"
 	bind "$python" "$root$at/python"
-	bind "$site_packages" "$root$at/lib/$version/site-packages"
+	bind "$site_packages" "$root$at/packages"
 	bind "$project/relayd" "$root$at/checkout/relayd"
+	# Python imports from these two directories only. What the editable installation in `packages` points to is the
+	# checkout's own path, which the units hide if it is below /root, /home or /tmp.
+	printf '%s\n' "$at/checkout" "$at/packages" >"$root$at/lib/$version/site-packages/relayd.pth"
 	ln -s ../python/bin/python3 "$root$at/bin/python3"
 	printf 'home = %s/python/bin\n' "$at" >"$root$at/pyvenv.cfg"
 	# A Python that was built with a shared library looks for it where it was built, which a service may not see.
 	echo "$at/python/lib" >"$root/etc/ld.so.conf.d/000-relayd.conf"
 	chroot "$root" ldconfig
 	for program in relayd relayctl relay; do
-		printf '#!%s/bin/python3 -I\nimport sys\nsys.path.insert(0, "%s/checkout")\nfrom relayd.cli.%s import main\nmain()\n' \
-			"$at" "$at" "$program" >"$root$at/bin/$program"
+		printf '#!%s/bin/python3 -I\nfrom relayd.cli.%s import main\nmain()\n' "$at" "$program" >"$root$at/bin/$program"
 		chmod 755 "$root$at/bin/$program"
 		ln -sf "$at/bin/$program" "$root/usr/bin/$program"
 	done
