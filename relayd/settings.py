@@ -1,4 +1,4 @@
-"""What can be set, and where a setting comes from: built-in default < TOML file < environment < flag.
+"""What can be set, and where a setting comes from: built-in default < TOML files < environment < flag.
 
 `Settings` and its parts are the one description: the file's tables, the environment's names (`RELAYD_` and the
 path, joined by `_`), `--check-config` and the documentation are all made from it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -205,6 +206,16 @@ class Settings(Part, frozen=True):
 
 
 PREFIX = "RELAYD_"
+# What Kubernetes puts into every container's environment for a Service whose name begins with `relayd`, and Docker for
+# a linked container: addresses of that service, and no settings. Sources: Kubernetes, "Service", environment variables;
+# Docker, "Legacy container links".
+_SERVICE_LINK = re.compile(
+    rf"{PREFIX}(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)=.*"
+    r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=.*"
+    r"|PORT=(?:tcp|udp|sctp)://.*)"  # with its value: RELAYD_PORT=9000 is an admin's, and wrong
+    rf"|{PREFIX}NAME=/.*|{PREFIX}ENV_\w+=.*",
+    re.DOTALL,
+)
 FIXED = ("listen", "control", "workers", "metrics")  # settings that hold until the daemon ends
 
 
@@ -212,8 +223,8 @@ def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, A
     """The settings of one start.
 
     Args:
-        file: path of a TOML file, or None.
-        environment: all variables; those that begin with `RELAYD_` count.
+        file: path of a TOML file, or None. The files of the directory FILE.d are read after it; see `files_of`.
+        environment: all variables; those that begin with `RELAYD_` count, unless they are service links.
         flags: what the command line gave, by dotted path.
 
     Raises:
@@ -222,7 +233,7 @@ def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, A
     problems: list[str] = []
     merged: dict[str, Any] = {}
     layers: list[tuple[str, Mapping[str, Any], bool]] = [
-        (file or "", *_read_file(file, problems)),
+        *((path, _read_file(path, problems), True) for path in files_of(file, problems)),
         ("environment", *_read_environment(environment, problems)),
         ("command line", dict(flags), False),
     ]
@@ -241,6 +252,29 @@ def load(file: str | None, environment: Mapping[str, str], flags: Mapping[str, A
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def files_of(file: str | None, problems: list[str]) -> list[str]:
+    """The settings file and those that add to it: `*.toml` in the directory FILE.d, in alphabetical order.
+
+    Names that begin with a dot are left out: editors keep their copies there. For a key that several files set, the
+    last file's value holds.
+
+    Args:
+        file: path of the settings file, or None if there is none.
+        problems: gets a line if the directory cannot be read.
+    """
+    if file is None:
+        return []
+    directory = Path(f"{file}.d")
+    try:
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - pathlib's glob hides what cannot be read
+    except FileNotFoundError:
+        return [file]
+    except OSError as failed:
+        problems.append(f"{directory}: cannot be read: {failed.strerror}")
+        return [file]
+    return [file, *(str(directory / name) for name in names if name.endswith(".toml") and not name.startswith("."))]
 
 
 def changes(before: Settings, after: Settings) -> list[tuple[str, Any, Any]]:
@@ -334,16 +368,15 @@ def _place_of(key: str, layers: list[tuple[str, Mapping[str, Any], bool]]) -> st
     return places[-1] if places else "defaults"
 
 
-def _read_file(file: str | None, problems: list[str]) -> tuple[dict[str, Any], bool]:
-    if file is None:
-        return {}, True
+def _read_file(file: str, problems: list[str]) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(file).read_text()), True
+        # A byte order mark, as some editors write it, is no part of TOML.
+        return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except OSError as failed:
         problems.append(f"{file}: cannot be read: {failed.strerror}")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         problems.append(f"{file}: not valid TOML: {wrong}")
-    return {}, True
+    return {}
 
 
 def _read_environment(environment: Mapping[str, str], problems: list[str]) -> tuple[dict[str, Any], bool]:
@@ -353,7 +386,7 @@ def _read_environment(environment: Mapping[str, str], problems: list[str]) -> tu
         if name in paths:
             path, kind = paths[name]
             values[path] = [item.strip() for item in text.split(",") if item.strip()] if _is_list(kind) else text
-        elif name.startswith(PREFIX):
+        elif name.startswith(PREFIX) and _SERVICE_LINK.fullmatch(f"{name}={text}") is None:
             problems.append(f"environment: {name}: there is no such setting")
     return values, False
 

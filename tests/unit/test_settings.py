@@ -56,6 +56,78 @@ def test_file_environment_and_flags_in_that_order(toml):
     assert made.rooms == Settings().rooms
 
 
+def test_files_of_the_directory_beside_the_file(toml, tmp_path):
+    """They are read after it, in alphabetical order; the last value of a key holds, other keys of a table stay."""
+    file = toml("[limits]\nmax_rooms = 1\nmax_members = 100\n[rooms]\nmax = 7\n")
+    directory = tmp_path / "relayd.toml.d"
+    directory.mkdir()
+    (directory / "20-b.toml").write_text("[limits]\nmax_rooms = 3\n")
+    (directory / "10-a.toml").write_text('log_level = "debug"\n[limits]\nmax_rooms = 2\nmax_offers = 5\n')
+    for ignored in (".hidden.toml", "10-a.toml~", "10-a.toml.dpkg-old", "README"):
+        (directory / ignored).write_text("this is not TOML")
+    made = load(file, {}, {})
+    assert (made.limits.max_rooms, made.limits.max_members, made.limits.max_offers) == (3, 100, 5)
+    assert (made.rooms.max, made.log_level) == (7, "debug")
+    assert load(file, {"RELAYD_LIMITS_MAX_ROOMS": "4"}, {}).limits.max_rooms == 4
+
+
+def test_a_file_of_the_directory_is_named(toml, tmp_path):
+    """A mistake in it, one that only the whole shows, and a file or directory that cannot be read."""
+    file, directory = toml(""), tmp_path / "relayd.toml.d"
+    directory.mkdir()
+    wrong = directory / "a.toml"
+    wrong.write_text("workers = -1\n")
+    assert problems(file) == [f"{wrong}: workers: expected int >= 0"]
+    wrong.write_text('public_url = "chat"\n')
+    assert problems(file) == [f"{wrong}: public_url: is not like https://chat.example.org (no path)"]
+    wrong.write_bytes(b"\xff")
+    assert problems(file)[0].startswith(f"{wrong}: not valid TOML: ")
+    wrong.unlink()
+    wrong.symlink_to(tmp_path / "missing.toml")
+    assert problems(file) == [f"{wrong}: cannot be read: No such file or directory"]
+    wrong.unlink()
+    directory.rmdir()
+    directory.write_text("")
+    assert problems(file) == [f"{directory}: cannot be read: Not a directory"]
+
+
+def test_a_byte_order_mark(tmp_path):
+    file = tmp_path / "relayd.toml"
+    file.write_bytes(b"\xef\xbb\xbfworkers = 2\n")
+    assert load(str(file), {}, {}).workers == 2
+
+
+# What Kubernetes sets for Services named relayd, relayd-metrics and relayd-control, and Docker for a link to relayd.
+SERVICE_LINKS = {
+    "RELAYD_SERVICE_HOST": "10.0.0.11",
+    "RELAYD_SERVICE_PORT": "8080",
+    "RELAYD_SERVICE_PORT_HTTP": "8080",
+    "RELAYD_PORT": "tcp://10.0.0.11:8080",
+    "RELAYD_PORT_8080_TCP": "tcp://10.0.0.11:8080",
+    "RELAYD_PORT_8080_TCP_PROTO": "tcp",
+    "RELAYD_PORT_8080_TCP_PORT": "8080",
+    "RELAYD_PORT_8080_TCP_ADDR": "10.0.0.11",
+    "RELAYD_METRICS_SERVICE_HOST": "10.0.0.12",
+    "RELAYD_METRICS_SERVICE_PORT_PROM": "9180",
+    "RELAYD_METRICS_PORT": "tcp://10.0.0.12:9180",
+    "RELAYD_CONTROL_PORT_53_UDP_ADDR": "10.0.0.13",
+    "RELAYD_NAME": "/web/relayd",
+    "RELAYD_ENV_LANG": "C.UTF-8",
+}
+
+
+@pytest.mark.parametrize("name", SERVICE_LINKS)
+def test_service_links_are_no_settings(name):
+    """Neither refused nor taken for a setting; a variable of an admin that looks like one is named."""
+    assert load(None, {name: SERVICE_LINKS[name]}, {}) == Settings()
+    assert all(f"RELAYD_{path.upper().replace('.', '_')}" != name for path, _ in setting_paths(Settings))
+
+
+@pytest.mark.parametrize("name", ["RELAYD_PORT", "RELAYD_METRICS_PORT", "RELAYD_SERVICE", "RELAYD_NAME"])
+def test_what_only_looks_like_a_service_link(name):
+    assert problems(environment={name: "9000"}) == [f"environment: {name}: there is no such setting"]
+
+
 @pytest.mark.parametrize(("path", "kind"), list(setting_paths(Settings)))
 def test_every_setting_has_a_variable(path, kind):
     """And a wrong value of it is said with its path."""
