@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import socket as sockets
@@ -37,6 +38,31 @@ def test_modes(make_daemon):
     daemon = make_daemon(umask=0)
     assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o660
     assert stat.S_IMODE(daemon.socket.parent.stat().st_mode) == 0o750
+
+
+# Somebody who may not give a file to that group: a user who is not in it (EPERM), or in a user namespace in which the
+# group does not exist (EINVAL), as in a container.
+OTHERS = {
+    "user": ("setpriv", "--bounding-set=-chown", "--inh-caps=-chown", "--clear-groups"),
+    "namespace": ("unshare", "--user", "--map-root-user"),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to lose a capability")
+@pytest.mark.parametrize("who", OTHERS)
+def test_a_group_that_cannot_be_set(make_daemon, who):
+    """relayd starts all the same; a line in the log names the group, and what to do."""
+    if subprocess.run([*OTHERS[who], "true"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{OTHERS[who][0]} is not possible here")
+    group = grp.getgrnam("games")
+    program = [*OTHERS[who], BIN / "relayd"]
+    daemon = make_daemon(program=program, environment={"RELAYD_CONTROL_GROUPS_ADMIN": "games"})
+    assert daemon.socket.stat().st_gid != group.gr_gid
+    assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o660
+    (line,) = [line for line in daemon.log.read_text().splitlines() if " WARNING " in line]
+    assert f"control: the group of {daemon.socket} cannot be set to games, so only root and this user can" in line
+    assert "control_groups.socket" in line
+    daemon.ctl("create", "room")
 
 
 def test_never_open_for_a_moment(tmp_path):

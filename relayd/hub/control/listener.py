@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import grp
+import logging
 import os
 import socket as sockets
 import stat
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Self
 
 from relayd.errors import CannotListen
+
+log = logging.getLogger("relayd.control")
 
 MODE, DIRECTORY_MODE = 0o660, 0o750
 MAX_PATH_BYTES = 107  # sun_path of unix(7) without its final zero byte
@@ -41,7 +45,8 @@ class ControlListener:
 
         Args:
             path: absolute; its directory is made if it is missing.
-            group: number of the group that may connect; None leaves the daemon's own.
+            group: number of the group that may connect; None leaves the daemon's own. A group that this process may
+                not give a file to is left out, and the log says so: the socket works for its own user and root.
 
         Raises:
             CannotListen: it cannot be had, and why.
@@ -52,9 +57,17 @@ class ControlListener:
             _make_directory(place.parent, group)
             with _locked(place.parent):
                 _clear_place(place)
-                return cls(_bind(place, group), place)
+                listener = cls(_bind(place, group), place)
         except OSError as failed:
             raise CannotListen([f"control: {path}: {failed.strerror or failed}"]) from None
+        if group is not None and place.stat().st_gid != group:
+            log.warning(
+                "control: the group of %s cannot be set to %s, so only root and this user can use relayctl; to change "
+                "that, make this user a member of the group, or set control_groups.socket to one of its groups",
+                path,
+                _group_name(group),
+            )
+        return listener
 
     def own(self, path: Path) -> None:
         """Its file is this daemon's to remove."""
@@ -84,9 +97,29 @@ def _make_directory(directory: Path, group: int | None) -> None:
         return
     # mkdir takes a mode, and a umask only takes away from it; so it's at no moment open to more than these.
     directory.mkdir(mode=DIRECTORY_MODE, parents=True)
-    if group is not None:
-        os.chown(directory, -1, group)
+    _give_to_group(directory, group)
     directory.chmod(DIRECTORY_MODE)
+
+
+def _give_to_group(place: Path, group: int | None) -> None:
+    """Sets the group of a file; leaves it if that is not permitted.
+
+    EPERM: a user may give files to its own groups only. EINVAL: the group does not exist in this user namespace.
+    """
+    if group is None:
+        return
+    try:
+        os.chown(place, -1, group)
+    except OSError as failed:
+        if failed.errno not in (errno.EPERM, errno.EINVAL):
+            raise
+
+
+def _group_name(group: int) -> str:
+    try:
+        return grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(group)
 
 
 @contextlib.contextmanager
@@ -142,8 +175,7 @@ def _bind(path: Path, group: int | None) -> sockets.socket:
         raise
     finally:
         os.umask(before)
-    if group is not None:
-        os.chown(path, -1, group)
+    _give_to_group(path, group)
     path.chmod(MODE)
     listener.listen(_BACKLOG)
     listener.setblocking(False)
