@@ -33,6 +33,7 @@ from relayd.machine.listeners import Listeners, listening
 from relayd.machine.places import default_control
 from relayd.machine.systemd import Systemd
 from relayd.settings import Settings
+from relayd.startup import Start, store
 from relayd.steering import Helm
 from relayd.supervisor import Supervisor
 from relayd.upgrade import Gateways, HandOver, Prelude, TakeOver
@@ -122,7 +123,7 @@ class Daemon:
 
     def __init__(
         self,
-        settings: Settings,
+        start: Start,
         doors: Doors,
         rooms: Rooms,
         load: Load,
@@ -131,10 +132,12 @@ class Daemon:
         arguments: Sequence[str] | None = None,
         before: TakeOver | None = None,
     ) -> None:
+        settings = start.settings
         self.addresses = doors.clients.addresses
         self.stop = asyncio.Event()
         self.exit_code = 0
         self._doors = doors
+        self._systemd = systemd
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._cleanup = contextlib.ExitStack()
         self._before = before
@@ -163,10 +166,10 @@ class Daemon:
             self._hub, self._gateways(), doors.clients, doors.metrics, doors.control, rooms.clock, systemd, arguments
         )
         self._hand_over.on_done = self._on_handed_over
-        self._helm = Helm(settings, self._hub, self.addresses, load, self.stop, systemd, self._hand_over)
+        self._helm = Helm(start, self._hub, self.addresses, load, self.stop, systemd, self._hand_over)
         self._metrics: MetricsServer | None = None
         self._control = ControlServer(settings, doors.control, self._hub, self._helm)
-        self._helm.on_settings.append(self._control.change)
+        self._helm.on_settings += [self._control.change, self._store_settings]
         if self._supervisor is not None:
             self._helm.on_settings.append(self._supervisor.change)
 
@@ -193,6 +196,7 @@ class Daemon:
         if self._doors.clients.lent:
             self._helm.hold_newcomers = self._hold_newcomers
         self._heartbeat.start()
+        self._store_settings(self._helm.settings)
         self._control.start()
         if self._doors.metrics.sockets:
             self._metrics = _metrics_server(self._hub, len(self._topics()), self._doors.metrics)
@@ -268,9 +272,14 @@ class Daemon:
             self._supervisor.report(gateway, report)
 
     def status(self) -> str:
-        """How it fares, in a line."""
+        """The state in a line, for systemd."""
         service = self._hub.service
-        return f"{len(service.rooms)} rooms, {len(service.connections)} connections"
+        counts = f"{len(service.rooms)} rooms, {len(service.connections)} connections"
+        return f"{counts}; {self._helm.trouble}" if self._helm.trouble else counts
+
+    def _store_settings(self, settings: Settings) -> None:
+        if self._hub.keeps:
+            store(settings, self._systemd)
 
     def _give_up(self) -> None:
         log.error("workers end at once again and again; giving up")
@@ -290,7 +299,7 @@ def _metrics_server(hub: Hub, workers: int, listeners: Listeners) -> MetricsServ
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings,
+    start: Start,
     signals: tuple[signal.Signals, ...] = (),
     load: Load | None = None,
     systemd: Systemd | None = None,
@@ -301,6 +310,7 @@ async def running(
     """A daemon from start to orderly end.
 
     Args:
+        start: the settings, and where they come from.
         signals: those it obeys.
         load: reads the settings anew.
         systemd: may have handed in the sockets, and is told how it fares.
@@ -313,12 +323,12 @@ async def running(
     """
     systemd = systemd or Systemd()
     if before is None:
-        rooms = Rooms.take(systemd)  # before the doors, which close what they have no use for
-        doors = Doors.open(settings, systemd)
+        rooms = start.rooms or Rooms.take(systemd)  # before the doors, which close what they have no use for
+        doors = Doors.open(start.settings, systemd)
     else:
         rooms, doors = Rooms(SteadyClock(before.prelude.clock_offset_s), None), Doors.inherit(before)
-    load = load or (lambda: settings)
-    daemon = Daemon(settings, doors, rooms, load, systemd, arguments=arguments, before=before)
+    load = load or (lambda: start.settings)
+    daemon = Daemon(start, doors, rooms, load, systemd, arguments=arguments, before=before)
     try:
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, daemon.on_signal, number)
@@ -329,8 +339,9 @@ async def running(
 
 
 async def serve(
-    settings: Settings,
+    start: Start,
     load: Load | None = None,
+    systemd: Systemd | None = None,
     on_listening: OnListening | None = None,
     arguments: Sequence[str] | None = None,
     channel: sockets.socket | None = None,
@@ -338,7 +349,9 @@ async def serve(
     """Runs until SIGTERM or SIGINT; returns the exit code.
 
     Args:
+        start: the settings, and where they come from.
         load: reads the settings anew, for a reload.
+        systemd: of this process.
         on_listening: called with the addresses once clients can come.
         arguments: of the command line, to start another one with for an upgrade.
         channel: to the process from which it takes over.
@@ -349,9 +362,9 @@ async def serve(
     """
     descriptors.raise_limit()
     collector.calm()
-    systemd = Systemd.take(os.environ, os.getpid())
+    systemd = systemd or Systemd()
     before = None if channel is None else TakeOver(channel)
-    async with running(settings, _SIGNALS, load, systemd, arguments=arguments, before=before) as daemon:
+    async with running(start, _SIGNALS, load, systemd, arguments=arguments, before=before) as daemon:
         if not daemon.stop.is_set():
             for address in daemon.addresses:
                 log.info("listening on %s", address)
@@ -367,11 +380,12 @@ async def serve(
 
 
 def run(
-    settings: Settings,
+    start: Start,
     load: Load | None = None,
+    systemd: Systemd | None = None,
     on_listening: OnListening | None = None,
     arguments: Sequence[str] | None = None,
     channel: sockets.socket | None = None,
 ) -> int:
     """Runs the daemon on a loop of its own; see `serve`."""
-    return uvloop.run(serve(settings, load, on_listening, arguments, channel))
+    return uvloop.run(serve(start, load, systemd, on_listening, arguments, channel))

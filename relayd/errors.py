@@ -220,6 +220,14 @@ class CannotUpgrade(RelayError):
     code, title, status, close = "cannot_upgrade", "Another process cannot take over; this one goes on", 409, 1013
 
 
+class IncompatibleVersion(RelayError):
+    code, title, status, close = "incompatible_version", "The installed version cannot take over connections", 409, 1013
+
+
+class IncompatibleRooms(RelayError):
+    code, title, status, close = "incompatible_rooms", "The installed version cannot read the rooms", 409, 1013
+
+
 class Draining(RelayError):
     code, title, status, close = "draining", "The server is shutting down", 503, 1013
 

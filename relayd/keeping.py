@@ -16,6 +16,11 @@ log = logging.getLogger("relayd")
 NAME = "rooms"  # of the descriptor in systemd's store
 
 
+def forget_rooms(systemd: Systemd) -> None:
+    """The next start is to find none."""
+    systemd.remove_fd(NAME)
+
+
 class Rooms(NamedTuple):
     """What a process starts with.
 
@@ -50,7 +55,7 @@ class Rooms(NamedTuple):
         """An empty beginning."""
         clock = SteadyClock()
         memory = MemoryLog.new(clock.offset_s)
-        systemd.remove_fd(NAME)
+        forget_rooms(systemd)
         if systemd.store_fd(NAME, memory.fd):
             return cls(clock, snapshot.read(memory, clock()))
         memory.close()

@@ -81,7 +81,9 @@ def _is_journal(stream: TextIO) -> bool:
 
 def set_up_logging(settings: Settings) -> None:
     """Sends this process's log to standard error, as the settings want it."""
-    logging.getLogger().addHandler(Lines(sys.stderr))
+    root = logging.getLogger()
+    if not any(isinstance(handler, Lines) for handler in root.handlers):
+        root.addHandler(Lines(sys.stderr))
     change_logging(settings)
 
 

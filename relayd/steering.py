@@ -15,10 +15,12 @@ import msgspec
 from relayd import __version__
 from relayd.errors import CannotUpgrade, SettingsError
 from relayd.hub.hub import Hub
+from relayd.keeping import forget_rooms
 from relayd.logs import change_logging
 from relayd.machine.process import children, resident_bytes
 from relayd.machine.systemd import Systemd
 from relayd.settings import FIXED, Settings, changes
+from relayd.startup import Start
 from relayd.upgrade import HandOver, Upgraded
 from relayd.wire import control
 from relayd.wire.rest import rfc3339
@@ -35,7 +37,7 @@ class Helm:
     """Steers a daemon.
 
     Args:
-        settings: those it started with.
+        start: the settings it started with, and where they come from.
         hub: its rooms.
         addresses: where it listens.
         load: reads the settings anew from where they came from.
@@ -44,13 +46,14 @@ class Helm:
         hand_over: lets another process take over.
 
     Attributes:
+        settings: those that hold.
         on_settings: called with new settings, for parts that the hub doesn't reach.
         hold_newcomers: lets nobody in any more, if whoever comes can wait for the next daemon; else None.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        start: Start,
         hub: Hub,
         addresses: list[str],
         load: Callable[[], Settings],
@@ -60,7 +63,8 @@ class Helm:
     ) -> None:
         self.on_settings: list[Callable[[Settings], None]] = []
         self.hold_newcomers: Callable[[], None] | None = None
-        self._settings = settings
+        self._settings = start.settings
+        self._problems = start.problems  # of the settings when they were last read
         self._hub = hub
         self._addresses = addresses
         self._load = load
@@ -70,6 +74,16 @@ class Helm:
         self._upgrading: asyncio.Task[Upgraded] | None = None
         self._started_at, self._started_boottime = time.time(), _since_boot()
         self._draining: asyncio.Task[None] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Those that hold."""
+        return self._settings
+
+    @property
+    def trouble(self) -> str:
+        """What an administrator is to be told in each status, in a line; "" if all is well."""
+        return f"invalid settings, earlier ones hold: {'; '.join(self._problems)}" if self._problems else ""
 
     def act(self, work: Callable[[float], T]) -> T:
         """Does something to the rooms, and tells the gateways."""
@@ -100,6 +114,7 @@ class Helm:
             memory=sum(map(resident_bytes, (pid, *children(pid)))),
             workers=len(gateways),
             gateways=gateways,
+            settings_problems=list(self._problems),
             **self._hub.admin.counts(),
         )
 
@@ -130,7 +145,13 @@ class Helm:
         # The time is asked for by Type=notify-reload (systemd 253); those before it pass over it.
         self._systemd.notify(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         try:
-            return self._take(self._load())
+            wanted = self._load()
+        except SettingsError as wrong:
+            self._problems = tuple(wrong.problems)
+            raise
+        else:
+            self._problems = ()
+            return self._take(wanted)
         finally:
             self._systemd.notify(READY=1)
 
@@ -168,30 +189,43 @@ class Helm:
 
     # The end. ---------------------------------------------------------------------------------------------------
 
-    def drain(self, over_s: float) -> control.Draining:
-        """Lets nobody in any more, sends everyone away within that time, then ends."""
+    def drain(self, over_s: float, *, forget: bool = False) -> control.Draining:
+        """Lets nobody in any more, sends everyone away within that time, then ends.
+
+        Args:
+            over_s: seconds it may take.
+            forget: end the rooms, which the service manager keeps for the next start otherwise, if it can.
+
+        Raises:
+            Restarting: the rooms are to end, and another process is about to take them over.
+        """
+        if forget:
+            self._hub.act(lambda now: None)
         if self._draining is not None:
             self._draining.cancel()
-        connections = self._hub.admin.counts()["connections"]
+        counts = self._hub.admin.counts()
+        connections, kept = counts["connections"], self._hub.keeps and not forget
         # Longer than TimeoutStopSec of the unit allows, if it must be.
         self._systemd.notify(STOPPING=1, EXTEND_TIMEOUT_USEC=round((over_s + _ENDING_S) * 1e6))
         log.info("draining over %.0f s, %d connections", over_s, connections)
-        self._draining = asyncio.get_running_loop().create_task(self._drain(over_s))
-        return control.Draining(over_s, connections)
+        self._draining = asyncio.get_running_loop().create_task(self._drain(over_s, forget=forget))
+        return control.Draining(over_s, connections, counts["rooms"], kept)
 
-    async def _drain(self, over_s: float) -> None:
+    async def _drain(self, over_s: float, *, forget: bool) -> None:
         if not over_s and self.hold_newcomers is not None:
             # Nobody is turned away by a daemon that is about to be replaced: who has come is answered, others wait.
             self.hold_newcomers()
             await asyncio.sleep(_LAST_ANSWERS_S)
-        await self._hub.drain(over_s)
+        await self._hub.drain(over_s, forget=forget)
+        if forget:
+            forget_rooms(self._systemd)
         self._stop.set()
 
     async def upgrade(self) -> control.Upgraded:
         """Lets the relayd that is installed by now take over; this one ends.
 
         Raises:
-            CannotUpgrade: why it cannot, and this one goes on.
+            CannotUpgrade, IncompatibleVersion, IncompatibleRooms: why it cannot, and this one goes on.
         """
         loop = asyncio.get_running_loop()
         self._upgrading = loop.create_task(self._hand_over.run())

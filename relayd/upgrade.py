@@ -31,7 +31,7 @@ from typing import NamedTuple
 import msgspec
 
 from relayd import __version__
-from relayd.errors import CannotUpgrade
+from relayd.errors import CannotUpgrade, IncompatibleRooms, IncompatibleVersion, RelayError
 from relayd.hub import memlog, snapshot
 from relayd.hub.control.listener import ControlListener
 from relayd.hub.hub import Hub
@@ -56,6 +56,9 @@ _MAX_WORD_BYTES = 4096
 _ORPHANED = '"$@" >&2 & echo $!'
 
 PREPARED, READY, YOURS, FAILED = b"prepared", b"ready", b"yours", b"failed: "
+# What follows FAILED where trying again would not help: only a restart does, which keeps the rooms, or ends them.
+VERSION, ROOMS = "incompatible version: ", "incompatible rooms: "
+_INCOMPATIBLE: dict[str, type[RelayError]] = {VERSION: IncompatibleVersion, ROOMS: IncompatibleRooms}
 
 
 class Prelude(msgspec.Struct, frozen=True):
@@ -74,6 +77,7 @@ class Prelude(msgspec.Struct, frozen=True):
     has_workers: bool
     topics: list[bytes]  # of the gateways
     clock_offset_s: float
+    log_version: int = 1  # of the memory with the rooms
 
 
 class State(msgspec.Struct, frozen=True):
@@ -146,6 +150,7 @@ class HandOver:
 
         Raises:
             CannotUpgrade: why it cannot; this process goes on.
+            IncompatibleVersion, IncompatibleRooms: it takes a restart, which keeps the rooms, or ends them.
         """
         if self._arguments is None or os.getpid() == 1:
             raise CannotUpgrade("This process cannot start another that outlives it: restart it instead")
@@ -164,7 +169,7 @@ class HandOver:
                 raise
         except PassingFailed as failed:
             log.warning("another process could not take over, this one goes on: %s", failed)
-            raise CannotUpgrade(f"The next relayd did not take over, this one goes on: {failed}") from None
+            raise _error_of(str(failed)) from None
         finally:
             ours.close()
             self.under_way = False
@@ -221,6 +226,7 @@ class HandOver:
             has_workers=self._gateways.has_workers,
             topics=topics,
             clock_offset_s=self._clock.offset_s,
+            log_version=memlog.VERSION,
         )
         given = (*self._clients.sockets, *self._metrics.sockets, self._control.socket, *channels)
         _pass(ours, msgspec.msgpack.encode(prelude), [socket.fileno() for socket in given])
@@ -267,6 +273,14 @@ class HandOver:
         return said[len(word) :]
 
 
+def _error_of(why: str) -> RelayError:
+    """What an administrator is told, given the reason of a `PassingFailed`."""
+    for prefix, kind in _INCOMPATIBLE.items():
+        if why.startswith(prefix):
+            return kind(f"{why.removeprefix(prefix)}; this one goes on")
+    return CannotUpgrade(f"The next relayd did not take over, this one goes on: {why}")
+
+
 def _pass(ours: sockets.socket, payload: bytes, fds: list[int]) -> None:
     # One that takes nothing has ended, and may have said why: that is heard next.
     with contextlib.suppress(PassingFailed):
@@ -292,8 +306,13 @@ class TakeOver:
         self._channel = channel
         payload, fds = passing.receive(channel)
         head = msgspec.msgpack.decode(payload)
-        if not isinstance(head, dict) or head.get("format") != FORMAT:
-            raise self.fail(f"relayd {__version__} cannot take over from that version: restart it instead")
+        head = head if isinstance(head, dict) else {}
+        before = f"relayd {head.get('version', 'of an unknown version')}"
+        if head.get("log_version", 1) != memlog.VERSION:
+            raise self.fail(f"{ROOMS}relayd {__version__} cannot read the rooms of {before}: a restart ends them")
+        if head.get("format") != FORMAT:
+            what = f"relayd {__version__} cannot take over the connections of {before}: a restart keeps the rooms"
+            raise self.fail(VERSION + what)
         self.prelude = msgspec.msgpack.decode(payload, type=Prelude)
         first = len(fds) - len(self.prelude.topics)
         self.fds = fds[:first]

@@ -19,6 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 from relayd import lag
 from relayd.daemon import running
 from relayd.settings import Settings, load
+from relayd.startup import Start
 
 # A shell ignores Ctrl-C for what it runs in the background, and so would all programs that are started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -186,7 +187,7 @@ async def relay_with(**settings: Any) -> AsyncIterator[Relay]:
 
 @contextlib.asynccontextmanager
 async def _relay(settings: Settings) -> AsyncIterator[Relay]:
-    async with running(settings) as daemon:
+    async with running(Start(settings)) as daemon:
         relay = Relay(daemon.addresses[0])
         try:
             yield relay

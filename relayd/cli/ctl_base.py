@@ -12,7 +12,13 @@ import click
 from relayd.cli import ctl_output
 from relayd.cli.ctl_client import BrokenOff, Control, Denied, Refused, Unreachable, find_socket, path
 
-DONE, FAILED, USAGE, UNREACHABLE, NO_ROOM = range(5)  # exit codes
+DONE, FAILED, USAGE, UNREACHABLE, NO_ROOM, OTHER_VERSION, OTHER_ROOMS = range(7)  # exit codes
+_CODES = {"no_such_room": NO_ROOM, "incompatible_version": OTHER_VERSION, "incompatible_rooms": OTHER_ROOMS}
+_NEXT = {
+    NO_ROOM: "see: relayctl list rooms",
+    OTHER_VERSION: "restart it: systemctl restart relayd",
+    OTHER_ROOMS: "restart it when that suits: systemctl restart relayd",
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,8 +141,8 @@ def daemon_errors(session: Session) -> Iterator[None]:
     except BrokenOff:
         raise Ending(UNREACHABLE, "relayd has gone away; see its log, and: systemctl status relayd") from None
     except Refused as error:
-        code = NO_ROOM if error.code == "no_such_room" else FAILED
-        more = "; see: relayctl list rooms" if code == NO_ROOM else ""
+        code = _CODES.get(error.code, FAILED)
+        more = f"; {_NEXT[code]}" if code in _NEXT else ""
         raise Ending(code, ctl_output.clean(one_line(error) + more)) from None
 
 
@@ -160,10 +166,7 @@ def _who_may(socket_path: str) -> str:
     with contextlib.suppress(KeyError):
         user, group = pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid).gr_name
     users = "root" if user == "root" else f"root, {user}"
-    return (
-        f"permission denied at {socket_path}: be {users} or a member of the group {group} "
-        f"(usermod -aG {group} NAME, then log in again)"
-    )
+    return f"permission denied: only {users} and members of the group {group} may connect to {socket_path}"
 
 
 def usage(line: str) -> NoReturn:

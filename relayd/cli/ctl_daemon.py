@@ -57,6 +57,7 @@ def _show_status(found: Mapping[str, Any]) -> None:
             ("Deliveries", number(found["deliveries"])),
             ("Memory", size(found["memory"])),
             ("Workers", number(found["workers"])),
+            *(("Settings", f"INVALID, earlier ones hold: {problem}") for problem in found["settings_problems"]),
         )
     )
 
@@ -98,29 +99,41 @@ def _short(value: Any) -> str:
     return ctl_output.clean(value if isinstance(value, str) else ctl_output.json_line(value))
 
 
+_wait = option("wait/no-wait", default=True, help="Wait until relayd has ended.  [default: wait]")
+_forget = option("forget", is_flag=True, help="End all rooms, also if systemd would restore them.")
+
+
 @command("relayctl drain -over 2m")
 @option("over", type=Seconds(), default=0.0, help="Send people away spread over so long: 90s, 2m, 1h.  [default: 0]")
-@option("wait/no-wait", default=True, help="Wait until relayd has ended.  [default: wait]")
-def drain(session: Session, over: float, *, wait: bool) -> None:
+@_forget
+@_wait
+def drain(session: Session, over: float, *, forget: bool, wait: bool) -> None:
     """Send everyone away little by little, then end relayd.
 
-    Nobody new gets in meanwhile; those who are sent away are told when to come back.
+    Nobody new gets in meanwhile; those who are sent away are told when to come back. As a service relayd is started
+    again by systemd, with all rooms unless --forget is given; to stop the service, use systemctl.
     """
-    _end(session, "drain", {"over": over}, wait=wait)
+    _end(session, "drain", {"over": over, "forget": forget}, wait=wait)
 
 
 @command("relayctl stop")
-@option("wait/no-wait", default=True, help="Wait until relayd has ended.  [default: wait]")
-def stop(session: Session, *, wait: bool) -> None:
-    """End relayd now; people are told when to come back."""
-    _end(session, "stop", None, wait=wait)
+@_forget
+@_wait
+def stop(session: Session, *, forget: bool, wait: bool) -> None:
+    """End relayd now; people are told when to come back.
+
+    As a service relayd is started again by systemd, with all rooms unless --forget is given; to stop the service, use
+    systemctl.
+    """
+    _end(session, "stop", {"forget": forget}, wait=wait)
 
 
 @command("relayctl upgrade")
 def upgrade(session: Session) -> None:
     """Let the installed relayd take over; nobody is disconnected.
 
-    If it cannot, the one that runs goes on, and it is said why.
+    If it cannot, the one that runs goes on, and it is said why. Exit code 5: the two versions cannot hand over
+    connections, and a restart keeps the rooms; 6: a restart ends the rooms, as the installed one cannot read them.
     """
     answer = session.control.request("POST", path("upgrade"), timeout_s=_UPGRADE_S)
     session.done(answer, f"relayd {answer['version']} has taken over, pid {answer['pid']}.")
@@ -129,10 +142,29 @@ def upgrade(session: Session) -> None:
 def _end(session: Session, verb: str, body: Any, *, wait: bool) -> None:
     pid = session.control.get(path("status"))["pid"]
     answer = session.control.request("POST", path(verb), body)
+    if not session.wants_json and (consequence := _consequence(answer)):
+        click.echo(consequence)
     if wait:
         _wait_for_end(session, pid, answer["over"])
-    done = "relayd has ended" if wait else f"relayd ends within {duration(answer['over'])}"
-    session.done({**answer, "ended": wait}, f"{done}; {number(answer['connections'])} connections were there.")
+    done = "relayd has ended." if wait else f"relayd ends within {duration(answer['over'])}."
+    session.done({**answer, "ended": wait}, done)
+
+
+def _consequence(answer: Mapping[str, Any]) -> str:
+    """What becomes of connections and rooms, in a sentence or two."""
+    rooms, over = _count(answer["rooms"], "room"), f" over {duration(answer['over'])}" if answer["over"] else ""
+    sentences = []
+    if answer["connections"]:
+        sentences.append(f"Closing {_count(answer['connections'], 'connection')}{over}.")
+    if answer["kept"]:
+        sentences.append(f"systemd starts relayd again{f' and restores {rooms}' if answer['rooms'] else ''}.")
+    elif answer["rooms"]:
+        sentences.append(f"{rooms} will be deleted.")
+    return " ".join(sentences)
+
+
+def _count(count: int, of: str) -> str:
+    return f"{number(count)} {of}{'' if count == 1 else 's'}"
 
 
 def _wait_for_end(session: Session, pid: int, over_s: float) -> None:

@@ -24,6 +24,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     daemon.careless,
     daemon.control_socket,
     daemon.admin_groups,
+    daemon.socket_units,
     daemon.listeners,
     daemon.metrics,
     outside.public_url,
@@ -65,7 +66,7 @@ def _meet(session: Session, config: str | None) -> tuple[list[Finding], Patient,
         with daemon_errors(session):
             settings, status = session.control.get(path("settings")), session.control.get(path("status"))
     except Ending as ending:
-        what, _, do = ending.line.partition("; ")
+        what, do = ending.line.rsplit("; ", 1) if "; " in ending.line else (ending.line, "")
         silent = Finding("relayd", PROBLEM, f"{what}, so only the machine is looked at", do)
         wrong, settings = _settings(config)
         return [silent, *wrong], Patient(socket, settings, {}), ending.code

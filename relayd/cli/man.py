@@ -32,6 +32,8 @@ _EXIT_CODES = {
         ("2", "Wrong usage."),
         ("3", "relayd is not reachable."),
         ("4", "There is no such room."),
+        ("5", "upgrade: the installed version cannot take over; a restart starts it, and keeps the rooms."),
+        ("6", "upgrade: the installed version cannot take over; a restart starts it, and ends the rooms."),
     ),
     "relayd": (
         ("0", "Ended by SIGTERM, SIGINT or relayctl."),

@@ -58,7 +58,8 @@ def cli() -> None:
     """Control a running relayd over its control socket.
 
     ROOM is a room's id, the first digits of one (4 or more), or its name. Options are spelled -name or --name.
-    Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 relayd not reachable, 4 no such room.
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 relayd not reachable, 4 no such room; of upgrade also
+    5 and 6, see there.
     """
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket as sockets
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from relayd import __version__
 from relayd.errors import CannotListen, SettingsError
+from relayd.machine.systemd import Systemd
 from relayd.settings import Settings, load
+
+if TYPE_CHECKING:
+    from relayd.startup import Start
+
+log = logging.getLogger("relayd")
 
 EXIT_CANNOT_LISTEN = 1  # not now: a supervisor may try again
 TAKE_OVER = "--take-over"  # given last, by a relayd from which this one takes over
@@ -60,22 +68,49 @@ def main(
     def read() -> Settings:
         return load(file, os.environ, flags)
 
-    channel = None if take_over is None else sockets.socket(fileno=take_over)
+    if check_config:
+        _check(read)
+    elif take_over is not None:
+        _take_over(read, sockets.socket(fileno=take_over))
+    else:
+        _start(read, _say_hello if hello else None)
+
+
+def _check(read: Callable[[], Settings]) -> None:
+    try:
+        read()
+    except SettingsError as wrong:
+        _fail(wrong)
+    click.echo("The settings are fine.", err=True)
+
+
+def _take_over(read: Callable[[], Settings], channel: sockets.socket) -> None:
+    from relayd.startup import Start  # noqa: PLC0415 - see _run
+
     try:
         settings = read()
     except SettingsError as wrong:
-        if channel is not None:  # it is for whoever wanted the upgrade to know
-            channel.send(b"failed: " + "; ".join(wrong.problems).encode())
+        channel.send(b"failed: " + "; ".join(wrong.problems).encode())  # it is for whoever wanted the upgrade to know
         _fail(wrong)
-    if check_config:
-        click.echo("The settings are fine.", err=True)
-        return
-    _start(settings, read, _say_hello if hello and channel is None else None, channel)
+    _run(Start(settings), read, Systemd.take(os.environ, os.getpid()), None, channel)
 
 
-def _start(
-    settings: Settings,
+def _start(read: Callable[[], Settings], on_listening: Callable[[list[str]], None] | None) -> None:
+    from relayd.startup import choose  # noqa: PLC0415 - see _run
+
+    systemd = Systemd.take(os.environ, os.getpid())
+    try:
+        start = choose(read, systemd)
+    except SettingsError as wrong:
+        _fail(wrong)
+    if start is not None:
+        _run(start, read, systemd, on_listening, None)
+
+
+def _run(
+    start: Start,
     read: Callable[[], Settings],
+    systemd: Systemd,
     on_listening: Callable[[list[str]], None] | None,
     channel: sockets.socket | None,
 ) -> None:
@@ -84,9 +119,11 @@ def _start(
     from relayd.logs import set_up_logging  # noqa: PLC0415
     from relayd.machine.passing import PassingFailed  # noqa: PLC0415
 
-    set_up_logging(settings)
+    set_up_logging(start.settings)
+    for problem in start.problems:
+        log.error("invalid settings, those of the process before hold: %s", problem)
     try:
-        sys.exit(run(settings, read, on_listening, _own_arguments(), channel))
+        sys.exit(run(start, read, systemd, on_listening, _own_arguments(), channel))
     except SettingsError as wrong:
         _fail(wrong)
     except PassingFailed as failed:
@@ -117,7 +154,7 @@ Ctrl-C ends relayd, and every room with it.
     )
 
 
-def _fail(wrong: SettingsError) -> None:
+def _fail(wrong: SettingsError) -> NoReturn:
     for problem in wrong.problems:
         click.echo(f"relayd: {problem}", err=True)
     sys.exit(EXIT_CANNOT_LISTEN if isinstance(wrong, CannotListen) else EXIT_CONFIG)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -142,16 +144,44 @@ class Hub:
         """Whether the server ends."""
         return self._ends_at is not None
 
-    async def drain(self, over_s: float) -> None:
+    async def drain(self, over_s: float, *, forget: bool = False) -> None:
         """Lets nobody in any more and has everyone sent away, and is done when they are gone.
 
         Asked again while it drains, it is done within the new time: whoever waits, waits for that.
+
+        Args:
+            over_s: seconds it may take.
+            forget: end the rooms, spread over that time; else their users are told to come back.
         """
         self._ends_at = self._loop.time() + over_s
         self.happenings.tell("draining", over=over_s)
+        if forget:
+            await self._end_rooms()
+        else:
+            await self._send_away(over_s)
+
+    async def _send_away(self, over_s: float) -> None:
+        lasts = over_s > 0 and not self._frozen  # else it is over before any grace period is
+        if lasts:
+            self.act(self.service.pause_graces)
         self._bus.publish(EVERY_GATEWAY, SendAway(over_s))
+        await self._all_gone()
+        if lasts:
+            self.act(self.service.resume_graces)
+
+    async def _end_rooms(self) -> None:
+        while self.service.rooms:
+            left_s = max(_DRAIN_LOOK_S, (self._ends_at or 0.0) - self._loop.time())
+            count = math.ceil(len(self.service.rooms) * _DRAIN_LOOK_S / left_s)
+            for room in list(itertools.islice(self.service.rooms.values(), count)):
+                self.act(lambda now, room=room: self.service.terminate(room, "shutdown"))  # type: ignore[misc]
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        self._bus.publish(EVERY_GATEWAY, SendAway(0.0))  # those who are about to join
+        await self._all_gone()
+
+    async def _all_gone(self) -> None:
         # Looked at, not signalled: the way of every message would pay for what happens once.
-        while self.service.connections and self._loop.time() < self._ends_at + _LAST_WORDS_S:  # noqa: ASYNC110
+        while self.service.connections and self._loop.time() < (self._ends_at or 0.0) + _LAST_WORDS_S:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_LOOK_S)
 
     def change(self, settings: Settings) -> None:

@@ -436,6 +436,18 @@ class RoomService:
 
     # Time. ------------------------------------------------------------------------------------------------------
 
+    def pause_graces(self, now: float) -> None:
+        """In no room does anybody lose a place, or the room its end, while nobody can come back."""
+        for room in self.rooms.values():
+            room.pause_graces(now)
+            self.reschedule(room)
+
+    def resume_graces(self, now: float) -> None:
+        """They count on from now."""
+        for room in self.rooms.values():
+            room.resume_graces(now)
+            self.reschedule(room)
+
     def reschedule(self, room: Room) -> None:
         """The registry is told when something next happens to the room, if that has changed."""
         due_at, room_id = room.due_at(), room.meta.room_id

@@ -60,12 +60,12 @@ class Listeners:
 
     @classmethod
     def take(cls, fds: list[int]) -> Self:
-        """Those that systemd holds and has handed in.
+        """Those that systemd holds and has handed in, TCP first: systemd passes several units' in no order.
 
         Raises:
             CannotListen: one of them is no listening socket.
         """
-        return cls([listening(fd) for fd in fds], lent=True)
+        return cls(sorted(map(listening, fds), key=_address_of), lent=True)
 
     def close(self) -> None:
         """Listens no more, and leaves no socket file that nobody answers at."""

@@ -107,6 +107,7 @@ class Room:
         self.known: dict[UserId, dict[str, Said]] = {}  # ids of what those said who have left since, in that order
         self.away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
         self.empty_at: float | None = meta.created_at + graces.join_s
+        self._paused_at: float | None = None  # since then no grace period runs; see `pause_graces`
         self.warning_at = next_warning(meta.lifetime, meta.created_at)
 
     @property
@@ -421,11 +422,33 @@ class Room:
 
     # Time. ------------------------------------------------------------------------------------------------------
 
+    def pause_graces(self, now: float) -> None:
+        """Until `resume_graces` nobody loses a place for being away, and the room does not end for being empty.
+
+        For a server that turns everybody away for a while: those who want to come back cannot.
+        """
+        if self._paused_at is None:
+            self._paused_at = now
+
+    def resume_graces(self, now: float) -> None:
+        """The grace periods continue; the time since `pause_graces` does not count."""
+        if self._paused_at is None:
+            return
+        paused_at, self._paused_at = self._paused_at, None
+        for user_id, since in self.away_since.items():
+            self.away_since[user_id] = since + now - max(since, paused_at)
+            self._ledger.user(self, user_id)
+        if self.empty_at is not None:
+            self.empty_at += now - paused_at
+        self._ledger.head(self)
+
     def due_at(self) -> float:
         """When `advance` has something to do next."""
         due = self._meta.ends_at
         if self.warning_at is not None:
             due = min(due, self.warning_at)
+        if self._paused_at is not None:
+            return due
         if self.away_since:
             due = min(due, next(iter(self.away_since.values())) + self.place_kept_s)
         if self.empty_at is not None and self._ends_when_empty:
@@ -435,7 +458,7 @@ class Room:
     def advance(self, now: float) -> Due:
         """Lets everything happen that is due."""
         gone: list[UserId] = []
-        while self.away_since:
+        while self.away_since and self._paused_at is None:
             user_id, since = next(iter(self.away_since.items()))
             if since + self.place_kept_s > now:
                 break
@@ -454,4 +477,4 @@ class Room:
 
     @property
     def _ends_when_empty(self) -> bool:
-        return self._meta.users_leave and not self.members
+        return self._meta.users_leave and not self.members and self._paused_at is None

@@ -65,17 +65,31 @@ class Announced(msgspec.Struct, frozen=True):
     users: int
 
 
-class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /v1/drain`: seconds over which clients are sent away."""
+class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/stop`. `forget`: end the rooms, also where the next start would restore them."""
+
+    forget: bool = False
+
+
+class Drain(Stop, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/drain`. `over`: seconds over which clients are sent away."""
 
     over: Annotated[float, Meta(ge=0, le=MAX_DRAIN_S)] = 0.0
 
 
 class Draining(msgspec.Struct, frozen=True):
-    """The daemon ends: in how many seconds at the latest, and who is still there."""
+    """The daemon ends.
+
+    Attributes:
+        over: seconds it takes at the latest.
+        connections, rooms: how many there are.
+        kept: whether the service manager starts the daemon again, with these rooms.
+    """
 
     over: float
     connections: int
+    rooms: int
+    kept: bool
 
 
 class Upgraded(msgspec.Struct, frozen=True):
@@ -143,7 +157,10 @@ class GatewayStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The answer to `GET /v1/status`. Sizes are bytes, times seconds; counts are since the start."""
+    """The answer to `GET /v1/status`. Sizes are bytes, times seconds; counts are since the start.
+
+    `settings_problems` says what is wrong with the settings that were read last, one line each; earlier ones hold then.
+    """
 
     version: str
     state: str  # running, or draining
@@ -162,6 +179,7 @@ class Status(msgspec.Struct, frozen=True):
     memory: int
     workers: int
     gateways: list[GatewayStatus]
+    settings_problems: list[str]
 
 
 def row_of(details: Details, message_rate: float) -> RoomRow:

@@ -113,7 +113,12 @@ def test_tells_of_settings_and_of_its_life(manager):
     manager.hears("^RELOADING=1\n")
     manager.hears("^READY=1\n$")
     for _ in range(3):
-        manager.hears("^WATCHDOG=1\nSTATUS=0 rooms, 0 connections\n$")
+        manager.hears(
+            "^WATCHDOG=1\nSTATUS=0 rooms, 0 connections; invalid settings, earlier ones hold: .*rooms.max.*\n$"
+        )
+    daemon.config.write_text("[rooms]\nmax = 7\n")
+    daemon.ctl("reload")
+    manager.hears("^WATCHDOG=1\nSTATUS=0 rooms, 0 connections\n$")
 
 
 def test_lines_for_the_journal(tmp_path):

@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 
 from relayd.daemon import running
 from relayd.settings import load
+from relayd.startup import Start
 
 # The description knows no server's limits, so this one has none.
 LIMITS = {"listen": ["127.0.0.1:0"], "rooms.max_file": 2**40} | {
@@ -33,7 +34,7 @@ def daemon_in_a_thread(directory):
     stop = asyncio.Event()
 
     async def serve():
-        async with running(load(None, {}, LIMITS | {"control": f"{directory}/control.sock"})) as daemon:
+        async with running(Start(load(None, {}, LIMITS | {"control": f"{directory}/control.sock"}))) as daemon:
             addresses.extend(daemon.addresses)
             up.set()
             await stop.wait()

@@ -275,10 +275,12 @@ async def test_a_gap_on_the_bus_sends_everyone_to_resume(tmp_path):
     from relayd.bus.messages import Said
     from relayd.daemon import running
     from relayd.settings import load
+    from relayd.startup import Start
     from relayd.wire.ids import parse_room_id
     from tests.conftest import Relay
 
-    async with running(load(None, {}, {"listen": ["127.0.0.1:0"], "control": f"{tmp_path}/control.sock"})) as daemon:
+    settings = load(None, {}, {"listen": ["127.0.0.1:0"], "control": f"{tmp_path}/control.sock"})
+    async with running(Start(settings)) as daemon:
         relay = Relay(daemon.addresses[0])
         room = await relay.create()
         ann = await relay.join(room, "ann")

@@ -27,6 +27,7 @@ from lockstep import UNLIMITED, Room
 
 from relayd.daemon import running
 from relayd.settings import load
+from relayd.startup import Start
 
 pytestmark = pytest.mark.alone
 
@@ -108,7 +109,7 @@ class Thread:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with running(self._settings) as daemon:
+        async with running(Start(self._settings)) as daemon:
             self.port = int(daemon.addresses[0].rpartition(":")[2])
             self._listening.set()
             await self._stop.wait()

@@ -181,6 +181,53 @@ def test_place_is_kept_as_long_as_is_said_and_at_least_ten_seconds(resume, kept)
     assert room.advance(BORN + 7 + kept).gone == [admission.member.user_id]
 
 
+# A server that turns everybody away for a while. ----------------------------------------------------------------
+
+
+def test_a_pause_keeps_places_and_rooms():
+    """Nobody loses a place, nor the room its life; afterwards everyone has the time that was left."""
+    house = House()
+    (early, _), (late, _) = house.guest(BORN), house.guest(BORN)
+    house.room.disconnect(early.connection, BORN + 100)
+    house.room.pause_graces(BORN + 140)
+    house.room.disconnect(late.connection, BORN + 500)
+    assert house.room.advance(BORN + 1000) == NOTHING
+    assert house.room.due_at() == house.room.warning_at
+    house.room.resume_graces(BORN + 1000)
+    assert lived(house.room) == [
+        (1020.0, Due([early.member.user_id], None, "")),
+        (1060.0, Due([late.member.user_id], None, "")),
+        (1060 + GRACES.leave_s, Due([], None, "empty")),
+    ]
+
+
+def test_a_pause_of_an_empty_room():
+    """The room that waits for its first user, and the one whose last user has left before or in the pause."""
+    waiting, left, leaving = House(), House(), House()
+    left.room.leave(left.guest(BORN)[0].member, BORN + 10)
+    admission, _ = leaving.guest(BORN)
+    for house in (waiting, left, leaving):
+        house.room.pause_graces(BORN + 20)
+    leaving.room.leave(admission.member, BORN + 30)
+    for house in (waiting, left, leaving):
+        assert house.room.advance(BORN + 2000) == NOTHING
+        house.room.resume_graces(BORN + 2000)
+        house.room.resume_graces(BORN + 3000)
+    assert lived(waiting.room) == [(2580.0, Due([], None, "empty"))]
+    assert lived(left.room) == [(2020.0, Due([], None, "empty"))]
+    assert lived(leaving.room)[0][0] >= 2030
+
+
+def test_a_pause_prolongs_no_room():
+    """Past its end it is over, warned of before."""
+    house = House(1)
+    house.room.pause_graces(BORN + 100)
+    assert lived(house.room) == [(HOUR - 300, Due([], 300, "")), (HOUR - 60, Due([], 60, "")), (HOUR, OVER)]
+
+
+OVER = Due([], None, "expired")
+
+
 # Edits. ---------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 PROJECT = Path(__file__).parents[2]
 SYSTEMD = Path("/lib/systemd/systemd")
-SERVICE, SOCKETS = "relayd.service", ("relayd.socket", "relayd-control.socket")
+SERVICE, SOCKETS = "relayd.service", ("relayd.socket", "relayd-tcp.socket", "relayd-control.socket")
 TIMEOUT_S = 60.0
 _NAMESPACES = ("--pid", "--mount", "--net", "--ipc", "--uts", "--cgroup", "--fork")
 
@@ -120,20 +120,29 @@ class System:
 
     # relayd, for one test. --------------------------------------------------------------------------------------
 
-    def begin(self, settings: str = "", unit: str = "") -> None:
-        """Starts relayd with these settings (TOML) and this addition to its unit, and nothing of what was before."""
-        self.end()
+    def mark(self) -> None:
+        """`journal` gives what is logged from now on."""
         # --after-cursor would leave out the first line that fits; so the place is that of a line of nobody's.
         self.run("systemd-cat", "echo", "begin")
         self.run("journalctl", "--sync")
         self._cursor = self.run("journalctl", "--lines=1", "--show-cursor").stdout.partition("cursor: ")[2].strip()
-        (self.root / "etc/relayd/relayd.toml").write_text(settings)
+
+    def begin(self, settings: str = "", unit: str = "", code: int = 0) -> None:
+        """Starts relayd with these settings (TOML) and this addition to its unit, and nothing of what was before.
+
+        The start must succeed, or fail with another `code`.
+        """
+        self.end()
+        self.mark()
+        file = self.root / "etc/relayd/relayd.toml"
+        file.write_text(settings)
+        file.chmod(0o644)
         if unit:
             directory = self.root / f"etc/systemd/system/{SERVICE}.d"
             directory.mkdir()
             (directory / "test.conf").write_text(unit)
             self.systemctl("daemon-reload")
-        self.systemctl("start", SERVICE)
+        self.systemctl("start", SERVICE, code=code)
 
     def end(self) -> None:
         """Stops relayd and its sockets, and forgets."""

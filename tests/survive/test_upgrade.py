@@ -235,16 +235,17 @@ async def test_the_service_manager_hears_the_main_process_only(keeper: Keeper, t
     named = {"MAINPID": str(upgraded["pid"])}
     await until(lambda: named in keeper.told and "READY" in keeper.told[-1])
     said = [set(told) for told in keeper.told[keeper.told.index(named) :]]
-    assert said == [{"MAINPID"}, {"WATCHDOG"}, {"READY", "STATUS"}]
+    stored = [{"FDSTOREREMOVE", "FDNAME"}, {"FDSTORE", "FDNAME"}]
+    assert said == [{"MAINPID"}, {"WATCHDOG"}, *stored, {"READY", "STATUS"}]
     assert not keeper.ignored
 
 
 FAULTS = {
-    "settings": "max_roms",
-    "format": "cannot take over from that version: restart it instead",
-    "state": "the rooms cannot be read: it has version 1, and this relayd reads version 2",
-    "death": "it has ended",
-    "late death": "it has ended",
+    "settings": (1, "max_roms"),
+    "format": (5, "cannot take over the connections of relayd", "a restart keeps the rooms"),
+    "state": (6, "cannot read the rooms of relayd", "a restart ends them"),
+    "death": (1, "it has ended"),
+    "late death": (1, "it has ended"),
 }
 
 
@@ -257,13 +258,13 @@ async def test_the_old_one_goes_on(keeper: Keeper, tmp_path: Path):
     relay, asker = Relay(keeper.base), Asker(keeper.base, keeps=True)
     room = await relay.create()
     async with talkers(keeper.base, room, 5) as inside:
-        for name, told in FAULTS.items():
+        for name, (code, *told) in FAULTS.items():
             assert await asker.ask() == "201"
             fault.write_text(name)
             config.write_text("[limits]\nmax_roms = 5\n" if name == "settings" else "")
             talk = asyncio.create_task(chatter(inside, 1.0, rate=10, name=name))
-            refused = await relayctl(keeper, "upgrade", code=1)
-            assert told in refused["error"]
+            refused = await relayctl(keeper, "upgrade", code=code)
+            assert [text for text in told if text not in refused["error"]] == []
             assert "this one goes on" in refused["error"]
             await talk
         assert [person.resumes for person in inside] == [0] * 5

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from relayd.machine.stored_text import StoredText
 from relayd.machine.systemd import Systemd
 
 
@@ -133,6 +134,32 @@ def test_keeps_a_descriptor(manager):
     os.close(copy)
     assert systemd.remove_fd("snapshot")
     assert manager.recv(1000) == b"FDSTOREREMOVE=1\nFDNAME=snapshot\n"
+
+
+def test_a_text_that_is_stored(manager):
+    """Each one replaces the one before; the next process finds the last, and so does the one after it."""
+    text = StoredText("settings")
+    systemd = Systemd(manager.getsockname())
+    copies = []
+    for content in ("first", "secönd, and longer"):
+        text.write(systemd, content)
+        assert manager.recv(1000) == b"FDSTOREREMOVE=1\nFDNAME=settings\n"
+        message, (copy,), _, _ = socket.recv_fds(manager, 1000, 1)
+        assert message == b"FDSTORE=1\nFDNAME=settings\n"
+        copies.append(copy)
+    for _ in range(2):
+        later = Systemd(fds={"settings": [os.dup(copies[1])], "rooms": [7]})
+        assert text.take(later) == "secönd, and longer"
+        assert later.fds == {"rooms": [7]}
+        assert text.take(later) is None
+    for copy in copies:
+        os.close(copy)
+
+
+def test_a_text_that_nobody_stores():
+    """Without a service manager there is nothing to do."""
+    StoredText("settings").write(Systemd(), "text")
+    assert StoredText("settings").take(Systemd()) is None
 
 
 def test_a_manager_that_is_busy(manager):

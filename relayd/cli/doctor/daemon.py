@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import socket as sockets
 import stat
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from relayd import __version__
 from relayd.cli import ctl_output
 from relayd.cli.ctl_client import Control, Refused, path
 from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
+from relayd.machine.places import SERVICE_CONTROL
 
 TIMEOUT_S = 5.0
 LATE_S = 0.25  # as relayd.lag has it: from there on newcomers are turned away
 _TIERS = ("observe", "operate", "admin")
+SOCKET_UNITS = ("relayd.socket", "relayd-tcp.socket", "relayd-control.socket", "relayd-metrics.socket")
 
 
 def running(patient: Patient) -> Iterator[Finding]:
@@ -58,7 +62,8 @@ def pending(patient: Patient) -> Iterator[Finding]:
     try:
         changes = Control(patient.socket).get(path("reload"))["changes"]
     except Refused as refused:
-        yield Finding("settings", PROBLEM, refused.detail, "relayctl config check FILE, until it is fine")
+        do = "correct them until relayctl config check FILE finds nothing, then: relayctl reload"
+        yield Finding("settings", PROBLEM, f"are invalid, earlier ones hold: {refused.detail}", do)
         return
     now, later = ([one["setting"] for one in changes if one["applied"] is wanted] for wanted in (True, False))
     if now:
@@ -66,7 +71,10 @@ def pending(patient: Patient) -> Iterator[Finding]:
     if later:
         do = "restart relayd when it suits"
         yield Finding("settings", WARNING, f"{', '.join(later)} changed in the file, and waits for a start", do)
-    if not changes:
+    if patient.status["settings_problems"]:
+        what = "were invalid when they were last read, and are corrected by now"
+        yield Finding("settings", WARNING, what, "relayctl reload")
+    elif not changes:
         yield Finding("settings", OK, "are those of the file")
 
 
@@ -100,15 +108,56 @@ def control_socket(patient: Patient) -> Iterator[Finding]:
 
 
 def admin_groups(patient: Patient) -> Iterator[Finding]:
-    """Groups that the settings name, and whether they are there."""
+    """Groups that the settings name: whether they exist, and whether their members can connect."""
     groups = patient.settings["control_groups"]
     named = list(dict.fromkeys(name for tier in _TIERS for name in groups[tier]))
     missing = [name for name in named if not name.isdecimal() and not _exists(name)]
     if missing:
         what = f"there is no group {', '.join(missing)}: only root and relayd's own user can use relayctl"
         yield Finding("groups", WARNING, what, f"groupadd --system {missing[0]}, and restart relayd")
+        return
+    shut_out = _shut_out(patient.socket, named) if patient.runs else []
+    if shut_out:
+        group = _group(os.stat(patient.socket).st_gid)  # noqa: PTH116 - pathlib would say no more
+        what = f"{', '.join(shut_out)} may use relayctl, and cannot connect: the control socket's group is {group}"
+        do = 'make them members of it, or set another: see "Who may run relayctl" in docs/admin.md'
+        yield Finding("groups", PROBLEM, what, do)
     elif named:
         yield Finding("groups", OK, f"members of {', '.join(named)} may use relayctl")
+
+
+def _shut_out(socket: str, named: Iterable[str]) -> list[str]:
+    """Members of these groups to whom the socket's mode gives nothing."""
+    found = os.stat(socket)  # noqa: PTH116 - pathlib would say no more
+    if found.st_mode & stat.S_IWOTH:
+        return []
+    may = {"root", _user(found.st_uid), *_members(found.st_gid)}
+    return sorted({member for name in named for member in _members(_gid(name))} - may)
+
+
+def _members(gid: int) -> set[str]:
+    """Users in that group, be it their first one or another."""
+    with contextlib.suppress(KeyError):
+        return {*grp.getgrgid(gid).gr_mem, *(user.pw_name for user in pwd.getpwall() if user.pw_gid == gid)}
+    return set()
+
+
+def _gid(name: str) -> int:
+    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+
+
+def socket_units(patient: Patient) -> Iterator[Finding]:
+    """Sockets that systemd could not open: relayd runs without them."""
+    if patient.socket != SERVICE_CONTROL or not (patient.root / "run/systemd/system").exists():
+        return
+    command = ("systemctl", "show", "--property=Id,ActiveState", *SOCKET_UNITS)
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - a constant
+    for unit in shown.split("\n\n"):
+        state = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+        if state.get("ActiveState") == "failed":
+            name = state["Id"]
+            do = f"journalctl -u {name} says why; when that is resolved: systemctl restart {name}"
+            yield Finding("listen", WARNING, f"systemd could not open {name}", do)
 
 
 def listeners(patient: Patient) -> Iterator[Finding]:

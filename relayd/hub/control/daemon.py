@@ -73,7 +73,8 @@ class Drain(ControlHandler):
     """`/v1/drain`."""
 
     def _drain(self) -> None:
-        self.write_struct(self.desk.steering.drain(self.take(control.Drain).over), 202)
+        asked = self.take(control.Drain)
+        self.write_struct(self.desk.steering.drain(asked.over, forget=asked.forget), 202)
 
     verbs: ClassVar = {"POST": Verb("drain", Tier.ADMIN, _drain)}
 
@@ -82,7 +83,7 @@ class Stop(ControlHandler):
     """`/v1/stop`: a drain that takes no time."""
 
     def _stop(self) -> None:
-        self.write_struct(self.desk.steering.drain(0.0), 202)
+        self.write_struct(self.desk.steering.drain(0.0, forget=self.take(control.Stop).forget), 202)
 
     verbs: ClassVar = {"POST": Verb("stop", Tier.ADMIN, _stop)}
 

@@ -53,7 +53,7 @@ class Steering(Protocol):
     def set_log_level(self, level: str) -> Reloaded:
         """Logs from that level on, until the settings are taken anew."""
 
-    def drain(self, over_s: float) -> Draining:
+    def drain(self, over_s: float, *, forget: bool = False) -> Draining:
         """Begins to end."""
 
     async def upgrade(self) -> Upgraded:
