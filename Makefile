@@ -15,7 +15,8 @@ JOBS ?= 3
 # Of make install; see packaging/install.sh.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
-UNITDIR ?= $(PREFIX)/lib/systemd/system
+# Where systemd looks for units; by default below PREFIX if it looks there, else below SYSCONFDIR.
+UNITDIR ?=
 
 .PHONY: run test quick lint lock format clean bench install uninstall deb
 

@@ -10,6 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("relay", "relayctl", "relayd")
+SOCKETS = ("relayd.socket", "relayd-tcp.socket", "relayd-control.socket")
+UNITS = (*SOCKETS, "relayd.service")
 
 
 def make(*words: str, **variables: Any) -> None:
@@ -25,3 +27,10 @@ def run(*command: Any, **kwargs: Any) -> str:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, **kwargs)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
+
+
+def traces(system):
+    """Files of that name, without logs and what systemd knows of units while it runs."""
+    places = ("etc", "usr", "lib", "var", "run")
+    found = system.run("find", *(f"/{place}" for place in places), "-name", "*relayd*").stdout.split()
+    return {path for path in found if not path.startswith(("/var/log/", "/run/systemd/", "/run/credentials"))}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import subprocess
 
 import pytest
 
 from relayd import __version__
 from tests.nginx.site import HOST, NGINX, write_certificate
-from tests.package.make import ROOT, make, run
+from tests.package.make import ROOT, SOCKETS, UNITS, make, run, traces
 from tests.service import nested
+from tests.service.test_service import join
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,18 +31,52 @@ def package(tmp_path_factory):
     return deb
 
 
+def variant(package, directory, number, changes):
+    """The package with a higher version, in which text of some files is replaced.
+
+    Args:
+        number: the higher, the later.
+        changes: a name below /, and what is replaced there by what; "" is appended to.
+    """
+    tree = directory / f"tree{number}"
+    run("dpkg-deb", "-R", package, tree)
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"^(Version: .*)$", rf"\1.{number}", control.read_text(), flags=re.MULTILINE))
+    for name, (old, new) in changes.items():
+        (file,) = tree.glob(name)
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new) if old else text + new)
+    deb = directory / f"relayd_{number}.deb"
+    run("dpkg-deb", "-Znone", "--root-owner-group", "-b", tree, deb)
+    return deb
+
+
+CODE = "usr/lib/relayd/lib/python3*/site-packages/relayd"
+
+
 @pytest.fixture(scope="module")
 def newer(package, tmp_path_factory):
-    """The same with a higher version and another file of settings, as an upgrade brings it."""
-    directory = tmp_path_factory.mktemp("newer")
-    run("dpkg-deb", "-R", package, directory / "tree")
-    control = directory / "tree/DEBIAN/control"
-    control.write_text(re.sub(r"^(Version: .*)$", r"\1.1", control.read_text(), flags=re.MULTILINE))
-    settings = directory / "tree/etc/relayd/relayd.toml"
-    settings.write_text(settings.read_text() + "# A new key.\n")
-    deb = directory / "relayd_newer.deb"
-    run("dpkg-deb", "-Znone", "--root-owner-group", "-b", directory / "tree", deb)
-    return deb
+    """The next version, with another file of settings."""
+    new_key = {"usr/share/relayd/relayd.toml": ("", "# A new key.\n")}
+    return variant(package, tmp_path_factory.mktemp("newer"), 1, new_key)
+
+
+@pytest.fixture(scope="module")
+def versions(package, tmp_path_factory):
+    """Later versions: one that cannot start, good ones, and ones that cannot take over from those before."""
+    directory = tmp_path_factory.mktemp("versions")
+    changes = {
+        "broken": {f"{CODE}/daemon.py": ("", "raise RuntimeError\n")},
+        "good": {},
+        "other format": {f"{CODE}/upgrade.py": ("\nFORMAT = ", "\nFORMAT = 1000 + ")},
+        "other rooms": {f"{CODE}/hub/memlog.py": ("\nVERSION = ", "\nVERSION = 1000 + ")},
+        "last": {f"{CODE}/hub/memlog.py": ("\nVERSION = ", "\nVERSION = 1000 + ")},
+    }
+    return {
+        name: variant(package, directory, number, replaced)
+        for number, (name, replaced) in enumerate(changes.items(), start=2)
+    }
 
 
 @pytest.mark.skipif(shutil.which("lintian") is None, reason="lintian is not installed (apt-get install lintian)")
@@ -85,27 +121,27 @@ class Admin:
         with (system.root / "etc/hosts").open("a") as hosts:
             hosts.write(f"127.0.0.1 {HOST}\n")
         system.systemctl("start", "nginx")
-        # Where dpkg asks whether to keep changed settings, the answer is yes; and this disk is memory.
-        (system.root / "etc/dpkg/dpkg.cfg.d/test").write_text("force-confold\nforce-unsafe-io\n")
+        (system.root / "etc/dpkg/dpkg.cfg.d/test").write_text("force-unsafe-io\n")  # this disk is memory
 
     def has_made(self, deb):
         for old in (self.checkout / "dist").iterdir():
             old.unlink()
         shutil.copyfile(deb, self.checkout / "dist" / deb.name)
 
-    def types(self, text):
-        """Follows the page; what is printed."""
+    def types(self, text, code=0):
+        """Follows the page; what is printed. The last command ends with that code."""
         trusted = f"SSL_CERT_FILE=/etc/letsencrypt/live/{HOST}/fullchain.pem"
         typed = text.replace("make deb\n", "")
+        command = ("timeout", "90", "sh", "-euc", f"cd /root/checkout; {typed}")
+        # Nobody is there to answer a question of dpkg's.
         environment = ("HOME=/root", "DEBIAN_FRONTEND=noninteractive", trusted)
-        return self.system.run("env", *environment, "timeout", "90", "sh", "-euc", f"cd /root/checkout; {typed}").stdout
+        done = self.system.run("env", *environment, *command, code=code, stdin=subprocess.DEVNULL)
+        return done.stdout + done.stderr
 
-
-def traces(system):
-    """Files of that name, without logs and what systemd knows of units while it runs."""
-    places = ("etc", "usr", "lib", "var", "run")
-    found = system.run("find", *(f"/{place}" for place in places), "-name", "*relayd*").stdout.split()
-    return {path for path in found if not path.startswith(("/var/log/", "/run/systemd/", "/run/credentials"))}
+    def installs(self, deb, code=0):
+        """As docs/admin.md has it; what is printed."""
+        self.has_made(deb)
+        return self.types("apt install -y ./dist/relayd_*.deb", code)
 
 
 @contextlib.contextmanager
@@ -119,11 +155,16 @@ def asked_all_the_time(system):
         yield lambda: file.read_text().split()
 
 
+@pytest.fixture(scope="module")
+def admin(system):
+    return Admin(system)
+
+
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx)")
-def test_its_life(system, package, newer, page):
+def test_its_life(admin, package, newer, page):
     """Each step of docs/admin.md leaves the system as an admin expects; people can chat in between."""
+    system = admin.system
     before = traces(system)
-    admin = Admin(system)
     install, name, nginx, look = page["From nothing to a chat server in ten minutes"]
     upgrade, purge = page["Upgrading"]
 
@@ -141,6 +182,9 @@ def test_its_life(system, package, newer, page):
     system.systemctl("enable", "relayd-metrics.socket")
     system.systemctl("restart", "relayd")
     admin.types("relayctl create room cake")
+    ours = system.root / "etc/relayd/relayd.toml.d/ours.toml"
+    ours.write_text("[rooms]\nmax = 7\n")
+    system.systemctl("reload", "relayd")
     old, open_since = system.main_pid, [system.show(OPEN_SINCE, unit) for unit in SOCKETS]
     admin.has_made(newer)
     with asked_all_the_time(system) as answers:
@@ -150,10 +194,8 @@ def test_its_life(system, package, newer, page):
     assert [system.show(OPEN_SINCE, unit) for unit in SOCKETS] == open_since
     assert f'public_url = "https://{HOST}"' in (system.root / "etc/relayd/relayd.toml").read_text()
     assert f"https://{HOST}/" in admin.types("relayctl get room cake; relayctl create room")
+    assert "rooms.max = 7\n" in admin.types("relayctl config show")
     assert "relayd_rooms" in admin.types("curl -sS http://127.0.0.1:9180/metrics")
-    old = system.main_pid
-    admin.types("relayctl upgrade")
-    nested.until(lambda: system.main_pid not in (0, old))
     assert system.systemctl("is-active", "relayd.service") == "active"
     assert "cake" in admin.types("relayctl list rooms")
     admin.types(CHAT)
@@ -168,10 +210,72 @@ def test_its_life(system, package, newer, page):
 
     admin.types(purge)
     assert traces(system) - before == {"/etc/nginx/conf.d/relayd.conf"}
+    (system.root / "etc/nginx/conf.d/relayd.conf").unlink()
 
 
-SOCKETS = ("relayd.socket", "relayd-control.socket")
-UNITS = (*SOCKETS, "relayd.service")
+async def test_upgrades(admin, package, versions):
+    """Nobody is disconnected, and no room lost: by a version that cannot start, one that can, and incompatible ones."""
+    system = admin.system
+    admin.installs(package)
+    room = system.relayctl("create", "room", "precious")
+    (system.root / "etc/relayd/relayd.toml").write_text("[rooms]\nmax = 7\n")
+    async with contextlib.AsyncExitStack() as people:
+        ann = await join(system, room)
+        people.push_async_callback(ann.socket.close)
+
+        old = system.main_pid
+        assert "the previous version keeps running" in admin.installs(versions["broken"], code=100)
+        assert system.main_pid == old
+        await talks(ann, "1")
+
+        admin.installs(versions["good"])
+        assert system.main_pid not in (0, old)
+        await talks(ann, "2")
+
+        old = system.main_pid
+        (system.root / "etc/relayd/relayd.toml").write_text("workers = -1\n")
+        said = admin.installs(versions["other format"], code=100)
+        assert "/etc/relayd/relayd.toml: workers: " in said
+        assert "dpkg --configure relayd" in said
+        assert system.main_pid == old
+        await talks(ann, "3")
+
+        (system.root / "etc/relayd/relayd.toml").write_text("[rooms]\nmax = 8\n")
+        admin.types("dpkg --configure relayd")
+        assert system.main_pid not in (0, old)
+        assert (await ann.closed())[0] == 4500
+        again = await join(system, room, session=ann.session)
+        people.push_async_callback(again.socket.close)
+        assert again.id == ann.id
+
+        old = system.main_pid
+        assert "the previous version keeps running" in admin.installs(versions["other rooms"])
+        assert system.main_pid == old
+        await talks(again, "4")
+    system.relayctl("close", "room", "precious")
+    admin.installs(versions["last"])
+    assert system.main_pid not in (0, old)
+    admin.types("apt purge -y relayd")
+
+
+async def talks(peer, message_id):
+    """The connection is the same, and serves."""
+    await peer.say(message_id)
+    await peer.until("message", id=message_id, timeout=30)
+
+
+def test_the_port_is_taken(admin, package):
+    """What nginx needs is there all the same, and so is relayctl."""
+    system = admin.system
+    with system.running("python3", "-m", "http.server", "--bind", "127.0.0.1", "8080"):
+        nested.until(lambda: not system.run("curl", "-so", "/dev/null", "http://127.0.0.1:8080", code=None).returncode)
+        admin.installs(package)
+        assert system.systemctl("is-active", "relayd.service", "relayd.socket").split() == ["active"] * 2
+        assert '"ok"' in admin.types("curl -sS --unix-socket /run/relayd/http.sock http://localhost/healthz")
+        assert "relayd-tcp.socket" in admin.types("relayctl doctor || true")
+    admin.types("apt purge -y relayd")
+
+
 OPEN_SINCE = "ActiveEnterTimestampMonotonic"
 
 # Somebody makes a room and speaks, and somebody else hears it, through nginx; the admin sees them.

@@ -1,10 +1,12 @@
-"""make install, make uninstall, and a wheel in an environment that has nothing else."""
+"""make install, make uninstall, the service between them, and a wheel in an environment that has nothing else."""
 
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 import zipfile
@@ -15,7 +17,8 @@ import pytest
 from relayd.cli.describe import commented_defaults
 from relayd.cli.man import pages
 from relayd.settings import Settings, load
-from tests.package.make import PROGRAMS, ROOT, make, run
+from tests.package.make import PROGRAMS, ROOT, UNITS, make, run, traces
+from tests.service import nested
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -77,7 +80,7 @@ def test_all_is_compiled(installed):
 
 def test_units_start_what_is_installed(installed):
     """Every program that a unit names is there."""
-    units = list((installed / PREFIX[1:] / "lib/systemd/system").iterdir())
+    units = list((installed / "etc/systemd/system").iterdir())  # systemd looks for none below /opt
     assert {unit.name for unit in units} == {path.name for path in ROOT.glob("systemd/relayd*.*et")} | {
         "relayd.service"
     }
@@ -87,13 +90,35 @@ def test_units_start_what_is_installed(installed):
     assert {path for path in named if not (installed / path[1:]).is_file()} == set()
     manual = re.findall(r"man:([\w.]+)\((\d)\)", text)
     assert {f"{name}.{section}" for name, section in manual} <= pages().keys()
-    assert (installed / PREFIX[1:] / "lib/sysusers.d/relayd.conf").read_text().count("relayd-admin") >= 1
+    assert (installed / "etc/sysusers.d/relayd.conf").read_text().count("relayd-admin") >= 1
 
 
-def test_settings_file(installed):
-    """Every key, commented out; uncommented it says what holds anyway. One that was edited is kept."""
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
+def test_where_systemd_looks(tmp_path, prefix):
+    """Below the prefix; given by UNITDIR, there."""
+    variables = f"DESTDIR={tmp_path} PREFIX={prefix} SYSCONFDIR=/etc PYTHON=x PIP=x"
+    script = f". {ROOT}/packaging/install.sh"
+    shown = run("sh", "-c", f'{variables}; {script}; echo "$UNITDIR $sysusers"', "sh", "uninstall", cwd=ROOT)
+    assert shown.split() == [f"{prefix}/lib/systemd/system", f"{prefix}/lib/sysusers.d"]
+    given = f'{variables}; UNITDIR=/lib/systemd/system; {script}; echo "$UNITDIR"'
+    assert run("sh", "-c", given, "sh", "uninstall", cwd=ROOT).split() == ["/lib/systemd/system"]
+
+
+def test_settings_file(installed, tmp_path):
+    """A short one that changes nothing, and a directory for more. What it shows is a setting."""
     file = installed / "etc/relayd/relayd.toml"
-    assert file.read_text() == commented_defaults()
+    assert load(str(file), {}, {}) == Settings()
+    assert len(file.read_text().splitlines()) < 10
+    assert (installed / "etc/relayd/relayd.toml.d").is_dir()
+    uncommented = tmp_path / "relayd.toml"
+    uncommented.write_text(re.sub(r"^#(\w+ = )", r"\1", file.read_text(), flags=re.MULTILINE))
+    assert load(str(uncommented), {}, {}).public_url == "https://chat.example.org"
+
+
+def test_all_settings_with_their_defaults(tmp_path):
+    """`relayctl config defaults` prints every key, commented out; uncommented it says what holds anyway."""
+    file = tmp_path / "relayd.toml"
+    file.write_text(commented_defaults())
     assert load(str(file), {}, {}) == Settings()
     uncommented = re.sub(r"^#(\w+ = )", r"\1", file.read_text(), flags=re.MULTILINE)
     assert uncommented != file.read_text()
@@ -143,6 +168,65 @@ def test_a_second_install_keeps_settings_and_uninstall_too(installed, tmp_path):
     assert files(root) == {"/etc/relayd/relayd.toml"}
     assert settings.read_text() == "[rooms]\nmax = 7\n"
     assert len(before) > 100
+    assert not (root / PREFIX[1:]).exists()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "python", "named"),
+    [
+        ("/home/ann/relayd", "/usr/bin/python3", "PREFIX /home/ann/relayd"),
+        ("/opt/relayd-test", "/root/python/bin/python3", "PYTHON /root/python/bin/python3"),
+    ],
+)
+def test_a_place_that_the_service_cannot_see(prefix, python, named):
+    """Is refused before anything is written, and the message says what to give instead."""
+    # The one word that the shell is told otherwise: where a Python is that this machine may not have.
+    script = f'readlink() {{ echo "$2"; }}; command() {{ echo "$2"; }}; . {ROOT}/packaging/install.sh'
+    variables = {"DESTDIR": "", "SYSCONFDIR": "/etc", "PIP": "false", "PREFIX": prefix, "PYTHON": python}
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", "install"],
+        env={**variables, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 1
+    assert f"The service cannot use {named}" in done.stderr
+    assert not Path(prefix).exists()
+
+
+@pytest.fixture(scope="module")
+def system():
+    """A system without relayd."""
+    if reason := nested.why_not():
+        pytest.skip(reason)
+    with nested.boot(install=False) as system:
+        yield system
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs the system's Python")
+def test_the_service_of_an_installation(system):
+    """Below /opt: systemd finds it, it serves, and make uninstall stops it and leaves nothing but the settings."""
+    before = traces(system)
+    make("install", DESTDIR=system.root, PREFIX=PREFIX, PYTHON="/usr/bin/python3")
+    checkout = system.root / "root/checkout"
+    for directory in ("packaging", "systemd", "docs/man"):
+        shutil.copytree(ROOT / directory, checkout / directory)
+    system.run("systemd-sysusers")
+    system.systemctl("daemon-reload")
+    system.systemctl("enable", "--now", "relayd.service")
+    assert '"ok"' in system.run("curl", "-sS", "http://127.0.0.1:8080/healthz").stdout
+    uninstall = ("sh", "packaging/install.sh", "uninstall")
+    variables = ("SYSCONFDIR=/etc", "DESTDIR=", "PYTHON=", "PIP=", "PATH=/usr/sbin:/usr/bin")
+    # The service of another installation is not stopped.
+    system.run("env", "-C", "/root/checkout", "PREFIX=/usr/local", *variables, *uninstall)
+    assert system.systemctl("is-active", "relayd.service") == "active"
+    system.run("env", "-C", "/root/checkout", f"PREFIX={PREFIX}", *variables, *uninstall)
+    assert system.systemctl("is-active", *UNITS, code=None).split() == ["inactive"] * len(UNITS)
+    assert not system.run("pgrep", "-f", "bin/relayd", code=None).stdout
+    assert traces(system) - before == {"/etc/relayd", "/etc/relayd/relayd.toml", "/run/relayd"}
+    assert not (system.root / PREFIX[1:]).exists()
 
 
 def test_a_wheel_in_an_empty_environment(tmp_path):
