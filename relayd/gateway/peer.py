@@ -13,6 +13,7 @@ from tornado.httputil import HTTPServerRequest
 from relayd.errors import WrongHost, WrongOrigin
 from relayd.gateway.handshake import Asked
 from relayd.gateway.probes import Seen
+from relayd.rooms.addresses import canonical, network, trust_forms
 from relayd.settings import Settings
 
 UNIX = "unix:"
@@ -37,7 +38,7 @@ class Peers:
     def change(self, settings: Settings) -> None:
         """Goes by other settings from now on."""
         self._trusts_unix = UNIX in settings.trusted_proxies
-        self._trusted = [ipaddress.ip_network(text) for text in settings.trusted_proxies if text != UNIX]
+        self._trusted = [network(text) for text in settings.trusted_proxies if text != UNIX]
         self._good_host: str | None = None  # the last one that passed
         self._public = urlsplit(settings.public_url) if settings.public_url else None
         self._hosts = {host.lower() for host in settings.allowed_hosts}
@@ -48,6 +49,10 @@ class Peers:
 
     def address(self, request: Asked) -> str:
         """The client's address: the peer's, or what a trusted proxy says it is. A Unix peer is `unix:`."""
+        return canonical(self._client(request))
+
+    def _client(self, request: Asked) -> str:
+        """The same as it is written there."""
         peer = _peer(request)
         if not self._is_trusted(peer):
             return peer
@@ -65,7 +70,7 @@ class Peers:
         peer, context = _peer(request), request.connection.context  # type: ignore[union-attr]
         return Seen(
             address=self.address(request),
-            peer=peer,
+            peer=canonical(peer),
             port=0 if peer == UNIX else context.address[1],
             trusted=self._is_trusted(peer),
             forwarded=request.headers.get("X-Forwarded-For", "")[:_MAX_SHOWN_CHARS],
@@ -119,7 +124,9 @@ class Peers:
     def _is_trusted(self, address: str) -> bool:
         if address == UNIX:
             return self._trusts_unix
-        return bool(self._trusted) and any(ipaddress.ip_address(address) in network for network in self._trusted)
+        return bool(self._trusted) and any(
+            form in trusted for form in trust_forms(address) for trusted in self._trusted
+        )
 
 
 def _peer(request: Asked) -> str:

@@ -1,30 +1,18 @@
 """What a service manager hands in, and what it is told: by a test that plays its part."""
 
-import json
 import os
 import queue
 import re
 import signal
 import socket as sockets
-import sys
 import threading
 
 import pytest
+from handed_in import daemon_with
 
 from relayd.errors import CannotListen
 from relayd.machine.listeners import Listeners, listening
-from tests.control.conftest import BIN, Daemon
-
-# Puts descriptors to the numbers from 3 on, says so in variables, and becomes relayd.
-BECOME = """
-import json, os, sys
-fds, names, notify, relayd = json.loads(sys.argv[1])
-for number, fd in enumerate(fds, start=3):
-    os.dup2(fd, number)
-variables = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": ":".join(names)}
-watchdog = {"NOTIFY_SOCKET": notify, "WATCHDOG_USEC": "800000"}
-os.execve(relayd, [relayd, *sys.argv[2:]], {**os.environ, **variables, **watchdog})
-"""
+from tests.control.conftest import Daemon
 
 
 class Manager:
@@ -47,12 +35,8 @@ class Manager:
         self.control.listen()
         self.other = sockets.create_server(("127.0.0.1", 0))
         named = [(self.tcp, "http"), (self.control, "control"), (self.http, "http"), (self.other, "other")]
-        # Under numbers that are free otherwise: those from 3 on are about to be taken.
-        fds = [os.dup2(one.fileno(), 60 + index) for index, (one, _) in enumerate(named)]
-        given = json.dumps([fds, [name for _, name in named], str(directory / "notify"), str(BIN / "relayd")])
-        self.daemon = Daemon(directory, *arguments, program=[sys.executable, "-c", BECOME, given], pass_fds=fds)
-        for fd in fds:
-            os.close(fd)
+        variables = {"NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "800000"}
+        self.daemon = daemon_with(directory, named, *arguments, variables=variables)
 
     def hears(self, pattern):
         """Waits until it is told something like that."""

@@ -11,6 +11,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from relayd.errors import WrongHost, WrongOrigin
 from relayd.gateway.peer import Peers
+from relayd.rooms.addresses import canonical, trust_forms
 from relayd.settings import Settings
 
 ADDRESSES = st.ip_addresses().map(str)
@@ -77,6 +78,37 @@ def test_behind_a_proxy(header, address):
     assert peers(**BEHIND).address(request("10.0.0.1", X_Forwarded_For=header)) == address
 
 
+@pytest.mark.parametrize("peer", ["::ffff:10.0.0.1", "::FFFF:a00:1", "0:0:0:0:0:ffff:10.0.0.1"])
+def test_a_dual_stack_socket_shows_ipv4_as_ipv6(peer):
+    """An IPv4 peer is one that was named so, and its own address is IPv4."""
+    for trusted in ("10.0.0.0/8", "::ffff:10.0.0.0/104", "10.0.0.1", "::ffff:a00:1"):
+        one = peers(trusted_proxies=(trusted,))
+        assert one.address(request(peer)) == "10.0.0.1"
+        assert one.address(request(peer, X_Forwarded_For="::ffff:203.0.113.9")) == "203.0.113.9"
+        assert one.address(request("10.0.0.1", X_Forwarded_For=f"203.0.113.9, {peer}")) == "203.0.113.9"
+    assert peers().address(request(peer, X_Forwarded_For="203.0.113.9")) == "10.0.0.1"
+
+
+def test_what_passes_for_loopback():
+    """Only the kernel can say that a peer is this machine; an IPv6 prefix with 127.0.0.1 in it cannot."""
+    one = peers(trusted_proxies=("127.0.0.0/8",))
+    for peer in ("64:ff9b::7f00:1", "2002:7f00:1::1", "::ffff:0:7f00:1"):
+        assert one.address(request(peer, X_Forwarded_For="203.0.113.9")) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("peer", ["2002::1", "64:ff9b::", "::ffff:0:0:0"])
+def test_no_ipv6_address_is_a_unix_peer(peer):
+    """Though 0.0.0.0 is in it, which is how a peer on a Unix socket is shown."""
+    assert peers().address(request(peer, X_Forwarded_For="203.0.113.9")) == "0.0.0.0"
+
+
+def test_a_zone_makes_no_other_address():
+    """fe80::1%eth0 is one address, in settings, headers and of a peer."""
+    one = peers(trusted_proxies=("fe80::1%eth0",))
+    for peer in ("fe80::1%eth0", "fe80::1", "fe80::1%3"):
+        assert one.address(request(peer, X_Forwarded_For="fe80::2%eth1")) == "fe80::2"
+
+
 def test_proxy_that_says_nothing():
     assert peers(**BEHIND).address(request("10.0.0.1")) == "10.0.0.1"
 
@@ -97,15 +129,15 @@ def test_address_is_the_last_that_is_no_proxy(peer, hops):
     trusted = [ipaddress.ip_network(text) for text in BEHIND["trusted_proxies"]]
 
     def is_trusted(text: str) -> bool:
-        return any(ipaddress.ip_address(text) in network for network in trusted)
+        return any(form in network for form in trust_forms(text) for network in trusted)
 
     found = one.address(request(peer, X_Forwarded_For=",".join(hops)))
     if peer == "0.0.0.0":
         assert found == "unix:"
     elif not is_trusted(peer):
-        assert found == peer
+        assert found == canonical(peer)
     else:
-        assert found == next((hop for hop in reversed(hops) if not is_trusted(hop)), peer)
+        assert found == canonical(next((hop for hop in reversed(hops) if not is_trusted(hop)), peer))
 
 
 # The server's own name. -----------------------------------------------------------------------------------------

@@ -110,6 +110,7 @@ def test_settings_that_wait(daemon):
     ("text", "state", "said"),
     [
         ('trusted_proxies = ["0.0.0.0/0"]', "problem", "everybody may say"),
+        ('trusted_proxies = ["unix:", "::ffff:0:0/96"]', "problem", "trusted_proxies has ::ffff:0:0/96: everybody"),
         ('allowed_origins = ["*"]', "warning", "any page"),
         ('log_level = "debug"', "warning", "relayctl loglevel info"),
     ],

@@ -17,6 +17,7 @@ from relayd.cli import ctl_output
 from relayd.cli.ctl_client import Control, Refused, path
 from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
 from relayd.machine.places import SERVICE_CONTROL
+from relayd.rooms.addresses import network
 
 TIMEOUT_S = 5.0
 LATE_S = 0.25  # as relayd.lag has it: from there on newcomers are turned away
@@ -82,7 +83,7 @@ def careless(patient: Patient) -> Iterator[Finding]:
     """Settings that are allowed, and seldom meant."""
     settings = patient.settings
     for text in settings["trusted_proxies"]:
-        if text.endswith("/0"):
+        if text != "unix:" and not network(text).prefixlen:
             what = f"trusted_proxies has {text}: everybody may say to be somebody else"
             yield Finding("settings", PROBLEM, what, "name your proxy's address alone")
     if "*" in settings["allowed_origins"]:
