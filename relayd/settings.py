@@ -179,8 +179,8 @@ class Settings(Part, frozen=True):
         public_url: `https://host` under which people reach the server, for links; else from each request.
         allowed_hosts: names this server answers to, besides that of `public_url`, addresses and local names.
         allowed_origins: origins whose pages may connect, besides the server's own; `*` for all.
-        trusted_proxies: addresses or networks (or `unix:`, any peer on a Unix socket) whose `X-Forwarded-*`
-            is believed.
+        trusted_proxies: addresses or networks (or `unix:`, any peer on a Unix socket) whose `X-Forwarded-*` and
+            `Forwarded` are believed.
         metrics: `HOST:PORT` of this machine's own (127.0.0.1, ::1) or `unix:PATH` where Prometheus finds `/metrics`;
             nowhere without it.
         log_level: least level that is logged.

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
+import logging
 import re
-import socket
+from collections import Counter
 from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
 
 from relayd.errors import WrongHost, WrongOrigin
-from relayd.gateway.handshake import Asked
+from relayd.gateway.forwarded import FORWARDED, HEADERS, REMEDIES, X_FORWARDED, claim, is_address, node_address
+from relayd.gateway.handshake import Asked, Headers
 from relayd.gateway.probes import Seen
 from relayd.rooms.addresses import canonical, network, trust_forms
 from relayd.settings import Settings
+
+log = logging.getLogger("relayd.http")
 
 UNIX = "unix:"
 UNIX_IP = "0.0.0.0"  # noqa: S104 - what Tornado says of a peer on a Unix socket, and no TCP peer can have
@@ -24,15 +26,23 @@ _MAX_SHOWN_CHARS = 200  # of a header that anybody may send
 # attacker's DNS can point them here.
 _LOCAL_TOPS = frozenset({"localhost", "test", "example", "invalid", "local", "internal", "home.arpa"})
 
+# Some proxies name the scheme of a WebSocket by its own name.
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
 # RFC 3986, sections 3.2.2 and 3.2.3, as far as hosts are called in practice. What is more, or else, could turn the
 # links made of it: `user@host`, `host/path`.
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
 
 
 class Peers:
-    """What the settings say about proxies, hosts and origins, held against requests."""
+    """What the settings say about proxies, hosts and origins, held against requests.
+
+    Attributes:
+        unreadable: how often a header of trusted proxies could not be read, by its name.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.unreadable = Counter(dict.fromkeys(HEADERS, 0))
         self.change(settings)
 
     def change(self, settings: Settings) -> None:
@@ -49,31 +59,39 @@ class Peers:
 
     def address(self, request: Asked) -> str:
         """The client's address: the peer's, or what a trusted proxy says it is. A Unix peer is `unix:`."""
-        return canonical(self._client(request))
+        client, unreadable = self._client(request)
+        if unreadable:
+            self._count_unreadable(unreadable)
+        return canonical(client)
 
-    def _client(self, request: Asked) -> str:
-        """The same as it is written there."""
+    def _client(self, request: Asked) -> tuple[str, str]:
+        """The client's address as it is written, and the header that cannot be read, "" if all can."""
         peer = _peer(request)
         if not self._is_trusted(peer):
-            return peer
-        # From the right, as each proxy appends: the first that is no proxy of ours is the client.
-        for text in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-            hop = text.strip()
-            if not _is_address(hop):
-                return peer
+            return peer, ""
+        header, nodes = claim(request.headers, "for")
+        # Each proxy adds who has come to it: the first that is no proxy of ours is the client.
+        for node in nodes:
+            hop = node_address(node)
+            if hop is None:
+                # What stands left of it is not looked at: nobody who is trusted has said that it is true.
+                return peer, header
             if not self._is_trusted(hop):
-                return hop
-        return peer
+                return hop, ""
+        return peer, ""
 
     def seen(self, request: HTTPServerRequest) -> Seen:
         """How the request arrived, for an admin to see."""
         peer, context = _peer(request), request.connection.context  # type: ignore[union-attr]
+        client, unreadable = self._client(request)
         return Seen(
-            address=self.address(request),
+            address=canonical(client),
             peer=canonical(peer),
             port=0 if peer == UNIX else context.address[1],
             trusted=self._is_trusted(peer),
-            forwarded=request.headers.get("X-Forwarded-For", "")[:_MAX_SHOWN_CHARS],
+            forwarded=request.headers.get(X_FORWARDED["for"], "")[-_MAX_SHOWN_CHARS:],
+            rfc7239=request.headers.get(FORWARDED, "")[-_MAX_SHOWN_CHARS:],
+            unreadable=unreadable,
         )
 
     def base_url(self, request: Asked) -> tuple[str, str]:
@@ -84,12 +102,35 @@ class Peers:
         """
         scheme, host = request.protocol, request.host
         if self._is_trusted(_peer(request)):
-            scheme = request.headers.get("X-Forwarded-Proto", scheme)
-            host = request.headers.get("X-Forwarded-Host", host)
+            scheme, host = self._scheme(request.headers, scheme), self._host(request.headers, host)
         self.check_host(host)
         if self._public is not None:
             return self._public.scheme, self._public.netloc
-        return "https" if scheme == "https" else "http", host
+        return scheme, host
+
+    def _scheme(self, headers: Headers, own: str) -> str:
+        """The scheme that clients use, as proxies say; `own` if they say nothing of it."""
+        header, names = claim(headers, "proto")
+        schemes = [_SCHEMES[name.lower()] for name in names if name.lower() in _SCHEMES]
+        if schemes:
+            # The outermost proxy's, as with Express, Rack and Spring: TLS ends there, and the others are spoken to in
+            # plain. A client who has written one itself gets it in links of its own.
+            return schemes[-1]
+        if names:
+            self._count_unreadable(header)
+        return own
+
+    def _host(self, headers: Headers, own: str) -> str:
+        """The host that clients ask for, as proxies say; `own` if they say nothing of it."""
+        header, hosts = claim(headers, "host")
+        if not hosts:
+            return own
+        # Any proxy may be the one that was asked for by our name, and others by names of their own. If none was, the
+        # nearest one's counts, as with Rails and Werkzeug: what stands left of it may be the client's.
+        host = next((host for host in hosts if _name(host) in self._hosts), hosts[0])
+        if not _name(host):
+            self._count_unreadable(header)
+        return host
 
     def check_host(self, host: str) -> None:
         """Lets no foreign name pass: a page of that name, whose DNS points here, would be of our origin.
@@ -101,10 +142,9 @@ class Peers:
         """
         if host == self._good_host:  # as nearly always: one name is what people were given
             return
-        parts = _AUTHORITY.fullmatch(host)
-        name = (parts[1] or parts[2]).lower().rstrip(".") if parts else ""
+        name = _name(host)
         local = "." not in name or any(name == top or name.endswith(f".{top}") for top in _LOCAL_TOPS)
-        if not name or not (name in self._hosts or _is_address(name) or local):
+        if not name or not (name in self._hosts or is_address(name) or local):
             raise WrongHost("This server does not answer to that host name; set public_url or allowed_hosts")
         self._good_host = host
 
@@ -128,18 +168,19 @@ class Peers:
             form in trusted for form in trust_forms(address) for trusted in self._trusted
         )
 
+    def _count_unreadable(self, header: str) -> None:
+        """Counts it, and logs the first of its kind; without its value, which may have a client's address in it."""
+        self.unreadable[header] += 1
+        if self.unreadable[header] == 1:
+            log.warning("%s of a trusted proxy cannot be read (logged once): %s", header, REMEDIES[header])
+
 
 def _peer(request: Asked) -> str:
     ip = request.remote_ip or ""
-    return UNIX if ip == UNIX_IP or not _is_address(ip) else ip
+    return UNIX if ip == UNIX_IP or not is_address(ip) else ip
 
 
-def _is_address(text: str) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        socket.inet_pton(socket.AF_INET, text)  # a tenth of what ip_address costs
-        return True
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+def _name(host: str) -> str:
+    """The name or address in a host with or without a port, in lower case; "" if it is no host."""
+    parts = _AUTHORITY.fullmatch(host)
+    return (parts[1] or parts[2]).lower().rstrip(".") if parts else ""

@@ -23,8 +23,10 @@ class Seen(msgspec.Struct, frozen=True):
     Attributes:
         address: that of the client, as limits and bans count it.
         peer, port: who connected to relayd: a client, or a proxy; `unix:` and 0 on a Unix socket.
-        trusted: whether that one's `X-Forwarded-*` is believed.
+        trusted: whether that one is believed what it says of its clients.
         forwarded: its `X-Forwarded-For`, as it came.
+        rfc7239: its `Forwarded`, as it came.
+        unreadable: which of the two is believed and cannot be read; "" if neither.
     """
 
     address: str
@@ -32,6 +34,8 @@ class Seen(msgspec.Struct, frozen=True):
     port: int
     trusted: bool
     forwarded: str
+    rfc7239: str
+    unreadable: str
 
 
 class Probes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 
 import pytest
@@ -72,10 +73,113 @@ def test_strangers_headers_are_not_believed(hops):
         ("203.0.113.9, junk", "10.0.0.1"),
         ("203.0.113.9, unix:", "10.0.0.1"),
         ("", "10.0.0.1"),
+        # With ports, brackets, quotes and spaces, as one proxy or another writes them.
+        ("203.0.113.7:51008", "203.0.113.7"),
+        ("[2001:db8:1::1]:443", "2001:db8:1::1"),
+        ("[2001:db8:1::1]", "2001:db8:1::1"),
+        ("2001:DB8:1:0::1", "2001:db8:1::1"),
+        ('"203.0.113.7"', "203.0.113.7"),
+        ('"203.0.113.7:51008"', "203.0.113.7"),
+        ('"[2001:db8::1]:443"', "2001:db8::1"),
+        ("  203.0.113.7\t", "203.0.113.7"),
+        ("6.6.6.6:1, 203.0.113.7:2, 10.1.2.3:3", "203.0.113.7"),
+        ("203.0.113.7:2,[::1]:3,::ffff:10.1.2.3", "203.0.113.7"),
+        (",203.0.113.7, ,10.1.2.3,,", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[::ffff:cb00:7107]:51008", "203.0.113.7"),
+        ("64:ff9b::203.0.113.7", "203.0.113.7"),
+        ("fe80::1%eth0", "fe80::1"),
+        # What cannot be read hides what stands left of it, which a client may have sent.
+        ("6.6.6.6, unknown", "10.0.0.1"),
+        ("6.6.6.6, _hidden, 10.1.2.3", "10.0.0.1"),
+        ('6.6.6.6, "203.0.113.7', "10.0.0.1"),
+        ("6.6.6.6, 203.0.113.7 10.1.2.3", "10.0.0.1"),
+        # And is not looked at where it stands left.
+        ("unknown, 203.0.113.7", "203.0.113.7"),
+        ('"6.6.6.6, 203.0.113.7', "203.0.113.7"),
+        (f"{'x' * 70_000}, 203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7" + ", 10.1.2.3" * 31, "203.0.113.7"),
+        ("203.0.113.7" + ", 10.1.2.3" * 32, "10.0.0.1"),
+        ("203.0.113.7" + ", 10.1.2.3" * 7_000, "10.0.0.1"),
     ],
 )
 def test_behind_a_proxy(header, address):
     assert peers(**BEHIND).address(request("10.0.0.1", X_Forwarded_For=header)) == address
+    assert peers(**BEHIND).address(request("192.0.2.1", X_Forwarded_For=header)) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [
+        ("for=203.0.113.7", "203.0.113.7"),
+        ('FOR="203.0.113.7:51008"', "203.0.113.7"),
+        ('for="[2001:db8:cafe::17]:4711";proto=https;by=10.0.0.1', "2001:db8:cafe::17"),
+        ("for=[2001:db8:cafe::17]", "2001:db8:cafe::17"),
+        ('for="_mdn", For="[2001:db8:cafe::17]:4711"', "2001:db8:cafe::17"),
+        ("for=6.6.6.6, for=203.0.113.7;proto=https, for=10.1.2.3", "203.0.113.7"),
+        ('for=203.0.113.7, host="a, for=6.6.6.6";for="[::1]:80"', "203.0.113.7"),
+        ("for=::ffff:203.0.113.7", "203.0.113.7"),
+        ("for=10.1.2.3", "10.0.0.1"),
+        ("for=unknown", "10.0.0.1"),
+        ("for=6.6.6.6, for=unknown", "10.0.0.1"),
+        ("for=6.6.6.6, for=_SEVKISEK", "10.0.0.1"),
+        ("for=6.6.6.6, for=_SEVKISEK:_port", "10.0.0.1"),
+        ("for=6.6.6.6, proto=https", "10.0.0.1"),
+        ("for=6.6.6.6, for=203.0.113.7;for=203.0.113.8", "10.0.0.1"),
+        ("for=6.6.6.6, for", "10.0.0.1"),
+        ("203.0.113.7", "10.0.0.1"),
+        ('for="203.0.113.7', "10.0.0.1"),
+        # An open quote of the client's hides nothing of what a proxy has added.
+        ('for=", for=203.0.113.7', "203.0.113.7"),
+        ('for=6.6.6.6;x=", for="[2001:db8::1]"', "2001:db8::1"),
+        ('for="6.6.6.6\\", for="203.0.113.7:1"', "203.0.113.7"),
+    ],
+)
+def test_behind_a_proxy_that_speaks_rfc_7239(header, address):
+    assert peers(**BEHIND).address(request("10.0.0.1", Forwarded=header)) == address
+    assert peers(**BEHIND).address(request("192.0.2.1", Forwarded=header)) == "192.0.2.1"
+
+
+def test_which_header_counts():
+    """X-Forwarded-For, where both are: most proxies set it, and pass on Forwarded as a client has sent it."""
+    both = {"X_Forwarded_For": "203.0.113.7", "Forwarded": "for=6.6.6.6;host=other.test;proto=https"}
+    one = peers(**BEHIND)
+    assert one.address(request("10.0.0.1", **both)) == "203.0.113.7"
+    assert one.base_url(request("10.0.0.1", **both)) == ("http", "localhost")
+    # Not even if it says nothing that can be read: else whoever can bring that about could choose an address.
+    assert one.address(request("10.0.0.1", X_Forwarded_For="unknown", Forwarded="for=6.6.6.6")) == "10.0.0.1"
+    assert one.address(request("10.0.0.1", X_Forwarded_For="10.1.2.3", Forwarded="for=6.6.6.6")) == "10.0.0.1"
+
+
+def test_several_lines_are_one_list():
+    """In their order (RFC 9110, section 5.3): HAProxy adds a line of its own to those that a client has sent."""
+    for name, lines in (
+        ("X-Forwarded-For", ("6.6.6.6", "203.0.113.7:51008", "10.1.2.3")),
+        ("Forwarded", ("for=6.6.6.6", 'for="203.0.113.7:51008"', "for=10.1.2.3;by=10.0.0.1")),
+    ):
+        asked = request("10.0.0.1")
+        for line in lines:
+            asked.headers.add(name, line)
+        assert peers(**BEHIND).address(asked) == "203.0.113.7"
+
+
+# What can be in a header (RFC 9110, section 5.5).
+SENT = (
+    st.text(st.characters(codec="latin-1", exclude_categories=["Cc"])) | st.text('",\\;=: .[]for1', max_size=30)
+).map(str.strip)
+
+
+@given(SENT, st.booleans(), st.sampled_from(["", ", 10.1.2.3", ',"[::1]:80", ::ffff:10.0.0.2']))
+def test_a_client_cannot_choose_its_address(sent, lines, hops):
+    """Through proxies that add to what it has sent, in the same line or in another."""
+    for name, added in (
+        ("X-Forwarded-For", f"203.0.113.7:1{hops}"),
+        ("Forwarded", 'for="203.0.113.7:1";host="a, b"' + ("" if not hops else ', for=10.1.2.3,for="[::1]"')),
+    ):
+        asked = request("10.0.0.1")
+        for line in (sent, added) if lines else (f"{sent}, {added}",):
+            asked.headers.add(name, line)
+        assert peers(**BEHIND).address(asked) == "203.0.113.7"
 
 
 @pytest.mark.parametrize("peer", ["::ffff:10.0.0.1", "::FFFF:a00:1", "0:0:0:0:0:ffff:10.0.0.1"])
@@ -223,6 +327,180 @@ def test_forwarded_names_count_from_proxies_only():
     assert peers(**BEHIND).base_url(request("10.0.0.1", X_Forwarded_Proto="gopher")) == ("http", "localhost")
     with pytest.raises(WrongHost):
         peers(**BEHIND).base_url(request("10.0.0.1", X_Forwarded_Host="evil.com"))
+
+
+@pytest.mark.parametrize(
+    ("proto", "scheme"),
+    [
+        ("https", "https"),
+        ("HTTPS", "https"),
+        ("wss", "https"),
+        ("WSS", "https"),
+        ("ws", "http"),
+        ("http", "http"),
+        (" https ", "https"),
+        ('"https"', "https"),
+        ("https,https", "https"),
+        ("https, http", "https"),  # TLS ends at the first proxy
+        ("http, https", "http"),
+        ("wss,ws", "https"),
+        (",https,", "https"),
+        ("gopher, https", "https"),
+        ("gopher", "http"),
+        ("https://evil", "http"),
+        ("", "http"),
+        (",", "http"),
+        ('"https', "http"),
+    ],
+)
+def test_forwarded_schemes(proto, scheme):
+    """Each spelling of each that links have, and nothing else."""
+    one = peers(**BEHIND)
+    assert one.base_url(request("10.0.0.1", X_Forwarded_Proto=proto)) == (scheme, "localhost")
+    assert one.base_url(request("192.0.2.1", X_Forwarded_Proto=proto)) == ("http", "localhost")
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "base"),
+    [
+        ("proto=https;host=chat.test", ("https", "chat.test")),
+        ('Proto=WSS;Host="chat.test:8443"', ("https", "chat.test:8443")),
+        ("for=1.2.3.4;proto=https;host=chat.test, for=10.1.2.3;proto=http;host=inner.test", ("https", "inner.test")),
+        ("for=1.2.3.4", ("http", "localhost")),
+        ("proto=gopher", ("http", "localhost")),
+        ("junk", ("http", "localhost")),
+    ],
+)
+def test_scheme_and_host_by_rfc_7239(forwarded, base):
+    assert peers(**BEHIND).base_url(request("10.0.0.1", Forwarded=forwarded)) == base
+    assert peers(**BEHIND).base_url(request("192.0.2.1", Forwarded=forwarded)) == ("http", "localhost")
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "chat.example.org",
+        "Chat.Example.Org",
+        "chat.example.org.",
+        '"chat.example.org"',
+        " chat.example.org ",
+        "chat.example.org, inner.example",
+        "inner.example, chat.example.org",
+        "chat.example.org,chat.example.org",
+        "chat.example.org, backend.example.com",
+        "backend.example.com, chat.example.org, 10.0.0.1:8080, cdn.example.net",
+        ",chat.example.org,",
+        "evil.com/, chat.example.org",
+        '", chat.example.org',
+    ],
+)
+def test_our_name_among_forwarded_hosts(hosts):
+    """Each proxy may have been asked for by another name; one of them is ours."""
+    public = {"public_url": "https://chat.example.org", **BEHIND}
+    assert peers(**public).base_url(request("10.0.0.1", X_Forwarded_Host=hosts)) == ("https", "chat.example.org")
+    scheme, host = peers(allowed_hosts=("chat.example.org",), **BEHIND).base_url(
+        request("10.0.0.1", X_Forwarded_Host=hosts)
+    )
+    assert (scheme, host.lower().rstrip(".")) == ("http", "chat.example.org")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host"),
+    [
+        ("localhost, chat.test", "chat.test"),
+        ("6.6.6.6,chat.test:8443", "chat.test:8443"),
+        ("evil.com, chat.test", "chat.test"),
+        ("localhost, evil.com", None),
+        ("localhost, a@chat.test", None),
+        ('localhost, "', None),
+        (",", None),
+        ("chat.example.org.evil.com", None),
+    ],
+)
+def test_what_a_client_adds_to_forwarded_hosts(hosts, host):
+    """It stands left of what the proxy says, and gets into no link; a page of another name is not served by it."""
+    one = peers(public_url="", allowed_hosts=("chat.example.org",), **BEHIND)
+    asked = request("10.0.0.1", X_Forwarded_Host=hosts)
+    if host is None:
+        with pytest.raises(WrongHost):
+            one.base_url(asked)
+    else:
+        assert one.base_url(asked) == ("http", host)
+
+
+@given(SENT)
+def test_no_client_gets_a_foreign_host_into_a_link(sent):
+    """Only names that this server answers to: by the settings, or because nobody can have them registered."""
+    one = peers(allowed_hosts=("chat.example.org",), **BEHIND)
+    for name, value in (
+        ("X-Forwarded-Host", f"{sent}, chat.test"),
+        ("Forwarded", f"{sent}, for=1.2.3.4;host=chat.test"),
+    ):
+        asked = request("10.0.0.1")
+        asked.headers.add(name, value)
+        scheme, host = one.base_url(asked)
+        assert scheme in ("http", "https")
+        assert host == "chat.test" or host.lower().rstrip(".").partition(":")[0] == "chat.example.org"
+
+
+# What cannot be read. --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("X-Forwarded-For", "203.0.113.7, unknown"),
+        ("X-Forwarded-For", '"'),
+        ("Forwarded", "for=203.0.113.7, for=_hidden"),
+        ("Forwarded", "junk"),
+        ("X-Forwarded-Proto", "gopher"),
+        ("X-Forwarded-Host", "203.0.113.7, a b"),
+    ],
+)
+def test_it_is_logged_once_and_counted(caplog, header, value):
+    """Of trusted proxies only, since anybody can send anything; without what stands there."""
+    one = peers(**BEHIND)
+    for peer in ("192.0.2.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"):
+        asked = request(peer)
+        asked.headers.add(header, value)
+        one.address(asked)
+        with contextlib.suppress(WrongHost):
+            one.base_url(asked)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("relayd.http", "WARNING")
+    assert header in record.getMessage()
+    assert "203.0.113" not in record.getMessage().replace("as in 203.0.113.7", "").replace("as in for=203.0.113.7", "")
+    assert one.unreadable[header] == 3
+    assert sum(one.unreadable.values()) == 3
+
+
+def test_each_kind_is_logged(caplog):
+    """One does not hide another."""
+    one = peers(**BEHIND)
+    for _ in range(2):
+        for header in ("X_Forwarded_For", "Forwarded"):
+            one.address(request("10.0.0.1", **{header: "unknown"}))
+    assert [record.args[0] for record in caplog.records] == ["X-Forwarded-For", "Forwarded"]
+
+
+def test_what_can_be_read_is_not_counted(caplog):
+    """Nor is what a client has put left of it."""
+    one = peers(**BEHIND)
+    for headers in (
+        {},
+        {
+            "X_Forwarded_For": "unknown, 203.0.113.7",
+            "X_Forwarded_Proto": "gopher, https",
+            "X_Forwarded_Host": "-, a.test",
+        },
+        {"Forwarded": "unknown, for=203.0.113.7;host=a.test;proto=https"},
+        {"Forwarded": "for=203.0.113.7"},
+        {"X_Forwarded_For": "10.1.2.3"},
+    ):
+        one.address(request("10.0.0.1", **headers))
+        one.base_url(request("10.0.0.1", **headers))
+    assert caplog.records == []
+    assert not any(one.unreadable.values())
 
 
 # Pages. ---------------------------------------------------------------------------------------------------------
