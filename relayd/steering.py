@@ -115,6 +115,7 @@ class Helm:
             workers=len(gateways),
             gateways=gateways,
             settings_problems=list(self._problems),
+            unreadable_headers=self._hub.admin.unreadable_headers(),
             **self._hub.admin.counts(),
         )
 

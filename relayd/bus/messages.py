@@ -108,6 +108,7 @@ class Tally(_Item):
         refused: handshakes that were refused, by error code.
         joins_refused: sockets that were closed before the hub heard of them, by error code.
         slow_closed: clients cut off because they read too slowly.
+        unreadable_headers: forwarded headers of trusted proxies that could not be read, by name.
         fanout: from a message's place in its room's order to its last copy handed to the kernel, an event of the
             room's topic (a turn's messages) each.
     """
@@ -119,6 +120,7 @@ class Tally(_Item):
     refused: dict[str, int] = msgspec.field(default_factory=dict)
     joins_refused: dict[str, int] = msgspec.field(default_factory=dict)
     slow_closed: int = 0
+    unreadable_headers: dict[str, int] = msgspec.field(default_factory=dict)
     fanout: Histogram = msgspec.field(default_factory=Histogram)
 
     def add(self, other: Tally) -> None:
@@ -130,6 +132,7 @@ class Tally(_Item):
         self.refused = added(self.refused, other.refused)
         self.joins_refused = added(self.joins_refused, other.joins_refused)
         self.slow_closed += other.slow_closed
+        self.unreadable_headers = added(self.unreadable_headers, other.unreadable_headers)
         self.fanout.add(other.fanout)
 
 

@@ -22,6 +22,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     daemon.load,
     daemon.pending,
     daemon.careless,
+    daemon.forwarded_headers,
     daemon.control_socket,
     daemon.admin_groups,
     daemon.socket_units,

@@ -153,6 +153,7 @@ class Gateway:
                 refused=self._lobby.refused,
                 joins_refused=self._station.joins_refused,
                 slow_closed=self._pressure.closed,
+                unreadable_headers=self._peers.unreadable,
                 fanout=fanout.latency,
             ),
         )

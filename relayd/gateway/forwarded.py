@@ -18,14 +18,20 @@ from relayd.gateway.handshake import Headers
 FORWARDED = "Forwarded"
 X_FORWARDED = {"for": "X-Forwarded-For", "host": "X-Forwarded-Host", "proto": "X-Forwarded-Proto"}
 
-# What follows if one cannot be read, and what to do about it.
+
+class Remedy(NamedTuple):
+    """What follows if a header cannot be read, and what to do about it."""
+
+    effect: str
+    do: str
+
+
 REMEDIES = {
-    X_FORWARDED["for"]: "clients count as the proxy's address; let it say theirs, as in 203.0.113.7",
-    X_FORWARDED["host"]: "requests are refused with 421; let the proxy leave it out, and pass on Host",
-    X_FORWARDED["proto"]: "links say http; let the proxy say http or https, or set public_url",
-    FORWARDED: "clients count as the proxy's address; let it say theirs, as in for=203.0.113.7, or set X-Forwarded-For",
+    X_FORWARDED["for"]: Remedy("such clients count as the proxy", "let the proxy send their address alone"),
+    X_FORWARDED["host"]: Remedy("such requests get 421", "let the proxy remove it, and pass on Host"),
+    X_FORWARDED["proto"]: Remedy("their links say http", "let the proxy send http or https, or set public_url"),
+    FORWARDED: Remedy("such clients count as the proxy", "let the proxy send for=ADDRESS, or X-Forwarded-For"),
 }
-HEADERS = tuple(REMEDIES)
 
 MAX_HOPS = 32  # of a list; Squid follows 64 at most, and nobody has that many proxies of their own
 MAX_CHARS = 4096  # of a header: 128 for each hop

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from tornado.httputil import HTTPServerRequest
 
 from relayd.errors import WrongHost, WrongOrigin
-from relayd.gateway.forwarded import FORWARDED, HEADERS, REMEDIES, X_FORWARDED, claim, is_address, node_address
+from relayd.gateway.forwarded import FORWARDED, REMEDIES, X_FORWARDED, claim, is_address, node_address
 from relayd.gateway.handshake import Asked, Headers
 from relayd.gateway.probes import Seen
 from relayd.rooms.addresses import canonical, network, trust_forms
@@ -42,7 +42,7 @@ class Peers:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.unreadable = Counter(dict.fromkeys(HEADERS, 0))
+        self.unreadable = Counter(dict.fromkeys(REMEDIES, 0))
         self.change(settings)
 
     def change(self, settings: Settings) -> None:
@@ -172,7 +172,7 @@ class Peers:
         """Counts it, and logs the first of its kind; without its value, which may have a client's address in it."""
         self.unreadable[header] += 1
         if self.unreadable[header] == 1:
-            log.warning("%s of a trusted proxy cannot be read (logged once): %s", header, REMEDIES[header])
+            log.warning("%s of a trusted proxy cannot be read (logged once): %s; %s", header, *REMEDIES[header])
 
 
 def _peer(request: Asked) -> str:

@@ -211,6 +211,10 @@ class Admin:
             for _, report, _ in self._service.reports
         ]
 
+    def unreadable_headers(self) -> dict[str, int]:
+        """Forwarded headers of trusted proxies that could not be read since the start, by name."""
+        return self._service.reports.total().unreadable_headers
+
 
 def check_sort(field: str) -> str:
     """Lets a field pass by which rooms can be sorted.

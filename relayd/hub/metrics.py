@@ -102,6 +102,11 @@ _COUNTERS = (
     Family("relayd_file_delivered_bytes", "Bytes of files written to receivers.", lambda view: view.total.file_bytes),
     Family("relayd_websockets_opened", "WebSockets opened.", lambda view: view.total.opened),
     Family("relayd_slow_consumers_closed", "Readers cut off as too slow.", lambda view: view.total.slow_closed),
+    Family(
+        "relayd_unreadable_headers",
+        "Forwarded headers of trusted proxies that could not be read.",
+        lambda view: sum(view.total.unreadable_headers.values()),
+    ),
 )
 _LABELLED = (
     Labelled("relayd_rooms_ended", "Rooms that ended.", "reason", lambda view: view.hub.counts.rooms_ended),

@@ -180,6 +180,7 @@ class Status(msgspec.Struct, frozen=True):
     workers: int
     gateways: list[GatewayStatus]
     settings_problems: list[str]
+    unreadable_headers: dict[str, int]
 
 
 def row_of(details: Details, message_rate: float) -> RoomRow:

@@ -469,7 +469,7 @@ def test_it_is_logged_once_and_counted(caplog, header, value):
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("relayd.http", "WARNING")
     assert header in record.getMessage()
-    assert "203.0.113" not in record.getMessage().replace("as in 203.0.113.7", "").replace("as in for=203.0.113.7", "")
+    assert "203.0.113" not in record.getMessage()
     assert one.unreadable[header] == 3
     assert sum(one.unreadable.values()) == 3
 

@@ -34,6 +34,22 @@ PROXIES = {
     "appends": ("$proxy_add_x_forwarded_for", "warning", "adds to what clients say"),
     "passes on": ("$http_x_forwarded_for", "problem", "anybody can forge"),
     "drops": ('""', "problem", "does not say who comes"),
+    "hides": ("unknown", "problem", "X-Forwarded-For of the proxy (unknown) has no address"),
+}
+# And about Forwarded, with X-Forwarded-For or without.
+NEW_PROXIES = {
+    "speaks 7239": ('""', '"for=$remote_addr;proto=$scheme"', "ok", "says who comes (for=127.0.0.1;proto=http)"),
+    "adds to 7239": ('""', '"$http_forwarded, for=$remote_addr"', "warning", "adds to what clients say"),
+    "hides in 7239": (
+        '""',
+        '"$http_forwarded, for=_hidden"',
+        "problem",
+        "Forwarded of the proxy (for=192.0.2.66, for=_h",
+    ),
+    "drops both": ('""', '""', "problem", "does not say who comes"),
+    "passes on 7239": ('""', "$http_forwarded", "problem", "passes on Forwarded as clients send it: anybody can forge"),
+    "passes on the other": ("$http_x_forwarded_for", "for=$remote_addr", "problem", "remove X-Forwarded-For"),
+    "says it twice": ("$remote_addr", "for=$remote_addr", "ok", "the proxy says who comes (127.0.0.1)"),
 }
 
 
@@ -263,6 +279,8 @@ def nginx(daemon, tmp_path_factory):
     )  # fmt: skip
     addresses, servers = {}, []
     places = {name: f"proxy_set_header X-Forwarded-For {said};" for name, (said, _, _) in PROXIES.items()}
+    for name, (old, new, _, _) in NEW_PROXIES.items():
+        places[name] = f"proxy_set_header X-Forwarded-For {old}; proxy_set_header Forwarded {new};"
     places["tls"] = places["overwrites"]
     for name in places:
         places[name] += f" proxy_pass {daemon.base}; proxy_set_header Host $http_host;"
@@ -309,6 +327,57 @@ def test_what_a_proxy_says_of_addresses(daemon, nginx, name):
     assert said in found["addresses", state]
 
 
+@pytest.mark.parametrize("name", NEW_PROXIES)
+def test_what_a_proxy_says_by_rfc_7239(daemon, nginx, name):
+    """The same of Forwarded, which counts where X-Forwarded-For is not."""
+    _, _, state, said = NEW_PROXIES[name]
+    set_up(daemon, f'public_url = "{nginx[0][name]}"\ntrusted_proxies = ["127.0.0.1"]\n')
+    found = doctor(daemon)
+    assert said in found["addresses", state]
+    assert not any(check == "forwarded" and "passes on" in what for (check, _), what in found.items())
+
+
+def test_a_forwarded_that_is_passed_on(daemon, nginx):
+    """It is not read where X-Forwarded-For is, so it does no harm yet."""
+    set_up(daemon, f'public_url = "{nginx[0]["overwrites"]}"\ntrusted_proxies = ["127.0.0.1"]\n')
+    assert 'proxy_set_header Forwarded "";' in doctor(daemon)["forwarded", "warning"]
+    set_up(daemon, f'public_url = "{daemon.base}"\ntrusted_proxies = ["127.0.0.1"]\n')
+    assert ("forwarded", "warning") not in doctor(daemon)
+
+
+@pytest.fixture
+def workers(tmp_path):
+    daemon = Daemon(tmp_path, "--workers", "2")
+    yield daemon
+    assert daemon.end() == 0
+    assert "Traceback" not in daemon.log.read_text()
+
+
+def test_headers_that_could_not_be_read(workers):
+    """Of other requests than doctor's own: their number, of each header, from all workers."""
+    daemon = workers
+    set_up(daemon, 'trusted_proxies = ["127.0.0.1"]\n')
+    assert not any(check == "forwarded" for check, _ in doctor(daemon))
+    for header, value in (("X-Forwarded-For", "unknown"), ("Forwarded", "for=_x"), ("X-Forwarded-For", "203.0.113.7.")):
+        request = urllib.request.Request(f"{daemon.base}/api/v1/room", headers={header: value}, data=b"")
+        urllib.request.urlopen(request, timeout=30).close()
+    until = time.monotonic() + 30
+    while sum(daemon.json("status")["unreadable_headers"].values()) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    counts = {"X-Forwarded-For": 2, "X-Forwarded-Host": 0, "X-Forwarded-Proto": 0, "Forwarded": 1}
+    assert daemon.json("status")["unreadable_headers"] == counts
+    done = daemon.ctl("-o", "json", "doctor", code=daemon_code(daemon))
+    said = [one["what"] for one in json.loads(done.stdout) if (one["check"], one["state"]) == ("forwarded", "warning")]
+    assert [what.partition(",")[0] for what in said] == [
+        "X-Forwarded-For of a trusted proxy could not be read 2 times",
+        "Forwarded of a trusted proxy could not be read once",
+    ]
+    log = daemon.log.read_text()
+    assert 1 <= log.count("X-Forwarded-For of a trusted proxy cannot be read (logged once)") <= 2  # workers
+    assert "203.0.113.7." not in log
+
+
 @pytest.mark.parametrize("name", STRANGERS)
 def test_a_way_that_leads_elsewhere(daemon, nginx, name):
     """Somebody answers, and it is not this relayd, or not as it should be."""
@@ -345,3 +414,4 @@ def test_a_proxy_on_a_unix_socket():
     """It has no port, and is trusted as it comes."""
     seen = {"address": "203.0.113.7", "peer": "unix:", "port": 0, "trusted": True, "forwarded": "203.0.113.7"}
     assert judge(seen, direct=False).state == "ok"
+    assert judge({**seen, "rfc7239": "", "unreadable": ""}, direct=False).state == "ok"

@@ -17,6 +17,7 @@ from relayd.cli import ctl_output
 from relayd.cli.ctl_client import Control, Refused, path
 from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
 from relayd.machine.places import SERVICE_CONTROL
+from relayd.gateway.forwarded import REMEDIES
 from relayd.rooms.addresses import network
 
 TIMEOUT_S = 5.0
@@ -93,6 +94,16 @@ def careless(patient: Patient) -> Iterator[Finding]:
         yield Finding("settings", WARNING, "log_addresses puts people's addresses into the log", "false, if you can")
     if settings["log_level"] == "debug":
         yield Finding("settings", WARNING, "the log is at debug: a line for each request", "relayctl loglevel info")
+
+
+def forwarded_headers(patient: Patient) -> Iterator[Finding]:
+    """Whether proxies send what can be read."""
+    counts = patient.status.get("unreadable_headers", {})  # a relayd of an older version does not count them
+    for header, count in counts.items():
+        if count:
+            times, remedy = "once" if count == 1 else f"{ctl_output.number(count)} times", REMEDIES[header]
+            what = f"{header} of a trusted proxy could not be read {times}, since relayd began: {remedy.effect}"
+            yield Finding("forwarded", WARNING, what, remedy.do)
 
 
 def control_socket(patient: Patient) -> Iterator[Finding]:

@@ -19,6 +19,9 @@ TIMEOUT_S = 5.0
 EXPIRES_SOON_S = 14 * 86_400  # certificates of 90 days are renewed 30 days before their end
 _TRIES = 5  # a worker may hear of a token a moment later than we do
 _FORGED = "192.0.2.66"  # of a network that has no machines (RFC 5737)
+_FORGED_BY_RFC_7239 = f"for={_FORGED}"
+_PASSES_ON = "passes on Forwarded as clients send it"
+_OVERWRITE, _CLEAR = "proxy_set_header X-Forwarded-For $remote_addr;", 'proxy_set_header Forwarded "";'
 _UNREACHED = "is relayd there, and does the proxy_pass lead to where it listens?"
 
 
@@ -32,7 +35,7 @@ class Answer(NamedTuple):
 
 
 def public_url(patient: Patient) -> Iterator[Finding]:
-    """Goes there, with a forged address, and asks how it arrived."""
+    """Goes there, with a forged address in each header that may hold one, and asks how it arrived."""
     text = patient.settings["public_url"]
     if not text:
         what = "is not set: links carry whatever host each request names"
@@ -57,7 +60,11 @@ def public_url(patient: Patient) -> Iterator[Finding]:
         yield _stranger(text, answer.status)
         return
     yield Finding("public_url", OK, f"{text} leads here")
-    yield judge(seen, direct=(seen["peer"], seen["port"]) == answer.own)
+    direct = (seen["peer"], seen["port"]) == answer.own
+    yield judge(seen, direct=direct)
+    if not direct and seen["trusted"] and seen["forwarded"] and _FORGED in seen.get("rfc7239", ""):
+        what = f"the proxy {_PASSES_ON}; it is not read as long as there is an X-Forwarded-For"
+        yield Finding("forwarded", WARNING, what, f"in the proxy: {_CLEAR}")
 
 
 def judge(seen: Mapping[str, Any], *, direct: bool) -> Finding:
@@ -68,11 +75,15 @@ def judge(seen: Mapping[str, Any], *, direct: bool) -> Finding:
         direct: nobody was in between.
     """
     peer, forwarded, trusted = seen["peer"], seen["forwarded"], seen["trusted"]
-    overwrite = "in the proxy: proxy_set_header X-Forwarded-For $remote_addr;"
+    # A relayd of an older version does not look at Forwarded.
+    rfc7239, unreadable = seen.get("rfc7239", ""), seen.get("unreadable", "")
+    said = forwarded or rfc7239  # what counts
+    overwrite = f"in the proxy: {_OVERWRITE}"
+    remove = "in the proxy: remove X-Forwarded-For of clients" if rfc7239 and _FORGED not in rfc7239 else overwrite
     cases: tuple[tuple[bool, str, str, str], ...] = (
         (
             direct and not trusted,
-            *(OK, "clients come without a proxy, and a forged X-Forwarded-For is not believed", ""),
+            *(OK, "clients come without a proxy, and a forged address is not believed", ""),
         ),
         (
             direct,
@@ -85,18 +96,28 @@ def judge(seen: Mapping[str, Any], *, direct: bool) -> Finding:
             f'trusted_proxies = ["{peer}"]',
         ),
         (
-            not forwarded,
+            bool(unreadable),
+            *(PROBLEM, f"{unreadable} of the proxy ({said}) has no address: limits count all people as one"),
+            overwrite,
+        ),
+        (
+            not said,
             *(PROBLEM, "the proxy does not say who comes: limits count all people as one", overwrite),
         ),
         (
             forwarded == _FORGED,
-            *(PROBLEM, "the proxy passes on what clients say: anybody can forge an address", overwrite),
+            *(PROBLEM, "the proxy passes on what clients say: anybody can forge an address", remove),
         ),
         (
-            _FORGED in forwarded,
+            said == _FORGED_BY_RFC_7239,
+            *(PROBLEM, f"the proxy does not say who comes, and {_PASSES_ON}: anybody can forge an address"),
+            f"{overwrite} {_CLEAR}",
+        ),
+        (
+            _FORGED in said,
             *(WARNING, "the proxy adds to what clients say, and does not replace it", overwrite),
         ),
-        (True, OK, f"the proxy says who comes ({forwarded}), and is believed", ""),
+        (True, OK, f"the proxy says who comes ({said}), and is believed", ""),
     )
     return next(Finding("addresses", state, what, do) for holds, state, what, do in cases if holds)
 
@@ -114,7 +135,8 @@ def _ask_once(url: SplitResult, token: str) -> Answer:
     host, secure = url.hostname or "", url.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     connection = kind(host, url.port, timeout=TIMEOUT_S)
-    headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": _FORGED}
+    forged = {"X-Forwarded-For": _FORGED, "Forwarded": _FORGED_BY_RFC_7239}
+    headers = {"Authorization": f"Bearer {token}", **forged}
     try:
         connection.connect()
         own = connection.sock.getsockname()[:2]
