@@ -114,7 +114,11 @@ async def say(chat: websockets.ClientConnection, body: str) -> None:
 
 @contextlib.asynccontextmanager
 async def site_with(
-    changes: dict[str, str] | None = None, *, worker_connections: int = 512, **settings: Any
+    changes: dict[str, str] | None = None,
+    *,
+    worker_connections: int = 512,
+    listen: str = "127.0.0.1:{port} ssl",
+    **settings: Any,
 ) -> AsyncIterator[tuple[Site, Relay]]:
     """The site and a relayd behind it; `changes` are made to the site's text, and must find what they change."""
     # Not in tmp_path, which is one user's: nginx's workers are another's.
@@ -123,19 +127,21 @@ async def site_with(
     try:
         flags = {"public_url": f"https://{HOST}"} | settings
         relay_there = relay_with(listen=[f"unix:{directory}/http.sock"], **flags)
-        async with relay_there as relay, _nginx(directory, changes or {}, worker_connections) as site:
+        async with relay_there as relay, _nginx(directory, changes or {}, worker_connections, listen) as site:
             yield site, relay
     finally:
         shutil.rmtree(directory)
 
 
-def placed(directory: Path, ports: dict[str, int], changes: dict[str, str]) -> str:
+def placed(
+    directory: Path, ports: dict[str, int], changes: dict[str, str], listen: str = "127.0.0.1:{port} ssl"
+) -> str:
     """The site's text with the test's own places in it."""
     text = FILE.read_text()
     places = {
         "unix:/run/relayd/": f"unix:{directory}/",
         "listen 80;": f"listen 127.0.0.1:{ports['http']};",
-        "listen 443 ssl;": f"listen 127.0.0.1:{ports['https']} ssl;",
+        "listen 443 ssl;": f"listen {listen.format(port=ports['https'])};",
         "listen [::]:80;": "",
         "listen [::]:443 ssl;": "",
         f"/etc/letsencrypt/live/{HOST}": str(directory),
@@ -152,7 +158,7 @@ def _command(directory: Path) -> tuple[str, ...]:
 
 
 @contextlib.asynccontextmanager
-async def _nginx(directory: Path, changes: dict[str, str], worker_connections: int) -> AsyncIterator[Site]:
+async def _nginx(directory: Path, changes: dict[str, str], worker_connections: int, listen: str) -> AsyncIterator[Site]:
     ports = _free_ports("http", "https")
     (directory / "mime.types").write_text("types { application/json json; }\n")
     write_certificate(directory)
@@ -161,7 +167,7 @@ async def _nginx(directory: Path, changes: dict[str, str], worker_connections: i
     (directory / "nginx.conf").write_text(
         f"pid {directory}/pid;\nworker_processes 1;\nevents {{ worker_connections {worker_connections}; }}\n"
         f"http {{\n{temporary}\ninclude {directory}/mime.types;\n"
-        f"{placed(directory, ports, changes)}}}\n"
+        f"{placed(directory, ports, changes, listen)}}}\n"
     )
     master = await asyncio.create_subprocess_exec(*_command(directory), "-g", "daemon off;")
     try:

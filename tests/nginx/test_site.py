@@ -19,6 +19,8 @@ from file_people import Client, File
 from relayd.settings import Settings
 from tests.nginx.site import FILE, HOST, NGINX, hear, said_in, say, site_with
 
+ADMIN = FILE.parents[2] / "docs/admin.md"
+
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
 
 
@@ -69,7 +71,10 @@ async def test_limits_count_the_address_that_nginx_saw():
     """Whatever a client says of its address, in whatever header; and another address is somebody else."""
     async with site_with(limits__create_rate=2) as (site, _):
         forged = [f"203.0.113.{number}" for number in range(3)]
-        answers = [await site.create(X_Forwarded_For=f"10.0.0.1, {one}", X_Real_IP=one) for one in forged]
+        answers = [
+            await site.create(X_Forwarded_For=f"10.0.0.1, {one}", Forwarded=f"for={one}", X_Real_IP=one)
+            for one in forged
+        ]
         assert [answer.status for answer in answers] == [201, 201, 429]
         assert answers[2].json["code"] == "rate_limited"
         assert (await site.create(source="127.0.0.2")).status == 201
@@ -78,8 +83,79 @@ async def test_limits_count_the_address_that_nginx_saw():
 async def test_a_forged_host_is_in_no_link():
     """X-Forwarded-Host of a client does not reach relayd, which believes what this proxy says."""
     async with site_with(public_url="", allowed_hosts=[HOST]) as (site, _):
-        room = (await site.create(X_Forwarded_Host="localhost", X_Forwarded_Proto="http")).json
+        forwarded = "host=localhost;proto=http"
+        room = (await site.create(X_Forwarded_Host="localhost", X_Forwarded_Proto="http", Forwarded=forwarded)).json
         assert room["link"].startswith(f"https://{HOST}/")
+
+
+async def test_nothing_of_a_clients_forwarded_arrives():
+    """Nor would anything if relayd looked there first: the site leaves it out."""
+    silent = {"proxy_set_header X-Forwarded-For   $remote_addr;": 'proxy_set_header X-Forwarded-For "";'}
+    async with site_with(silent, limits__create_rate=1) as (site, _):
+        answers = [await site.create(Forwarded=f"for=203.0.113.{number}") for number in range(2)]
+        assert [answer.status for answer in answers] == [201, 429]
+
+
+# As if from any address; so that two requests of an address are fine, and a third is refused for a minute.
+ANY_ADDRESS = {
+    "limit_req_log_level info;": "limit_req_log_level info; set_real_ip_from 127.0.0.1; real_ip_header X-Address;",
+    "rate=20r/s": "rate=1r/m",
+    "burst=100": "burst=1",
+}
+
+
+async def test_nginx_counts_what_relayd_counts():
+    """Of IPv6 a /64, and IPv4 as itself, also where nginx shows it as IPv6."""
+    async with site_with(ANY_ADDRESS) as (site, _):
+
+        async def statuses(*addresses):
+            paths = [await site.fetch("GET", "/api/v1/openapi.json", X_Address=one) for one in addresses]
+            return [answer.status for answer in paths]
+
+        assert await statuses("2001:db8::1", "2001:db8::a:a:a:a", "2001:db8::2") == [200, 200, 429]
+        assert await statuses("2001:db8:0:1::1", "2001:db8:1::1", "2001:db9::1") == [200, 200, 200]
+        assert await statuses("192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201") == [200, 200, 429]
+        assert await statuses("::ffff:192.0.2.2", "192.0.2.10", "::ffff:192.0.2.10") == [200, 200, 200]
+        assert await statuses("64:ff9b::192.0.2.3", "64:ff9b::192.0.2.4", "192.0.2.3", "192.0.2.3") == [
+            200,
+            200,
+            200,
+            429,
+        ]
+        # A new line among the bytes, which a dot in a regular expression does not match by itself.
+        assert await statuses("2001:a0a:a:a::a", "2001:a0a:a:a:a:a:a:a0a", "2001:a0a:a:a::1") == [200, 200, 429]
+
+
+async def test_one_socket_for_ipv4_and_ipv6():
+    """As some write it: nginx shows and sends ::ffff:127.0.0.2, which is the address that it is."""
+    one_each = {"limit_conn relayd_connections 1000;": "limit_conn relayd_connections 1;"}
+    both = "[::]:{port} ssl ipv6only=off"
+    async with site_with(one_each, listen=both, limits__create_rate=1) as (site, _):
+        sources = ["127.0.0.1", "127.0.0.2", "127.0.0.2"]
+        answers = [await site.create(source=source) for source in sources]
+        assert [answer.status for answer in answers] == [201, 201, 429]
+        room = answers[0].json
+        async with site.join(room, local_addr=("127.0.0.2", 0)), site.join(room, local_addr=("127.0.0.3", 0)):
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with site.join(room, local_addr=("127.0.0.2", 0)):
+                    pass
+            assert refused.value.response.status_code == 429
+
+
+async def test_behind_a_content_delivery_network():
+    """By the two lines of docs/admin.md each client counts by itself, and none who comes past the network forges."""
+    lines = re.findall(r"^(?:set_real_ip_from|real_ip_header) .*;", ADMIN.read_text(), re.MULTILINE)
+    assert [line.split()[0] for line in lines] == ["set_real_ip_from", "real_ip_header"]
+    lines[0] = "set_real_ip_from 127.0.0.1;"
+    taken = {"server_tokens off;": f"server_tokens off; {' '.join(lines)}"}
+    async with site_with(taken, limits__create_rate=1) as (site, _):
+
+        async def create(address, source="127.0.0.1"):
+            return (await site.create(source=source, CF_Connecting_IP=address, X_Forwarded_For=address)).status
+
+        clients = ["203.0.113.1", "203.0.113.2", "2001:db8::1", "2001:db8::2"]
+        assert [await create(client) for client in clients] == [201, 201, 201, 429]
+        assert [await create(client, "127.0.0.2") for client in ("203.0.113.8", "203.0.113.9")] == [201, 429]
 
 
 async def test_a_ban_bars_one_address():
