@@ -7,8 +7,6 @@ client, and must not change how it is read: not by an open quote either.
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import re
 import socket
 from typing import NamedTuple
@@ -88,6 +86,9 @@ def elements(header: str) -> list[str]:
     """The elements of a list, the last first, without empty ones; "" stands for all that cannot be told apart."""
     if len(header) > MAX_CHARS:
         header = header[-MAX_CHARS:].partition(",")[2]  # without the element that was cut
+    header = header.strip()
+    if "," not in header and '"' not in header:  # one element or none, as nearly always
+        return [header] if header else []
     backwards, at = header[::-1], 0
     found: list[str] = []
     while at < len(backwards) and len(found) < MAX_HOPS:
@@ -126,13 +127,14 @@ def node_address(node: str) -> str | None:
 
 
 def is_address(text: str) -> bool:
-    """Whether that is an IPv4 or IPv6 address, and nothing else."""
-    with contextlib.suppress(OSError, ValueError):
-        socket.inet_pton(socket.AF_INET, text)  # a tenth of what ip_address costs
-        return True
+    """Whether that is an IPv4 address, or an IPv6 address with a zone or without, and nothing else."""
     try:
-        ipaddress.ip_address(text)
-    except ValueError:
+        # A tenth of what ip_address costs, and as strict.
+        if ":" in text:
+            socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
+        else:
+            socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
         return False
     return True
 

@@ -87,7 +87,7 @@ def trust_forms(address: str) -> tuple[IPv4Address | IPv6Address, ...]:
     Raises:
         ValueError: it is no address.
     """
-    ip = ip_address(_ZONE.sub("", address))
+    ip = ip_address(address.partition("%")[0])
     if not isinstance(ip, IPv6Address):
         return (ip,)
     if (mapped := _MAPPED.carried_by(int(ip))) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.gateway.forwarded import MAX_CHARS, MAX_HOPS, claim, elements, node_address, parameters
+from relayd.rooms.addresses import canonical, trust_forms
 
 # What a client may have sent before a proxy added its own.
 ANYTHING = st.text(st.characters(codec="latin-1")) | st.text('"\\,;= \tfor.:[]123abc', max_size=40)
@@ -125,6 +127,8 @@ def test_cost_is_bounded(text):
         ("203.0.113.7 198.51.100.1", None),
         ("203.0.113.7, 198.51.100.1", None),
         ("203.0.113.7/32", None),
+        ("203.0.113.7%eth0", None),
+        ("2001:db8::1/64", None),
         ("[203.0.113.7", None),
         ("2001:db8::1]", None),
         ("[]", None),
@@ -143,7 +147,11 @@ def test_nodes(node, address):
 
 @given(st.text() | st.text("0123456789.:[]%_abcdef", max_size=30) | st.ip_addresses().map(str))
 def test_no_node_raises(text):
-    assert node_address(text) is None or node_address(text) in text
+    """Nor what is found in one, wherever addresses are read."""
+    address = node_address(text)
+    if address is not None:
+        assert address in text
+        assert trust_forms(address)[-1] == ipaddress.ip_address(canonical(address)) or "%" in address
 
 
 @given(st.ip_addresses(), st.sampled_from(["{}", "{}:80", "[{}]", "[{}]:80", "[{}]:_p"]))
