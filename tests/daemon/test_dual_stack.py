@@ -6,13 +6,14 @@ import contextlib
 import http.client
 import json
 import socket as sockets
+import subprocess
 
 import pytest
 from handed_in import daemon_with
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.control.conftest import Person
+from tests.control.conftest import BIN, Person
 
 
 class DualStack:
@@ -135,6 +136,23 @@ def test_a_trusted_proxy(dual_stack, workers, trusted):
         assert again.closed() == 4004
     with relay.join(room, X_Forwarded_For="::ffff:192.0.2.8") as carol:
         carol.until("joined")
+
+
+@pytest.mark.parametrize(("trusted", "said"), [("", "is not believed"), ("127.0.0.1", "127.0.0.1 may forge addresses")])
+def test_doctor_sees_that_there_is_no_proxy(dual_stack, trusted, said):
+    """By its own address, which relayd tells as IPv4."""
+    relay = dual_stack(f'trusted_proxies = ["{trusted}"]\n' if trusted else "")
+    relay.daemon.config.write_text(f'public_url = "http://127.0.0.1:{relay.port}"\n{relay.daemon.config.read_text()}')
+    relay.daemon.ctl("reload")
+    done = subprocess.run(
+        [BIN / "relayctl", "--socket", relay.daemon.socket, "-o", "json", "doctor"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (what,) = [one["what"] for one in json.loads(done.stdout) if one["check"] == "addresses"]
+    assert what.startswith("clients come without a proxy")
+    assert said in what
 
 
 def test_who_is_not_trusted(dual_stack):
