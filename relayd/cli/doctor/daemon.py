@@ -102,7 +102,7 @@ def forwarded_headers(patient: Patient) -> Iterator[Finding]:
     for header, count in counts.items():
         if count:
             times, remedy = "once" if count == 1 else f"{ctl_output.number(count)} times", REMEDIES[header]
-            what = f"{header} of a trusted proxy could not be read {times}, since relayd began: {remedy.effect}"
+            what = f"{header} of a trusted proxy could not be read {times} since relayd started: {remedy.effect}"
             yield Finding("forwarded", WARNING, what, remedy.do)
 
 
