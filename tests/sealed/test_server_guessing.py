@@ -64,6 +64,18 @@ def test_a_room_under_attack():
     assert guessing.fail("198.51.100.1", OTHER, 0.0) == FIRST_DELAY_S
 
 
+def test_a_guesser_on_a_dual_stack_socket():
+    """It uses up its own tries, in either form of its address, and nobody else's."""
+    guessing = Guessing(2)
+    for address in ("::ffff:192.0.2.1", "192.0.2.1"):
+        guessing.check(address, ROOM, 0.0)
+        guessing.fail(address, ROOM, 0.0)
+    for address in ("::ffff:192.0.2.1", "192.0.2.1", "64:ff9b::192.0.2.1"):
+        with pytest.raises(RateLimited):
+            guessing.check(address, ROOM, 0.0)
+    guessing.check("::ffff:192.0.2.2", ROOM, 0.0)
+
+
 def test_no_limit():
     """0 means none, and no delay."""
     guessing = Guessing(0)
@@ -87,6 +99,9 @@ def test_bounded():
         ("2001:db8::1", "2001:db8::ffff:1", True),
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", False),
         ("fe80::1%eth0", "fe80::2%eth0", True),
         ("unix:", "unix:", True),
         ("no:address", "no:address", True),
