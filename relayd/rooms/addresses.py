@@ -39,12 +39,13 @@ class _Carrier(NamedTuple):
 
 
 _MAPPED = _Carrier(0xFFFF, _MAPPED_PREFIX)  # ::ffff:0:0/96 (RFC 4291, section 2.5.5.2)
+_NAT64 = _Carrier(0x64FF9B << 64, 96)  # 64:ff9b::/96 (RFC 6052, section 2.1)
 # Not in here: ::a.b.c.d (RFC 4291, section 2.5.5.1), which nothing tells from ::1, and 64:ff9b:1::/48 (RFC 8215), in
 # which each network says itself where the IPv4 address stands.
 _CARRIERS = (
     _MAPPED,
+    _NAT64,
     _Carrier(0xFFFF0000, 96),  # ::ffff:0:0:0/96, of a stateless translator (RFC 2765, section 2.1)
-    _Carrier(0x64FF9B << 64, 96),  # 64:ff9b::/96, of NAT64 (RFC 6052, section 2.1)
     # 2002::/16, 6to4 (RFC 3056, section 2): one IPv4 address has 65,536 /64s, and what is sent to any goes to it.
     _Carrier(0x2002, 16, shift=80),
     # 2001::/32, Teredo (RFC 4380, section 4): all that use one Teredo server have one /64.
@@ -92,8 +93,9 @@ def trust_forms(address: str) -> tuple[IPv4Address | IPv6Address, ...]:
         return (ip,)
     if (mapped := _MAPPED.carried_by(int(ip))) is not None:
         return (mapped,)
-    # That 127.0.0.1 is this machine is the kernel's word for IPv4; as 64:ff9b::7f00:1 anybody on the link can send it.
-    v4 = _carried(ip)
+    # Of the others only NAT64: whoever has a 6to4 or Teredo address may be anybody behind that IPv4 address. That
+    # 127.0.0.1 is this machine is the kernel's word for IPv4; as 64:ff9b::7f00:1 anybody on the link can send it.
+    v4 = _NAT64.carried_by(int(ip))
     return (ip,) if v4 is None or v4.is_loopback else (ip, v4)
 
 

@@ -150,6 +150,9 @@ def test_what_is_no_network(text):
         ("::ffff:0:127.0.0.1", ["::ffff:0:7f00:1"]),
         ("2002:7f00:1::1", ["2002:7f00:1::1"]),
         ("2001:0:102:304:0:efff:80ff:fffe", ["2001:0:102:304:0:efff:80ff:fffe"]),
+        # Others than the proxy may be behind the IPv4 address that these carry.
+        ("2002:102:304::1", ["2002:102:304::1"]),
+        ("2001:0:102:304:0:efff:fefd:fcfb", ["2001:0:102:304:0:efff:fefd:fcfb"]),
     ],
 )
 def test_forms_in_which_a_proxy_may_be_named(address, forms):

@@ -16,8 +16,8 @@ from relayd import __version__
 from relayd.cli import ctl_output
 from relayd.cli.ctl_client import Control, Refused, path
 from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
-from relayd.machine.places import SERVICE_CONTROL
 from relayd.gateway.forwarded import REMEDIES
+from relayd.machine.places import SERVICE_CONTROL
 from relayd.rooms.addresses import network
 
 TIMEOUT_S = 5.0
