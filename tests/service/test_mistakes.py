@@ -216,19 +216,52 @@ def test_changing_the_port(system):
     with socket_drop_in(system, "relayd-tcp.socket", "") as edit:
         for port in range(9000, 9020):
             edit(f"[Socket]\nListenStream=\nListenStream=127.0.0.1:{port}\n")
-            system.systemctl("restart", "relayd-tcp.socket")
+            system.systemctl("restart", "relayd.socket")
             assert '"ok"' in system.run("curl", "-sS", f"http://127.0.0.1:{port}/healthz").stdout
             assert rooms(system) == ["precious"]
 
 
-@pytest.mark.parametrize("unit", SOCKETS)
-def test_restarting_a_socket(system, unit):
-    """Each of them: rooms stay, and all sockets are open."""
+@pytest.mark.parametrize("unit", [*SOCKETS[1:], "relayd-metrics.socket"])
+def test_one_socket(system, unit):
+    """Whatever is done to one of the others than relayd.socket: no room is lost, and all can be opened again."""
+    system.systemctl("enable", unit)
     system.begin()
-    system.relayctl("create", "room", "precious")
-    system.systemctl("restart", unit)
-    assert rooms(system) == ["precious"]
-    assert system.relayctl("status")["addresses"] == ["http://127.0.0.1:8080", "unix:/run/relayd/http.sock"]
+    try:
+        system.relayctl("create", "room", "precious")
+        for verb in ("stop", "restart", "disable --now", "mask --now"):
+            system.systemctl(*verb.split(), unit, code=None)
+            assert system.systemctl("is-active", SERVICE) == "active"
+            system.systemctl("unmask", unit)
+            system.systemctl("restart", "relayd.socket")
+            assert rooms(system) == ["precious"]
+            assert system.relayctl("status")["addresses"] == ["http://127.0.0.1:8080", "unix:/run/relayd/http.sock"]
+    finally:
+        system.systemctl("disable", unit)
+
+
+def test_stopping_all(service):
+    """One unit is enough, and nothing starts relayd again."""
+    service.relayctl("create", "room")
+    service.systemctl("stop", "relayd.socket")
+    units = (SERVICE, *SOCKETS)
+    assert service.systemctl("is-active", *units, code=None).split() == ["inactive"] * len(units)
+    assert service.run("curl", "-s", "http://127.0.0.1:8080/", code=None).returncode == 7
+    service.systemctl("start", SERVICE)
+    assert rooms(service) == []
+    assert service.systemctl("is-active", *units).split() == ["active"] * len(units)
+
+
+def test_without_tcp(service):
+    """As docs/admin.md has it."""
+    service.relayctl("create", "room", "precious")
+    service.systemctl("mask", "--now", "relayd-tcp.socket")
+    try:
+        service.systemctl("restart", SERVICE)
+        assert service.run("curl", "-s", "http://127.0.0.1:8080/", code=None).returncode == 7
+        assert rooms(service) == ["precious"]
+        assert [one for one in service.relayctl("doctor") if one["state"] == "problem"] == []
+    finally:
+        service.systemctl("unmask", "relayd-tcp.socket")
 
 
 def test_a_port_that_is_taken(system):
@@ -244,7 +277,7 @@ def test_a_port_that_is_taken(system):
         system.relayctl("create", "room", "precious")
         found = [one for one in system.relayctl("doctor", code=None) if "relayd-tcp.socket" in one["what"]]
         assert [one["state"] for one in found] == ["warning"]
-    system.systemctl("restart", "relayd-tcp.socket")
+    system.systemctl("restart", "relayd.socket")
     assert rooms(system) == ["precious"]
     assert system.relayctl("status")["addresses"] == ["http://127.0.0.1:8080", "unix:/run/relayd/http.sock"]
 

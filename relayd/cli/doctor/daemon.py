@@ -168,7 +168,7 @@ def socket_units(patient: Patient) -> Iterator[Finding]:
         state = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
         if state.get("ActiveState") == "failed":
             name = state["Id"]
-            do = f"journalctl -u {name} says why; when that is resolved: systemctl restart {name}"
+            do = f"journalctl -u {name} says why; when that is resolved: systemctl restart relayd.socket"
             yield Finding("listen", WARNING, f"systemd could not open {name}", do)
 
 
