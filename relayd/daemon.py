@@ -66,7 +66,7 @@ class Doors(NamedTuple):
         """
         fds, systemd.fds = systemd.fds, {}
         with contextlib.ExitStack() as stack:
-            control = _control_listener(settings, fds.pop("control", []))
+            control = _control_listener(settings, fds.pop("control", []), is_service="http" in fds)
             stack.callback(control.close)
             clients = _listeners("listen", settings.listen, fds.pop("http", []))
             stack.callback(clients.close)
@@ -89,10 +89,13 @@ class Doors(NamedTuple):
             self.control.own(Path(prelude.control_path))
 
 
-def _control_listener(settings: Settings, fds: list[int]) -> ControlListener:
+def _control_listener(settings: Settings, fds: list[int], *, is_service: bool) -> ControlListener:
     if fds:
         return ControlListener(listening(fds[0]))
-    return ControlListener.bind(settings.control or default_control(os.environ), socket_group(settings.control_groups))
+    path = settings.control or default_control(os.environ)
+    if is_service:
+        log.warning("systemd hands in no control socket: is relayd-control.socket active? relayctl --socket %s", path)
+    return ControlListener.bind(path, socket_group(settings.control_groups))
 
 
 def _listeners(setting: str, places: tuple[str, ...], fds: list[int]) -> Listeners:

@@ -282,6 +282,19 @@ def test_a_port_that_is_taken(system):
     assert system.relayctl("status")["addresses"] == ["http://127.0.0.1:8080", "unix:/run/relayd/http.sock"]
 
 
+def test_no_control_socket(system):
+    """relayd serves its clients, and root finds it where the log says."""
+    system.begin()
+    system.relayctl("create", "room", "precious")
+    with socket_drop_in(system, "relayd-control.socket", "") as edit:
+        edit("[Socket]\nSocketGroup=no-such-group\n")
+        system.systemctl("restart", "relayd.socket")
+        until(lambda: system.show("SubState") == "running")
+        assert '"ok"' in system.run("curl", "-sS", "http://127.0.0.1:8080/healthz").stdout
+        (told,) = re.findall(r"relayctl (--socket \S+)", system.journal("--priority=warning"))
+        assert [room["name"] for room in system.relayctl(*told.split(), "list", "rooms")] == ["precious"]
+
+
 def test_no_socket_at_all(system):
     """relayd says so, tries again, and is there once there is one."""
     system.end()
@@ -385,6 +398,23 @@ def test_many_restarts(system):
             system.systemctl("restart", SERVICE)
         restarted(system, before)
         assert rooms(system) == ["precious"]
+
+
+@pytest.mark.parametrize("end", ["TERM", "INT", "QUIT", "ABRT", "systemctl kill", "daemon-reexec"])
+def test_ended_by_hand(system, end):
+    """By whatever signal: the rooms are there again."""
+    system.begin()
+    system.relayctl("create", "room", "precious")
+    before = system.main_pid
+    if end == "daemon-reexec":
+        system.systemctl("daemon-reexec")
+        system.systemctl("restart", SERVICE)
+    elif end == "systemctl kill":
+        system.systemctl("kill", SERVICE)
+    else:
+        system.signal(end, before)
+    restarted(system, before)
+    assert rooms(system) == ["precious"]
 
 
 @pytest.mark.slow

@@ -208,6 +208,7 @@ def test_no_places_to_listen(text):
 
 def test_control_socket_is_the_users_or_the_services():
     assert default_control({"XDG_RUNTIME_DIR": "/run/user/7"}) == "/run/user/7/relayd/control.sock"
+    assert default_control({"RUNTIME_DIRECTORY": "/run/a:/run/b"}) == "/run/a/control.sock"
     assert default_control({}) == default_control({"XDG_RUNTIME_DIR": ""}) == "/run/relayd/control.sock"
 
 
