@@ -108,9 +108,10 @@ class Roster:
         self._past.update((user_id, self._users[user_id]) for user_id in left if user_id in self._users)
         gone = [user for user_id in left if (user := self._users.pop(user_id, None)) is not None]
         self._left.update(left)
-        new = [user for user in joined if user.id not in self._users]
-        different = [(before, user) for user in (*joined, *changed) if (before := self._users.get(user.id)) != user]
-        for user in (*joined, *changed):
-            self._users[user.id] = user
-            self._left.discard(user.id)
+        # A user with several cards is told once for each; the last one says how the user looks now.
+        told = {user.id: user for user in (*joined, *changed)}
+        new = [told[user_id] for user_id in dict.fromkeys(user.id for user in joined) if user_id not in self._users]
+        different = [(before, user) for user in told.values() if (before := self._users.get(user.id)) != user]
+        self._users.update(told)
+        self._left.difference_update(told)
         return Change(new, gone, [(before, user) for before, user in different if before is not None])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from relayd.bus.messages import PresenceTold
 from relayd.hub.outgoing import Outgoing
 from relayd.rooms import view
-from relayd.rooms.member import Member
+from relayd.rooms.member import Connection, Member
 from relayd.rooms.ring import Author, Rings
 from relayd.rooms.room import Room
 from relayd.wire import events
+from relayd.wire.ids import UserId
+from relayd.wire.rest import User
 
+MAX_CARDS_BYTES = 64 * 1024  # of entries for several cards, after `joined`: as many as its list of users has at most
 MAX_NEWCOMERS_TOLD = 500  # in one frame: what comes in a quarter of a second at 2,000 joins a second
 
 
@@ -42,6 +45,22 @@ class Attendance:
         if room.presence:
             self._since.setdefault(room, now)
 
+    def show_card(self, room: Room, connection: Connection, now: float) -> None:
+        """Tells everyone the card of a connection in a sealed room, if they do not have it, before its next message.
+
+        Anyone who has only another card of that user takes the message for a forgery. Of a newcomer nobody has any,
+        and everyone waits for it. So this costs one presence frame for the first message of a connection at most,
+        however often profiles change.
+        """
+        card, member = connection.card, connection.member
+        if card is None:
+            return
+        card.said_at = now
+        is_awaited = member.is_newcomer and len(member.connections) == 1
+        if not card.told and not is_awaited:
+            room.presence.change(member.user_id)
+            self._tell(room)
+
     def introduce(self, room: Room, member: Member) -> None:
         """Before somebody goes whose words were heard, the others are told whose, if that is still to come.
 
@@ -52,21 +71,29 @@ class Attendance:
         said = member.last_said
         if said is None:
             return
-        author = Author(view.entry(member), member.joined_seq, said.seq, said.at)
+        cards = [card.profile for card in member.other_cards if card.said_at is not None]
+        all_cards = (*cards, member.profile) if room.is_sealed else ()
+        author = Author(view.entry(member), member.joined_seq, said.seq, said.at, all_cards)
         self._rings.keep_author(room.ring, member.user_id, author)
         since = self._since.get(room)
         if since is not None and said.at >= since and room.presence.hides(member.user_id):
             self._tell(room)
 
-    def with_authors(self, room: Room, seq: int, missed: list[bytes]) -> list[bytes]:
-        """The same for somebody who comes back: the frames missed since `seq`, between two that tell whose they are."""
-        strangers = {user: entry for user, entry in room.ring.strangers(seq).items() if user not in room.members}
-        if not missed or not strangers:
+    def after_joined(self, room: Room, seq: int, missed: list[bytes], now: float) -> list[bytes]:
+        """The frames that follow `joined`: those missed since `seq`, between two presence frames where needed.
+
+        The first presence frame adds what the list of users in `joined` lacks: authors who have left, and cards beside
+        the one that a user showed last. The second one takes those authors away again.
+        """
+        strangers = room.ring.strangers(seq) if missed else {}
+        strangers = {user: entry for user, entry in strangers.items() if user not in room.members}
+        cards = [*_cards_of_strangers(room, strangers), *_other_cards(room, now)]
+        if not strangers and not cards:
             return missed
-        entries, users = [msgspec.Raw(entry) for entry in strangers.values()], len(room.members)
-        before = events.Presence(joined=entries, left=[], changed=[], users=users)
+        joined, users = [msgspec.Raw(entry) for entry in strangers.values()], len(room.members)
+        before = events.Presence(joined=joined, left=[], changed=[msgspec.Raw(card) for card in cards], users=users)
         after = events.Presence(joined=[], left=[str(user_id) for user_id in strangers], changed=[], users=users)
-        return [events.encode(before), *missed, events.encode(after)]
+        return [events.encode(before), *missed, *([events.encode(after)] if strangers else [])]
 
     def next_due(self) -> float | None:
         """When `advance` has something to do next; None if never."""
@@ -92,18 +119,62 @@ class Attendance:
         self._since.pop(room, None)
 
     def _tell(self, room: Room) -> None:
-        del self._since[room]
+        self._since.pop(room, None)
         changes = room.presence.take()
         for user_id in changes.joined:
             self._happened("user_joined", room, user=user_id)
         for user_id in changes.left:
             self._happened("user_left", room, user=user_id)
-        entries = [view.entry(room.members[user_id]) for user_id in changes.changed]
-        left, changed = events.encode(changes.left), b"[%b]" % b",".join(entries)
+        left = events.encode(changes.left)
+        changed = [entry for user_id in changes.changed for entry in _untold(room.members[user_id])]
         # In pieces: who is behind is looked at between them, and a flood of newcomers fills no queue unseen.
         for start in range(0, max(1, len(changes.joined)), MAX_NEWCOMERS_TOLD):
-            newcomers = changes.joined[start : start + MAX_NEWCOMERS_TOLD]
-            joined = [(str(user_id), view.entry(room.members[user_id])) for user_id in newcomers]
-            event = PresenceTold(joined, left, changed, len(room.members))
+            newcomers = [room.members[user_id] for user_id in changes.joined[start : start + MAX_NEWCOMERS_TOLD]]
+            joined = [(str(member.user_id), view.entry(member)) for member in newcomers]
+            for member in newcomers:
+                entries = _untold(member)
+                # Nobody is told of their own join, but each program of a user needs the cards of the others.
+                if len(entries) > 1 or (room.is_sealed and len(member.connections) > 1):
+                    changed += entries
+            event = PresenceTold(joined, left, b"[%b]" % b",".join(changed), len(room.members))
             self._outgoing.to_room(room.meta.room_id, event)
-            left = changed = b"[]"
+            left, changed = b"[]", []
+
+
+def _untold(member: Member) -> list[bytes]:
+    """Entries of a member, one for each card that was not told yet, the card shown last at the end; marks them told."""
+    if not member.cards:
+        return [view.entry(member)]
+    member.is_newcomer = False
+    entries = view.entries_of(member, [card.profile for card in member.other_cards if not card.told])
+    for card in member.cards:
+        card.told = True
+    return entries
+
+
+def _other_cards(room: Room, now: float) -> list[bytes]:
+    """Entries of the members with several cards, one for each card; those past the bound are told by `show_card`."""
+    entries: list[bytes] = []
+    free_bytes = MAX_CARDS_BYTES
+    for member in [room.members[user_id] for user_id in room.with_other_cards]:
+        room.drop_cards(member, now)
+        others = member.other_cards
+        own = view.entries_of(member, (card.profile for card in others)) if others else []
+        free_bytes -= sum(map(len, own))
+        if free_bytes >= 0:
+            entries += own
+        else:
+            for card in others:
+                card.told = False
+    return entries
+
+
+def _cards_of_strangers(room: Room, strangers: Iterable[UserId]) -> list[bytes]:
+    """Entries of users who have left, one for each of their cards, where they had several."""
+    entries: list[bytes] = []
+    for user_id in strangers:
+        author = room.ring.author(user_id)
+        if author is not None and len(author.cards) > 1:
+            last = msgspec.json.decode(author.entry, type=User)
+            entries += (view.entry_with(last, card) for card in author.cards)
+    return entries

@@ -58,6 +58,7 @@ class ConnectionState(msgspec.Struct, array_like=True, frozen=True, gc=False):
     user_id: UserId
     address: bytes
     active_at: float
+    card: bytes | None = None
 
 
 class RoomService:
@@ -205,7 +206,9 @@ class RoomService:
     def readmit(self, state: ConnectionState) -> None:
         """A user of a restored room has that connection, as in the process before; nobody was told otherwise."""
         room = self.rooms[state.room_id]
-        connection = room.readmit(state.user_id, state.gateway, state.number, state.address, state.active_at)
+        connection = room.readmit(
+            state.user_id, state.gateway, state.number, state.address, state.active_at, state.card
+        )
         self.connections[state.gateway, state.number] = connection
         self.reschedule(room)
 
@@ -213,7 +216,13 @@ class RoomService:
         """All connections, for the process that goes on with them."""
         return [
             ConnectionState(
-                one.gateway, one.number, one.room.meta.room_id, one.member.user_id, one.address, one.active_at
+                one.gateway,
+                one.number,
+                one.room.meta.room_id,
+                one.member.user_id,
+                one.address,
+                one.active_at,
+                None if one.card is None else one.card.profile,
             )
             for one in self.connections.values()
         ]

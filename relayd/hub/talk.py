@@ -165,7 +165,7 @@ class Talk:
             self._counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
         joined = events.encode(self._joined(room, admission, key, missed, item, now))
         frame_bytes = self._sealed.frame_bytes(room, is_owner=admission.member.is_owner)
-        frames = [joined, *self._service.attendance.with_authors(room, item.since_seq, missed.frames)]
+        frames = [joined, *self._service.attendance.after_joined(room, item.since_seq, missed.frames, now)]
         attached = Attached(item.number, user_id, room.seq, frames, entry.sid, frame_bytes)
         self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
         self._service.presence_changed(room, now)
@@ -225,6 +225,7 @@ class Talk:
         except RelayError as error:
             self._refuse(connection, error, item.id, None if file is None else file.fid)
             return
+        self._service.attendance.show_card(room, connection, now)
         said = room.say(member, item.id, size, direct=receiver is not None, now=now)
         at_ms = int(now * 1000)
         if receiver is None:
@@ -267,7 +268,7 @@ class Talk:
         except RelayError as error:
             self._refuse(connection, error, item.id)
             return
-        connection.room.set_profile(connection.member, item.profile)
+        connection.room.show(connection, item.profile)
         self._service.presence_changed(connection.room, now)
         if item.id is not None:
             self._reply(connection, events.Ok(id=item.id))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 REMEMBERED_S = 120.0
 REMEMBERED_MESSAGES = 256
 MAX_SESSIONS = 16  # of one user: the owner gets a fresh one with each join by key
+MAX_CARDS = MAX_SESSIONS  # of one user: a pair of keys belongs to a session (docs/security.md)
 
 
 class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -27,10 +28,27 @@ class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
     at: float
 
 
+class Card:
+    """The identity card that a connection in a sealed room shows: its key opens the messages of that connection.
+
+    Args:
+        profile: JSON text.
+        told: everyone in the room has this card, or an earlier one of the same connection, with the same key.
+        said_at: seconds, when the connection last sent a message; None if it never has.
+    """
+
+    __slots__ = ("profile", "said_at", "told")
+
+    def __init__(self, profile: bytes, *, told: bool = False, said_at: float | None = None) -> None:
+        self.profile = profile
+        self.told = told
+        self.said_at = said_at
+
+
 class Connection:
     """One socket of a member, seen from the hub: where it is, and when it last said something."""
 
-    __slots__ = ("active_at", "address", "files", "gateway", "member", "number", "room")
+    __slots__ = ("active_at", "address", "card", "files", "gateway", "member", "number", "room")
 
     def __init__(self, gateway: bytes, number: int, address: bytes, room: Room, member: Member, now: float) -> None:
         self.gateway = gateway  # topic of the gateway process that has the socket
@@ -40,6 +58,7 @@ class Connection:
         self.member = member
         self.active_at = now
         self.files: ConnectionFiles | None = None  # most have nothing to do with any
+        self.card: Card | None = None  # in a sealed room, once it has shown one
 
     @property
     def receiving(self) -> int:
@@ -53,8 +72,10 @@ class Member:
     __slots__ = (
         "address",
         "allowance",
+        "cards",
         "connections",
         "entry",
+        "is_newcomer",
         "is_owner",
         "joined_mark",
         "joined_seq",
@@ -68,7 +89,9 @@ class Member:
     def __init__(self, user_id: UserId, *, is_owner: bool, profile: bytes, joined_seq: int, joined_mark: int) -> None:
         self.user_id = user_id
         self.is_owner = is_owner
-        self.profile = profile  # JSON text, as the client gave it
+        self.profile = profile  # JSON text, as the client gave it; in a sealed room the card shown last
+        self.cards: tuple[Card, ...] = ()  # of a sealed room, in the order shown; see `other_cards`
+        self.is_newcomer = False  # nobody has a card of this user, of this or an earlier stay
         self.muted = False
         self.joined_seq = joined_seq  # the last seq given before this user came: nothing up to it is for them
         self.joined_mark = joined_mark  # the same in the ring, where direct messages count, too
@@ -83,6 +106,15 @@ class Member:
     def away(self) -> bool:
         """Without a connection, the place still kept."""
         return not self.connections
+
+    @property
+    def other_cards(self) -> list[Card]:
+        """The cards beside the one shown last: of other connections, and of lost ones that others still need."""
+        return [card for card in self.cards if card.profile != self.profile]
+
+    def is_shown(self, card: Card) -> bool:
+        """Whether one of the connections shows that card now."""
+        return any(connection.card is card for connection in self.connections)
 
     def said(self, message_id: str, now: float) -> Said | None:
         """Where the message of that id stands if it was said before and is still remembered."""

@@ -13,7 +13,8 @@ from relayd.wire.ids import UserId
 
 MAX_MESSAGES = 4_096
 MAX_BYTES = 256 * 1024
-MAX_AUTHORS = 64  # of those who have left; each looks like 1 KiB at most
+MAX_AUTHORS = 64  # of those who have left
+MAX_AUTHORS_BYTES = 64 * 1024  # a profile has 1 KiB at most
 
 
 class Author(NamedTuple):
@@ -24,12 +25,19 @@ class Author(NamedTuple):
         joined_seq: the last seq before they came.
         last_seq: of the last thing they said; of a direct message the seq it came after.
         at: seconds, when that was said.
+        cards: in a sealed room, JSON texts of all their cards, the one shown last at the end.
     """
 
     entry: bytes
     joined_seq: int
     last_seq: int
     at: float
+    cards: tuple[bytes, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.entry) + sum(map(len, self.cards))
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -57,7 +65,7 @@ class Ring:
         kept_s: seconds for which a message is kept; 0 keeps nothing.
     """
 
-    __slots__ = ("_authors", "_entries", "_written", "cleared", "kept_s", "last_seq", "mark", "size")
+    __slots__ = ("_authors", "_authors_bytes", "_entries", "_written", "cleared", "kept_s", "last_seq", "mark", "size")
 
     def __init__(self, kept_s: float) -> None:
         self.kept_s = kept_s
@@ -68,6 +76,7 @@ class Ring:
         self._written = 0  # `mark` when `unwritten` was last asked
         self._entries: deque[Kept] = deque()
         self._authors: dict[UserId, Author] = {}  # in the order they left
+        self._authors_bytes = 0
 
     def add(self, seq: int, frame: bytes, now: float, between: tuple[UserId, ...] = ()) -> None:
         """A message was said."""
@@ -96,7 +105,7 @@ class Ring:
         """Drops everything."""
         self._entries.clear()
         self._authors.clear()
-        self.size = 0
+        self.size = self._authors_bytes = 0
         self.cleared = self.mark
 
     def keep_author(self, user_id: UserId, author: Author) -> None:
@@ -105,21 +114,30 @@ class Ring:
             return
         self._forget_author(user_id)
         self._authors[user_id] = author
-        self.size += len(author.entry)
-        if len(self._authors) > MAX_AUTHORS:
+        self.size += author.size
+        self._authors_bytes += author.size
+        while len(self._authors) > MAX_AUTHORS or self._authors_bytes > MAX_AUTHORS_BYTES:
             self._forget_author(next(iter(self._authors)))
 
     def _forget_author(self, user_id: UserId) -> None:
         author = self._authors.pop(user_id, None)
         if author is not None:
-            self.size -= len(author.entry)
+            self.size -= author.size
+            self._authors_bytes -= author.size
+
+    def author(self, user_id: UserId) -> Author | None:
+        """What is kept of a user who has left."""
+        return self._authors.get(user_id)
 
     def strangers(self, seq: int) -> dict[UserId, bytes]:
-        """Those who came, spoke and left after the message `seq`, perhaps to come again: their `Author.entry`."""
+        """Those who spoke after the message `seq` and left, and whose cards may not be known: their `Author.entry`.
+
+        They came after that message, or have several cards, some of which may have come after it.
+        """
         return {
             user_id: author.entry
             for user_id, author in self._authors.items()
-            if author.joined_seq >= seq and author.last_seq >= seq
+            if author.last_seq >= seq and (author.joined_seq >= seq or len(author.cards) > 1)
         }
 
     def entries(self) -> list[Kept]:

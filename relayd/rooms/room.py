@@ -6,7 +6,7 @@ outside is in what the methods return. The hub has one `Room` for each living ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
@@ -14,7 +14,7 @@ from relayd.rooms.access import MAX_DEPARTED, Bans, Keys, Passes, Sessions
 from relayd.rooms.expiry import next_warning
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import Allowance
-from relayd.rooms.member import MAX_SESSIONS, REMEMBERED_S, Connection, Member, Said
+from relayd.rooms.member import MAX_CARDS, MAX_SESSIONS, REMEMBERED_S, Card, Connection, Member, Said
 from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
@@ -92,6 +92,7 @@ class Room:
         self._graces = graces
         self._max_connections = max_connections
         self.members: dict[UserId, Member] = {}  # in the order they came
+        self.with_other_cards: dict[UserId, None] = {}  # members with several; see `Member.other_cards`
         self.gateways: dict[bytes, int] = {}  # how many of its connections each has
         self.seq = 0
         self.messages = 0
@@ -143,6 +144,11 @@ class Room:
         """That of the sealing, to which everything said here must belong; `OPEN` if nothing is sealed."""
         seal = self._meta.seal
         return OPEN if seal is None else seal.epoch
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether members see ciphertext and cards of each other, and nothing else."""
+        return self._meta.seal is not None
 
     @property
     def place_kept_s(self) -> float:
@@ -215,6 +221,8 @@ class Room:
             )
             member.muted = user_id in self.muted
             member.known = self.known.pop(user_id, None)
+            member.is_newcomer = not member.is_owner and ticket.session is None
+            self._restore_cards(member)
             self.members[user_id] = member
             if self.empty_at is not None:
                 self.empty_at = None
@@ -232,6 +240,8 @@ class Room:
             self._drop(evicted)
         connection = Connection(gateway, number, ticket.address, self, member, now)
         member.connections.append(connection)
+        if profile is not None and self.is_sealed:
+            self.show(connection, profile)
         member.address = ticket.address
         self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
         by_session = ticket.session is not None and self.sessions.user_of(ticket.session.digest) == user_id
@@ -241,11 +251,22 @@ class Room:
         self._ledger.user(self, user_id)
         return Admission(member, connection, by_session, evicted)
 
-    def readmit(self, user_id: UserId, gateway: bytes, number: int, address: bytes, active_at: float) -> Connection:
-        """A connection that a user of this room had all along, while the room itself was restored."""
+    def readmit(
+        self, user_id: UserId, gateway: bytes, number: int, address: bytes, active_at: float, card: bytes | None = None
+    ) -> Connection:
+        """A connection that a user of this room had all along, while the room itself was restored.
+
+        Args:
+            card: JSON text of the one that it shows; everyone has it.
+        """
         member = self.members[user_id]
         self.away_since.pop(user_id, None)
         connection = Connection(gateway, number, address, self, member, active_at)
+        if card is not None:
+            connection.card = next((known for known in member.cards if known.profile == card), None)
+            if connection.card is None:
+                connection.card = Card(card, told=True)
+                self.set_cards(member, (*member.cards, connection.card))
         member.connections.append(connection)
         self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
         return connection
@@ -281,6 +302,7 @@ class Room:
             self._drop(connection)
         self.away_since.pop(member.user_id, None)
         del self.members[member.user_id]
+        self.with_other_cards.pop(member.user_id, None)
         self._ledger.user(self, member.user_id)
         for forgotten in self.sessions.depart(member.sessions):
             self._ledger.user(self, forgotten)
@@ -326,7 +348,10 @@ class Room:
         return connections
 
     def _drop(self, connection: Connection) -> None:
-        connection.member.connections.remove(connection)
+        member, card = connection.member, connection.card
+        member.connections.remove(connection)
+        if card is not None and card.said_at is None:  # nobody has anything to open with it
+            self.set_cards(member, (one for one in member.cards if one is not card))
         self.gateways[connection.gateway] -= 1
         if not self.gateways[connection.gateway]:
             del self.gateways[connection.gateway]
@@ -351,6 +376,39 @@ class Room:
     def known_users(self) -> set[UserId]:
         """Those who are here, and those who can come back as who they were."""
         return {*self.members, *self.sessions.departed_users()}
+
+    def show(self, connection: Connection, profile: bytes) -> None:
+        """A connection shows how its user looks from now on; in a sealed room, by a card of its own."""
+        member, before = connection.member, connection.card
+        self.set_profile(member, profile)
+        if not self.is_sealed:
+            return
+        card = Card(profile) if before is None else Card(profile, told=before.told, said_at=before.said_at)
+        connection.card = card
+        cards = [one for one in member.cards if one is not before]
+        if len(cards) == MAX_CARDS:
+            cards.remove(next((one for one in cards if not member.is_shown(one)), cards[0]))
+        self.set_cards(member, (*cards, card))
+
+    def set_cards(self, member: Member, cards: Iterable[Card]) -> None:
+        """The user has these cards, in the order shown."""
+        member.cards = tuple(cards)
+        if member.other_cards:
+            self.with_other_cards[member.user_id] = None
+        else:
+            self.with_other_cards.pop(member.user_id, None)
+
+    def _restore_cards(self, member: Member) -> None:
+        """Somebody who left comes again: the old cards still open what they said."""
+        author = self.ring.author(member.user_id)
+        if author is not None:
+            self.set_cards(member, (Card(card, told=True, said_at=author.at) for card in author.cards))
+
+    def drop_cards(self, member: Member, now: float) -> None:
+        """Drops the cards of lost connections whose messages are no longer kept, or were none."""
+        too_old = now - self.ring.kept_s
+        kept = [card for card in member.cards if card.said_at is not None and (card.said_at > too_old or not card.told)]
+        self.set_cards(member, (card for card in member.cards if card in kept or member.is_shown(card)))
 
     def set_profile(self, member: Member, profile: bytes) -> None:
         """The user looks different from now on."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import msgspec
 
 from relayd.rooms.ledger import Ledger, Unwritten
-from relayd.rooms.member import Member, Said
+from relayd.rooms.member import Card, Member, Said
 from relayd.rooms.meta import RoomMeta
-from relayd.rooms.ring import Kept
+from relayd.rooms.ring import Author, Kept
 from relayd.rooms.room import Graces, Room
 from relayd.rooms.seal import Rekeying
 from relayd.wire.ids import RoomId, UserId
@@ -58,7 +58,12 @@ class RoomState(_Record, tag=1, frozen=True):
 
 
 class Place(_Record, frozen=True):
-    """That of a user who is inside; `away_since` is None for one who is connected."""
+    """That of a user who is inside.
+
+    Attributes:
+        away_since: None for one who is connected.
+        other_cards: in a sealed room, JSON texts of the cards beside `profile`.
+    """
 
     profile: bytes
     joined_seq: int
@@ -66,10 +71,15 @@ class Place(_Record, frozen=True):
     address: bytes
     sessions: list[bytes]
     away_since: float | None
+    other_cards: list[bytes] = []
 
 
 class UserState(_Record, tag=2, frozen=True):
-    """A user; without place, sessions to come back by and anything else, one who is forgotten."""
+    """A user; without place, sessions to come back by and anything else, one who is forgotten.
+
+    Attributes:
+        author: see `Ring.author`.
+    """
 
     room_id: RoomId
     user_id: UserId
@@ -77,11 +87,12 @@ class UserState(_Record, tag=2, frozen=True):
     departed: list[bytes]
     muted: bool
     known: dict[str, Said]
+    author: Author | None = None
 
     @property
     def is_forgotten(self) -> bool:
         """Whether nothing is known of that user."""
-        return not (self.place or self.departed or self.muted or self.known)
+        return not (self.place or self.departed or self.muted or self.known or self.author)
 
 
 class Spoken(_Record, tag=3, frozen=True):
@@ -165,9 +176,10 @@ def _user(room: Room, user_id: UserId) -> UserState:
             member.address,
             member.sessions,
             room.away_since.get(user_id),
+            [card.profile for card in member.other_cards],
         )
-    departed = room.sessions.departed_of(user_id)
-    return UserState(room.meta.room_id, user_id, place, departed, user_id in room.muted, known or {})
+    departed, author = room.sessions.departed_of(user_id), room.ring.author(user_id)
+    return UserState(room.meta.room_id, user_id, place, departed, user_id in room.muted, known or {}, author)
 
 
 def _spoken(room: Room, said: list[tuple[UserId, str, Said]], kept: list[Kept]) -> Spoken:
@@ -252,6 +264,8 @@ def _restore_user(room: Room, user: UserState) -> None:
     user_id, place = user.user_id, user.place
     if user.muted:
         room.muted.add(user_id)
+    if user.author is not None:
+        room.ring.keep_author(user_id, user.author)
     for digest in user.departed:
         room.sessions.add(digest, user_id)
     room.sessions.depart(user.departed)
@@ -269,10 +283,19 @@ def _restore_user(room: Room, user: UserState) -> None:
     member.address = place.address
     member.muted = user.muted
     _remember(member, user.known.items())
+    _restore_cards(room, member, place)
     member.sessions = list(place.sessions)
     for digest in place.sessions:
         room.sessions.add(digest, user_id)
     room.members[user_id] = member
+
+
+def _restore_cards(room: Room, member: Member, place: Place) -> None:
+    """Which of the cards was behind the last message is not known, so each may have been."""
+    last = member.last_said
+    if room.is_sealed and last is not None:
+        cards = (*place.other_cards, place.profile)
+        room.set_cards(member, (Card(card, told=True, said_at=last.at) for card in cards))
 
 
 def _remember(member: Member, known: Iterable[tuple[str, Said]]) -> None:

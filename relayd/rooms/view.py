@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
@@ -71,6 +72,16 @@ def entry(member: Member) -> bytes:
     if member.entry is None:
         member.entry = msgspec.json.encode(user(member))
     return member.entry
+
+
+def entries_of(member: Member, profiles: Iterable[bytes]) -> list[bytes]:
+    """The user as JSON texts, with each of these profiles, and then as now."""
+    return [*(entry_with(user(member), profile) for profile in profiles), entry(member)]
+
+
+def entry_with(shown: User, profile: bytes) -> bytes:
+    """A user as JSON text, with another profile."""
+    return msgspec.json.encode(msgspec.structs.replace(shown, profile=msgspec.Raw(profile)))
 
 
 def entries(room: Room, most: int) -> list[bytes]:

@@ -93,3 +93,25 @@ def test_boxes_for_everyone_fit_into_the_frame():
         frame = {"type": "rekey", "id": "\\u0000" * 64, "epoch": 2**32 - 1, "verifier": "0" * 64, "check": check}
         frame |= {"kick": "u_0123456789abcdef", "boxes": boxes}
         assert len(json.dumps(frame)) <= rekey_bytes(users)
+
+
+def test_what_newcomers_are_told_of_cards_is_bounded(hub):
+    """Cards past the bound are not lost: those of a user are told before the next message under one of them."""
+    service, _, told = hub
+    room = service.find(service.create(CreateRoom(access=new_room().access, max=1000), 0.0).id)
+    gateway, profile = b"gateway", b'{"c":"%03d%s"}'
+    for number in range(300):
+        user_id = UserId(f"u_{number % 100:016x}")
+        room.admit(user_id, Ticket(None, None, b""), profile % (number, b"x" * 900), gateway, number, 0.0)
+    service.presence_changed(room, 0.0)
+    service.advance(1.0)
+    told().clear()
+    (frame,) = service.attendance.after_joined(room, 0, [], 1.0)
+    assert 32 * 1024 < len(frame) < 72 * 1024
+    listed = {user["id"] for user in json.loads(frame)["changed"]}
+    assert 10 < len(listed) < 30
+    for member in room.members.values():
+        for connection in member.connections:
+            service.attendance.show_card(room, connection, 2.0)
+        assert len(told()) == (0 if member.user_id in listed else 1)
+        told().clear()

@@ -10,7 +10,7 @@ from random import Random
 
 from cutter import cutter_before, heard
 
-from relayd.client import Message, Rekeyed, join
+from relayd.client import Message, Rekeyed, Unreadable, create, join
 from web.visitors import Visitor
 
 HERE = Path(__file__).parent
@@ -177,6 +177,57 @@ async def test_tabs_are_one_person(visitors):
     await first("room.say('mine')")
     await second.hears("mine")
     assert await second("room.state.lines.find(({text}) => text === 'mine').mine") is True
+
+
+async def test_all_programs_and_tabs_of_a_user_are_read(server, visitors):
+    """Two programs of the owner that join at once, and four tabs: by pages and programs, newcomers and resumers."""
+    made = await create(server.base)
+    async with cutter_before(server.base) as cutter, join(made.link, "py") as py:
+        here, away = await bare(visitors), await bare(visitors, cutter.base)
+        await here.open(made.link, "here")
+        await away.open(made.link.replace(server.base, cutter.base), "away")
+        cutter.refusing = True
+        cutter.cut()
+        await away("() => until(() => room.state.phase === 'away')")
+        visitor = await visitors()
+        tabs = [await bare(visitors, beside=visitor) for _ in range(4)]
+        for tab in tabs:
+            await tab.open(made.link, "tabs")
+        async with join(made.link, "one", owner=made.owner) as one, join(made.link, "two", owner=made.owner) as two:
+            texts = ["one", "two", *(f"tab {number}" for number in range(4))]
+            for room, text in ((two, "two"), (one, "one")):
+                await room.say(text)
+            for number, tab in enumerate(tabs):
+                await tab("(text) => { room.say(text); }", f"tab {number}")
+            await here.hears(*texts)
+            cutter.refusing = False
+            await away("room.retry()")
+            await away.hears(*texts)
+            late = await bare(visitors)
+            await late.open(made.link, "late")
+            async with join(made.link, "late py") as late_py:
+                for room in (two, one):
+                    await room.say(f"again {room.me.nick}")
+                for number, tab in enumerate(tabs):
+                    await tab("(text) => { room.say(text); }", f"again {number}")
+                again = ["again two", "again one", *(f"again {number}" for number in range(4))]
+                for engine in (here, away, late, *tabs):
+                    await engine.hears(*again)
+                    kinds = await engine("room.state.lines.map(({kind}) => kind)")
+                    assert "unreadable" not in kinds
+                for room, wanted in ((py, {*texts, *again}), (late_py, set(again))):
+                    heard_by = set()
+                    while heard_by != wanted:
+                        event = await room.__anext__()
+                        assert not isinstance(event, Unreadable)
+                        if isinstance(event, Message):
+                            heard_by.add(event.text)
+            # One user, called as the last card says; whoever came late was told of no other name.
+            renamed = "room.state.lines.filter(({system}) => system?.event === 'renamed').length"
+            assert await late(renamed) == 0
+            assert await late("[...room.state.users.values()].filter(({owner}) => owner).map(({nick}) => nick)") == [
+                "two"
+            ]
 
 
 async def test_a_new_invite_is_known_in_all_tabs(visitors):

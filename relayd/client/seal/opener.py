@@ -27,8 +27,8 @@ from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
 # What says it is from so long before one's own join was said to someone else, and kept.
 REPLAY_MS: Final = 120_000
 
-# A user has at most 8 connections, so at most 8 devices with a pair of their own (the owner's, by owner key).
-_KEYS_A_USER: Final = 8
+# A pair belongs to a session, and a server remembers 16 sessions of a user (docs/protocol.md).
+_KEYS_A_USER: Final = 16
 
 
 class _Said(msgspec.Struct):

@@ -74,12 +74,14 @@ export class Roster {
       if (this.#past.size > MOST_PAST) this.#past.delete(this.#past.keys().next().value ?? "");
       change.left.push(user);
     }
-    for (const user of [...joined, ...changed]) {
-      const before = this.users.get(user.id);
-      this.users.set(user.id, user);
-      this.#left.delete(user.id);
+    const newcomers = new Set(joined.map(({ id }) => id));
+    // A user with several cards is told once for each; the last one says how the user looks now.
+    for (const [id, user] of new Map([...joined, ...changed].map((one) => [one.id, one]))) {
+      const before = this.users.get(id);
+      this.users.set(id, user);
+      this.#left.delete(id);
       if (before) change.changed.push([before, user]);
-      else if (joined.includes(user)) change.joined.push(user);
+      else if (newcomers.has(id)) change.joined.push(user);
     }
     return change;
   }

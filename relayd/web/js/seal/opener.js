@@ -16,8 +16,8 @@ import { directInfo } from "./sealer.js";
 
 // What says it is from so long before one's own join was said to someone else, and kept.
 const REPLAY_MS = 120_000;
-// A user has at most 8 connections, so at most 8 devices with a pair of their own.
-const KEYS_A_USER = 8;
+// A pair belongs to a session, and a server remembers 16 sessions of a user (docs/protocol.md).
+const KEYS_A_USER = 16;
 const MOST_SAID = 65_536;
 const MOST_SENDERS = 262_144; // past it nothing of a new socket is believed, rather than a replay
 

@@ -1,0 +1,343 @@
+"""Several programs of one user in a sealed room, each with a card of its own: what any of them says opens for everyone.
+
+They are programs of the owner, as only those have several pairs of keys; and tabs of one session, which share a pair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from cutter import Cutter, cutter_before
+from faults.world import relayd
+from survive.keeper import Keeper
+from survive.test_upgrade import relayctl
+from test_client_resume import quick
+
+from relayd.client import (
+    Disconnected,
+    FileOffered,
+    Made,
+    Message,
+    Reconnected,
+    RekeyRefused,
+    Room,
+    Unreadable,
+    UserChanged,
+    UserJoined,
+    create,
+    join,
+)
+
+WAIT_S = 20
+
+
+class Listener:
+    """A member, and all that it is told."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.events: list[Any] = []
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(Exception):
+            async for event in self.room:
+                self.events.append(event)
+                self._news.set()
+
+    def texts(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Message)]
+
+    async def hears(self, *texts: str) -> None:
+        """Waits until all of these have come, and nothing that could not be opened."""
+        async with asyncio.timeout(WAIT_S):
+            while not set(texts) <= set(self.texts()):
+                assert not self.unreadable(), (self.unreadable(), self.texts())
+                self._news.clear()
+                await self._news.wait()
+        assert not self.unreadable()
+
+    def unreadable(self) -> list[str]:
+        return [event.reason for event in self.events if isinstance(event, Unreadable)]
+
+    async def until(self, kind: type) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not any(isinstance(event, kind) for event in self.events):
+                self._news.clear()
+                await self._news.wait()
+
+
+class Company:
+    """A sealed room, and those who come into it; they leave at the end, the last one first."""
+
+    def __init__(self, base: str, made: Made, stack: contextlib.AsyncExitStack) -> None:
+        self.base = base
+        self.made = made
+        self._stack = stack
+        self.everyone: list[Listener] = []
+
+    async def enter(self, nick: str, *, owner: bool = False, way: Cutter | None = None) -> Listener:
+        link = self.made.link if way is None else self.made.link.replace(self.base, way.base)
+        joining = join(link, nick, owner=self.made.owner if owner else None, backoff=quick())
+        listener = Listener(await self._stack.enter_async_context(joining))
+        self.everyone.append(listener)
+        return listener
+
+    async def cutter(self) -> Cutter:
+        return await self._stack.enter_async_context(cutter_before(self.base))
+
+
+@contextlib.asynccontextmanager
+async def company(base: str, **fields: Any) -> AsyncIterator[Company]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield Company(base, await create(base, **fields), stack)
+
+
+async def is_gone(way: Cutter) -> None:
+    """The program behind that way is dead: it neither leaves nor comes back."""
+    way.refusing = True
+    way.cut()
+
+
+# Those who are there, who come in between, and who come later. ---------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("gap_s", [0, 0.01, 0.1])
+async def test_two_programs_that_join_at_nearly_the_same_time(gap_s, workers):
+    """Each speaks as soon as it is in, and later; everyone reads both, whenever they came."""
+    async with relayd("--workers", workers) as process, company(process.base) as room:
+        await room.enter("guest")
+        one = await room.enter("one", owner=True)
+        await asyncio.sleep(gap_s)
+        two = await room.enter("two", owner=True)
+        await two.room.say("two, at once")
+        await one.room.say("one, at once")
+        for listener in room.everyone[:2]:
+            await listener.hears("two, at once", "one, at once")
+        between = await room.enter("between")
+        await one.room.say("one again")
+        await two.room.say("two again")
+        await asyncio.sleep(0.5)
+        later = await room.enter("later")
+        await one.room.say("one, in the end")
+        await two.room.say("two, in the end")
+        for listener in room.everyone:
+            await listener.hears("one, in the end", "two, in the end")
+        await between.hears("one again", "two again")
+        assert not set(later.texts()) & {"one again", "two again"}
+
+
+@pytest.mark.parametrize("speaks_first", [0, 1])
+async def test_a_newcomer_between_two_cards(relay, speaks_first):
+    """Who was given the list with the first card reads the second program's first words."""
+    async with company(relay.base) as room:
+        programs = [await room.enter("one", owner=True)]
+        newcomer = await room.enter("newcomer")
+        programs.append(await room.enter("two", owner=True))
+        await programs[1 - speaks_first].room.say("b")
+        await programs[speaks_first].room.say("a")
+        await newcomer.hears("a", "b")
+        for program in programs:
+            await program.hears("a", "b")
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_four_programs(relay, together):
+    """All of them are readable to each other, to a guest, and to one who comes when all are known."""
+    async with company(relay.base) as room:
+        await room.enter("guest")
+        if together:
+            await asyncio.gather(*(room.enter(f"program {n}", owner=True) for n in range(4)))
+        else:
+            for number in range(4):
+                await room.enter(f"program {number}", owner=True)
+                await asyncio.sleep(0.3)
+        programs = room.everyone[1:]
+        await room.enter("newcomer")
+        await asyncio.gather(*(one.room.say(f"words of {n}") for n, one in enumerate(programs)))
+        for listener in room.everyone:
+            await listener.hears(*(f"words of {n}" for n in range(4)))
+
+
+async def test_private_messages_and_files_of_each(relay, tmp_path):
+    """What a program says to one, and what it offers, opens like what it says to all."""
+    (tmp_path / "a.txt").write_text("content")
+    async with company(relay.base) as room:
+        programs = [await room.enter("one", owner=True), await room.enter("two", owner=True)]
+        guest = await room.enter("guest")
+        await guest.room.say("hello")
+        for program in programs:
+            await program.hears("hello")
+        for number, program in enumerate(programs):
+            await program.room.say(f"psst {number}", to=guest.room.me)
+            await program.room.offer(tmp_path / "a.txt")
+            program.room.typing()
+        await guest.hears("psst 0", "psst 1")
+        await guest.until(FileOffered)
+        await programs[0].room.say("end")
+        await guest.hears("end")
+        assert sum(isinstance(event, FileOffered) for event in guest.events) == 2
+
+
+async def test_one_who_left_and_comes_again_with_another_card(relay):
+    """A program that was started anew is the same user with another pair: its first words open."""
+    async with company(relay.base) as room:
+        guest = await room.enter("guest")
+        for number in range(5):
+            async with join(room.made.link, "ann", owner=room.made.owner) as ann:
+                await ann.say(f"here again {number}")
+        await guest.hears(*(f"here again {n}" for n in range(5)))
+
+
+async def test_one_that_died_and_was_started_anew(relay):
+    """The same without leaving: its place is kept, and others know its old card."""
+    async with company(relay.base) as room:
+        guest, way = await room.enter("guest"), await room.cutter()
+        await room.enter("ann", owner=True, way=way)
+        await asyncio.sleep(0.4)
+        await is_gone(way)
+        again = await room.enter("ann", owner=True)
+        await again.room.say("started anew")
+        await guest.hears("started anew")
+
+
+async def test_an_old_program_among_many_new_ones(relay):
+    """A program that never spoke until now is not forgotten for others that came and went meanwhile."""
+    async with company(relay.base) as room:
+        guest, old = await room.enter("guest"), await room.enter("old", owner=True)
+        for number in range(12):
+            way = await room.cutter()
+            one = await room.enter("ann", owner=True, way=way)
+            await one.room.say(f"{number}")
+            await is_gone(way)
+        await old.room.say("still here")
+        await guest.hears("still here", *map(str, range(12)))
+        newcomer = await room.enter("newcomer")
+        await old.room.say("for everyone")
+        await newcomer.hears("for everyone")
+
+
+async def test_nobody_is_renamed_for_it(relay):
+    """Who comes is told of one user under one name, however many cards there are; the last one is the name."""
+    async with company(relay.base) as room:
+        await room.enter("one", owner=True)
+        await asyncio.sleep(0.4)
+        two = await room.enter("two", owner=True)
+        newcomer = await room.enter("newcomer")
+        await two.room.say("hello")
+        await newcomer.hears("hello")
+        await asyncio.sleep(0.4)
+        changed = [e for e in newcomer.events if isinstance(e, UserChanged) and e.user.id == two.room.me.id]
+        assert changed == []
+        assert newcomer.room.user(two.room.me.id).nick == "two"
+        assert [user.id for user in newcomer.room.users].count(two.room.me.id) == 1
+
+
+async def test_new_keys(relay):
+    """Of two programs of the owner the one that throws somebody out goes on, and the other comes by the new link."""
+    async with company(relay.base) as room:
+        guest, one = await room.enter("guest"), await room.enter("one", owner=True)
+        two = await room.enter("two", owner=True)
+        async with join(room.made.link, "eve") as eve:
+            await one.until(UserJoined)
+            link = await one.room.kick(eve.me.id)
+        await two.until(RekeyRefused)
+        room.made = Made(link, room.made.owner, room.made.id, room.made.name, room.made.expiration_date)
+        newcomer = await room.enter("newcomer")
+        again = await room.enter("two", owner=True)
+        await again.room.say("two, under new keys")
+        await one.room.say("one, under new keys")
+        await guest.room.say("guest, under new keys")
+        for listener in (guest, one, again, newcomer):
+            await listener.hears("two, under new keys", "one, under new keys", "guest, under new keys")
+
+
+# Those who were away. -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", ["stays", "dies", "leaves"])
+async def test_what_a_second_program_said_opens_for_those_who_come_back(relay, ends):
+    """It came, and said something, while they were away; whether or not it is still there."""
+    async with company(relay.base) as room:
+        ways = [await room.cutter(), await room.cutter()]
+        guest = await room.enter("guest", way=ways[0])
+        one = await room.enter("one", owner=True)
+        await one.room.say("before")
+        await guest.hears("before")
+        ways[0].refusing = True
+        ways[0].cut()
+        await guest.until(Disconnected)
+        two = await room.enter("two", owner=True, way=ways[1])
+        await two.room.say("of two, to all")
+        await two.room.say("of two, to one", to=guest.room.me)
+        await one.room.say("of one")
+        if ends == "dies":
+            await is_gone(ways[1])
+            await asyncio.sleep(0.5)
+        elif ends == "leaves":
+            await two.room.leave()
+        ways[0].refusing = False
+        await guest.until(Reconnected)
+        await guest.hears("of two, to all", "of two, to one", "of one")
+
+
+async def test_after_a_restart(tmp_path):
+    """Those who come back to another process read what a second program said before it; and newcomers, what it says."""
+    keeper = Keeper(tmp_path)
+    try:
+        await keeper.start()
+        async with company(keeper.base) as room:
+            way = await room.cutter()
+            guest = await room.enter("guest", way=way)
+            one = await room.enter("one", owner=True)
+            await one.room.say("before")
+            await guest.hears("before")
+            way.refusing = True
+            way.cut()
+            await guest.until(Disconnected)
+            dying = await room.cutter()
+            two = await room.enter("two", owner=True, way=dying)
+            await two.room.say("of two")
+            three = await room.enter("three", owner=True)
+            await three.room.say("of three")
+            await is_gone(dying)
+            async with join(room.made.link, "passing") as passing:
+                await passing.say("of one who left")
+            await keeper.restart(signal.SIGKILL)
+            way.refusing = False
+            await guest.until(Reconnected)
+            await guest.hears("of two", "of three", "of one who left")
+            newcomer = await room.enter("newcomer")
+            await three.room.say("of three again")
+            await one.room.say("of one again")
+            for listener in (guest, newcomer):
+                await listener.hears("of three again", "of one again")
+    finally:
+        await keeper.close()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+async def test_after_an_upgrade(tmp_path, workers):
+    """Programs that stay connected while another process takes over are readable to those who come after it."""
+    keeper = Keeper(tmp_path)
+    try:
+        await keeper.start("--workers", workers)
+        async with company(keeper.base) as room:
+            one, two = [await room.enter(nick, owner=True) for nick in ("one", "two")]
+            await two.room.say("before")
+            await one.hears("before")
+            await relayctl(keeper, "upgrade")
+            newcomer = await room.enter("newcomer")
+            await one.room.say("of one")
+            await two.room.say("of two")
+            await newcomer.hears("of one", "of two")
+            assert not any(isinstance(event, Disconnected) for event in one.events)
+    finally:
+        await keeper.close()
