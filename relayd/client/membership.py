@@ -15,7 +15,7 @@ from relayd.client.events import Disconnected, Event, Reconnected, Rekeyed, Reke
 from relayd.client.files.desk import Files
 from relayd.client.files.line import Bell
 from relayd.client.hearing import Hearing
-from relayd.client.outbox import Outbox, Pending, Receipt, new_id
+from relayd.client.outbox import NOT_SENT, Outbox, Pending, Receipt, new_id
 from relayd.client.rest import Rest
 from relayd.client.seal.link import ShareLink
 from relayd.client.sealed_voice import SealedVoice
@@ -32,11 +32,12 @@ from relayd.client.shapes import (
 )
 from relayd.client.stream import Back, Lost, Stream
 from relayd.client.voice import Voice
-from relayd.errors import RelayError, TooLarge, by_code
+from relayd.errors import Muted, RelayError, StaleEpoch, TooLarge, by_code
 from relayd.wire.sealing_text import Redacted, SealingError
 
 MOST_EVENTS: Final = 1024  # told and not taken; past it (16 of it beside files) the server is not read from
 SHOWN_S: Final = 2.0  # for the server to take name or card, one attempt that is refused included
+CARD_RETRY_S: Final = 1.0  # where the server does not say when
 STALE_TIMEOUT_S: Final = 10.0  # a new epoch's keys come with the refusal of the old one's
 
 _STALE: Final = "somebody else has made new keys for the room just now: look who is there, and try again"
@@ -77,7 +78,9 @@ class Membership(Redacted):
         self._taken = asyncio.Event()  # there is room for more, or somebody waits for an answer
         self._rekeyed = asyncio.Event()
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._caught_up = False  # what is said now goes out at once
+        self._caught_up = False  # all that was missed on the present connection has come
+        self._card_taken = False  # the server has this connection's card of the present epoch
+        self._muted = False  # it has refused that card because this user is muted
         self._back: Back  # how the present connection began
         self._recovered = False
         self._shown = asyncio.Event()  # the server has name or card as they are now
@@ -233,9 +236,11 @@ class Membership(Redacted):
             await self._rekeyed.wait()
 
     def _transmit(self, pending: Pending) -> None:
-        """Writes a message if there is a connection; else it is written when there is one again."""
-        if not self._caught_up or pending.done.done():
+        """Writes a message if others can read it then; else it is written when they can."""
+        if not (self._caught_up and (self._card_taken or self._muted)) or pending.done.done():
             return
+        if not self._card_taken:
+            self.send_profile()  # the user may speak again by now, and then the card comes first
         said = pending.said
         try:
             more = {name: value for name, value in (("to", said.to), ("file", said.file)) if value is not None}
@@ -248,9 +253,11 @@ class Membership(Redacted):
         pending.epoch = self.voice.epoch
         pending.sent_at = pending.sent_at or asyncio.get_running_loop().time()
 
-    def _transmit_all(self) -> None:
+    def _transmit_waiting(self) -> None:
+        """Writes what was not written on this connection, or under the keys of an earlier epoch."""
         for pending in self._outbox.all():
-            self._transmit(pending)
+            if pending.epoch < self.voice.epoch:
+                self._transmit(pending)
 
     def _fail_answers(self, error: Exception) -> None:
         for answer in self._answers.values():
@@ -265,7 +272,8 @@ class Membership(Redacted):
         self.me = joined.you.id
         self._back, self._recovered = back, joined.recovered
         self._shown.set()
-        if self.voice.join_profile(self.nick) is None:
+        self._card_taken, self._muted = not self.voice.sealed, False
+        if self.voice.sealed:
             self.send_profile()
         self.hearing.on_joined(joined, self.voice.join_profile(self.nick))
         if not back.first:
@@ -287,13 +295,15 @@ class Membership(Redacted):
             now=asyncio.get_running_loop().time(),
         )
         self._caught_up = True
-        self._transmit_all()
+        self._transmit_waiting()
         if not self._joined.done():
             self._joined.set_result(None)
 
     def on_lost(self, lost: Lost, retry_in_s: float) -> None:
         """Gone for a moment."""
         self._caught_up = False
+        for pending in self._outbox.all():
+            pending.epoch = NOT_SENT
         self._fail_answers(Unconfirmed("the connection was lost before the answer came"))
         if lost.code == TooLarge.close:
             # One of these was the cause, and sending it again would be the next.
@@ -329,7 +339,7 @@ class Membership(Redacted):
         if answer is not None and not answer.done():
             answer.set_result(frame)
         if frame.id == _CARD:
-            self._shown.set()
+            self._on_card()
         self._outbox.said(frame.id, frame.seq)
 
     def _on_error(self, frame: ErrorFrame) -> None:
@@ -339,8 +349,8 @@ class Membership(Redacted):
         loop = asyncio.get_running_loop()
         if answer is not None and not answer.done():
             answer.set_exception(error if frame.code != "stale_epoch" else RekeyError(_STALE))
-        elif frame.id == _CARD and frame.code != "stale_epoch":
-            loop.call_later(retry_s or 1.0, self.send_profile)
+        elif frame.id == _CARD:
+            self._on_card_refused(frame.code, retry_s)
         elif pending is not None and frame.code == "stale_epoch":
             self._send_in_new_epoch(pending)
         elif pending is not None and retry_s is not None:
@@ -349,6 +359,19 @@ class Membership(Redacted):
             self._outbox.fail(pending, error)
         elif frame.fid is not None:
             self.files.on_error(frame.fid, error)
+
+    def _on_card(self) -> None:
+        self._shown.set()
+        self._card_taken, self._muted = True, False
+        self._transmit_waiting()
+
+    def _on_card_refused(self, code: str, retry_s: float | None) -> None:
+        if code == StaleEpoch.code:
+            return  # with the new keys it is sent anyway
+        asyncio.get_running_loop().call_later(retry_s or CARD_RETRY_S, self.send_profile)
+        if code == Muted.code and not self._muted:
+            self._muted = True
+            self._transmit_waiting()  # they are refused as well: their authors must know
 
     def _send_in_new_epoch(self, pending: Pending) -> None:
         if pending.epoch < self.voice.epoch:
@@ -371,10 +394,8 @@ class Membership(Redacted):
             self._emit(RekeyRefused(str(wrong)))
             return
         self._rekeyed.set()
-        self.send_profile()
-        for pending in self._outbox.all():
-            if pending.epoch < self.voice.epoch:
-                self._transmit(pending)
+        self._card_taken = self._muted = False
+        self.send_profile()  # what waits is sent when it is taken
         self._emit(Rekeyed(self.voice.epoch, self.link))
 
     _HANDLERS: ClassVar[dict[type, Callable[..., None]]] = {

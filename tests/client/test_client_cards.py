@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cutter import Cutter, cutter_before
+from fake_relay import fake_relay
 from faults.world import relayd
 from survive.keeper import Keeper
 from survive.test_upgrade import relayctl
@@ -24,6 +25,7 @@ from relayd.client import (
     Made,
     Message,
     Reconnected,
+    Rekeyed,
     RekeyRefused,
     Room,
     Unreadable,
@@ -32,6 +34,7 @@ from relayd.client import (
     create,
     join,
 )
+from relayd.errors import Muted
 
 WAIT_S = 20
 
@@ -341,3 +344,41 @@ async def test_after_an_upgrade(tmp_path, workers):
             assert not any(isinstance(event, Disconnected) for event in one.events)
     finally:
         await keeper.close()
+
+
+# The card comes first. ------------------------------------------------------------------------------------------
+
+
+async def test_messages_wait_until_the_server_has_the_card():
+    """A card that is refused for a while is shown before anything is said: on joining, and under new keys."""
+    async with fake_relay() as fake, company(fake.base) as room:
+        busy = {"code": "rate_limited", "detail": "", "retry_after_ms": 200}
+        refusals = [busy, busy]
+        fake.refuse = lambda user, frame: refusals.pop() if frame["type"] == "profile" and refusals else None
+        ann = await room.enter("ann", owner=True)
+        await asyncio.gather(ann.room.say("one"), ann.room.say("two"))
+        async with join(room.made.link, "eve") as eve:
+            await ann.until(UserJoined)
+            refusals.append(busy)
+            kicking = asyncio.create_task(ann.room.kick(eve.me.id))
+            await ann.until(Rekeyed)
+            await ann.room.say("three")
+            await kicking
+        kinds = [frame["type"] for user, frame in fake.heard if user == ann.room.me.id]
+        kinds = [kind for kind in kinds if kind in ("profile", "message")]
+        assert kinds == [*["profile"] * 3, "message", "message", *["profile"] * 2, "message"]
+
+
+async def test_a_card_that_was_refused_comes_before_the_next_message():
+    """While a user is muted, cards are refused like messages; the first message afterwards has its card before it."""
+    async with fake_relay() as fake, company(fake.base) as room:
+        muted = {"code": "muted", "detail": ""}
+        fake.refuse = lambda user, frame: muted if frame["type"] in ("profile", "message") else None
+        ann = await room.enter("ann", owner=True)
+        for _ in range(2):
+            with pytest.raises(Muted):
+                await ann.room.say("not now")
+        fake.refuse = lambda user, frame: None
+        await ann.room.say("now")
+        kinds = [frame["type"] for user, frame in fake.heard]
+        assert kinds[-2:] == ["profile", "message"]

@@ -230,6 +230,26 @@ async def test_all_programs_and_tabs_of_a_user_are_read(server, visitors):
             ]
 
 
+async def test_a_card_that_was_refused_is_shown_when_the_user_may_speak(visitors):
+    """Someone who reconnects while muted under new keys is known to newcomers after that."""
+    ann, bob = await bare(visitors), await bare(visitors)
+    link = await ann.create()
+    await bob.open(link)
+    bob_id = await bob("room.state.me")
+    await ann("(id) => until(() => room.state.users.get(id)?.key)", bob_id)
+    await ann("(id) => room.mute(id, true)", bob_id)
+    await bob("() => until(() => room.state.muted)")
+    async with join(link, "eve") as eve:
+        await ann("(id) => until(() => room.state.users.get(id)?.key)", eve.me.id)
+        await ann("(id) => room.kick(id, false)", eve.me.id)
+    async with join(await ann("room.state.link"), "cyd") as cyd:
+        await ann("(id) => room.mute(id, false)", bob_id)
+        await bob("() => until(() => !room.state.muted)")
+        await bob("room.say('now')")
+        assert (await heard(cyd, Message, 30)).text == "now"
+        assert cyd.user(bob_id).nick == "bob"
+
+
 async def test_a_new_invite_is_known_in_all_tabs(visitors):
     """The owner renews it in one tab; the other shows it too, and still does after a reload."""
     owner = await visitors()

@@ -231,7 +231,10 @@ export class Membership {
 
   /** @param {Frame} frame */
   async #onPresence(frame) {
+    const { state } = this.store;
+    const wasMuted = state.muted;
     await this.hearing.onPresence(frame, this.seq);
+    if (wasMuted && !state.muted) await this.speaker.sendProfile(); // it may have been refused meanwhile
     this.identity.nick = this.roster.me.nick || this.identity.nick; // another tab may have changed it
   }
 
