@@ -22,14 +22,24 @@ async def heard(room: Room, kind: type[T], timeout: float = 5, **fields: Any) ->
 
 
 class Cutter:
-    """Carries TCP to a server, and cuts it: at once, or after so many bytes towards client or server."""
+    """Carries TCP to a server, and cuts it: at once, or after so many bytes towards client or server.
+
+    Attributes:
+        refusing: new connections are broken off.
+        swallowing: new connections carry nothing, and stay open.
+        after: "up" or "down" -> bytes that still pass.
+        rate: bytes a second towards the server; None for as many as there are.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._to = (host, port)
         self._pipes: set[asyncio.StreamWriter] = set()
+        self._dead: dict[str, set[asyncio.StreamWriter]] = {"up": set(), "down": set()}
         self.connections = 0
         self.refusing = False
-        self.after: dict[str, int] = {}  # "up" or "down" -> bytes that still pass
+        self.swallowing = False
+        self.rate: float | None = None
+        self.after: dict[str, int] = {}
         self.base = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,6 +49,8 @@ class Cutter:
             return
         up_reader, up_writer = await asyncio.open_connection(*self._to)
         self._pipes |= {writer, up_writer}
+        if self.swallowing:
+            self.swallow("up", "down")
         with contextlib.suppress(ConnectionError):
             await asyncio.gather(self._pipe(reader, up_writer, "up"), self._pipe(up_reader, writer, "down"))
         self._pipes -= {writer, up_writer}
@@ -53,9 +65,18 @@ class Cutter:
                     del self.after[way]
                     self.cut()
                     return
+            if writer in self._dead[way]:
+                continue
+            if way == "up" and self.rate is not None:
+                await asyncio.sleep(len(data) / self.rate)
             writer.write(data)
             await writer.drain()
         writer.transport.abort()
+
+    def swallow(self, *ways: str) -> None:
+        """From now on the present connections carry nothing in these ways, and stay open."""
+        for way in ways:
+            self._dead[way] |= self._pipes
 
     def cut(self) -> None:
         """Drops every connection, without a word."""

@@ -25,6 +25,10 @@ class Backoff:
         self._random = draw or random.Random()  # noqa: S311 # spreads load, hides nothing
         self._failures = 0
 
+    def reset(self) -> None:
+        """The next failure counts as a first one."""
+        self._failures = 0
+
     def next_s(self, asked_s: float | None = None, lived_s: float = 0.0) -> float:
         """Seconds to wait now.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, cast
 
 import msgspec
 
 from relayd.client.backoff import Backoff
+from relayd.client.clock import boot_clock
 from relayd.client.http import Place, parse_server
 from relayd.client.membership import Membership
 from relayd.client.rest import Rest
@@ -117,6 +119,7 @@ def join(
     tls: ssl.SSLContext | None = None,
     backoff: Backoff | None = None,
     random_bytes: RandomBytes = os.urandom,
+    clock: Callable[[], float] = boot_clock,
 ) -> Joining:
     """Gets into the room behind a link, with `async with`; leaving the block leaves the room.
 
@@ -130,6 +133,7 @@ def join(
         tls: how certificates are checked; by default as the system does.
         backoff: how long to wait before coming back after a lost connection.
         random_bytes: where keys and sids come from.
+        clock: seconds, the machine's sleep included.
 
     Raises:
         LinkError: the link has another form.
@@ -141,7 +145,13 @@ def join(
         ClientError: the server is out of reach, or is none.
     """
     options = _Options(
-        password=password, owner=owner, events=events, tls=tls, backoff=backoff, random_bytes=random_bytes
+        password=password,
+        owner=owner,
+        events=events,
+        tls=tls,
+        backoff=backoff,
+        random_bytes=random_bytes,
+        clock=clock,
     )
     share = parse_link(link)
     return Joining(share, parse_server(server or share.server), nick, options)
@@ -156,6 +166,7 @@ class _Options(Redacted, msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None
     backoff: Backoff | None
     random_bytes: RandomBytes
+    clock: Callable[[], float]
 
 
 class Joining(Redacted):
@@ -174,7 +185,15 @@ class Joining(Redacted):
         key = options.owner.key if options.owner else share.link.invite_key
         voice = await self._voice(rest, key)
         inside = Membership(
-            share, rest, voice, key, self._nick, events=options.events, tls=options.tls, backoff=options.backoff
+            share,
+            rest,
+            voice,
+            key,
+            self._nick,
+            events=options.events,
+            tls=options.tls,
+            backoff=options.backoff,
+            clock=options.clock,
         )
         self._room = Room(inside)
         return await self._room.__aenter__()

@@ -178,6 +178,11 @@ class Membership(Redacted):
             self._taken.clear()
             await self._taken.wait()
 
+    def awaits_answer(self) -> bool:
+        """The stream's question."""
+        is_ready = self._caught_up and (self._card_taken or self._muted)
+        return bool(self._answers or self._outbox) or not is_ready
+
     # Speaking. --------------------------------------------------------------------------------------------------
 
     async def say(self, body: Any, to: str | None) -> Receipt:
@@ -251,7 +256,7 @@ class Membership(Redacted):
             self._outbox.fail(pending, error)
             return
         pending.epoch = self.voice.epoch
-        pending.sent_at = pending.sent_at or asyncio.get_running_loop().time()
+        pending.sent_at = pending.sent_at or self.stream.clock()
 
     def _transmit_waiting(self) -> None:
         """Writes what was not written on this connection, or under the keys of an earlier epoch."""
@@ -292,7 +297,7 @@ class Membership(Redacted):
             self._back,
             recovered=self._recovered,
             place_kept_s=place_kept_s if isinstance(place_kept_s, int | float) else 0.0,
-            now=asyncio.get_running_loop().time(),
+            now=self.stream.clock(),
         )
         self._caught_up = True
         self._transmit_waiting()

@@ -43,7 +43,7 @@ class Pending(Redacted):
     def __init__(self, said: Outgoing, done: asyncio.Future[Receipt]) -> None:
         self.said = said
         self.done = done
-        self.sent_at: float | None = None  # when it was first written, on the loop's clock
+        self.sent_at: float | None = None  # when it was first written, on the stream's clock
         self.epoch = NOT_SENT  # in which it was last sealed, on the present connection
 
 
@@ -102,7 +102,7 @@ class Outbox:
             back: how long the connection was away.
             recovered: everything said to all meanwhile has come again.
             place_kept_s: how long the room keeps a user's place, and the ids with it.
-            now: on the loop's clock.
+            now: on the stream's clock.
         """
         known = back.same_epoch and back.gap_s < max(SHORTEST_PLACE_S, place_kept_s)
         for pending in self.all():

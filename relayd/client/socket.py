@@ -12,8 +12,10 @@ import hashlib
 import os
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
+from relayd.client.clock import boot_clock
 from relayd.client.errors import BadServer, NotConnected, Unreachable
 from relayd.client.http import (
     MAX_HEAD_BYTES,
@@ -25,6 +27,7 @@ from relayd.client.http import (
     tls_context,
     unreachable,
 )
+from relayd.client.liveness import Liveness, Patience, Verdict
 from relayd.wire.frames import FrameReader, Message, Opcode, Unmask, close_payload, encode_masked, parse_close
 
 SUBPROTOCOL: Final = "relay.v1"
@@ -32,8 +35,9 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024  # a `joined` with 200 profiles has 3
 
 OPEN_TIMEOUT_S: Final = 15.0
 CLOSE_TIMEOUT_S: Final = 2.0
-# A relay pings every 20 to 30 s; who has not heard from it for longer asks, and then gives up.
-TICK_S: Final = 5.0
+# A relay pings every 20 to 30 s: a client that has not heard from it for longer asks, and then gives up. Sooner where
+# somebody waits: see `liveness`.
+TICK_S: Final = 1.0
 ASK_AFTER_S: Final = 32.0
 DEAD_AFTER_S: Final = 42.0
 
@@ -74,15 +78,26 @@ class Closed(NamedTuple):
 class ClientSocket(asyncio.Protocol):
     """One connection, from its handshake on. Made by `open_socket`.
 
-    `receive` gives whole messages; pings are answered and asked inside. A peer that is silent for `DEAD_AFTER_S`
-    counts as lost.
+    `receive` gives whole messages; pings are answered and asked inside. A peer that does not answer counts as lost, see
+    `Liveness`.
+
+    Attributes:
+        awaits_answer: says whether anything was sent that the server answers; to be set by the owner.
     """
 
-    def __init__(self, place: Place, target: str, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+    def __init__(
+        self,
+        place: Place,
+        target: str,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
         self.closed: Closed | None = None
-        self.heard_at = loop.time()  # when the last bytes came
+        self.awaits_answer: Callable[[], bool] = lambda: False
+        self._clock = clock
+        self._liveness = Liveness(Patience(TICK_S, ASK_AFTER_S, DEAD_AFTER_S), clock())
         self._loop = loop
         self._place = place
         self._target = target
@@ -100,6 +115,11 @@ class ClientSocket(asyncio.Protocol):
         self._said: Closed | None = None  # what the server's close frame says
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def heard_at(self) -> float:
+        """When the last bytes came, on the clock."""
+        return self._liveness.heard_at
 
     # What its owner calls. --------------------------------------------------------------------------------------
 
@@ -134,6 +154,10 @@ class ClientSocket(asyncio.Protocol):
         """Waits until the network has taken most of what was sent."""
         await self._can_write.wait()
 
+    def server_pauses(self, seconds: float) -> None:
+        """The server has said that it reads nothing for that time."""
+        self._liveness.server_pauses(seconds, self._clock())
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Says goodbye and waits for the answer, for 2 s at most. What was received can still be taken."""
         if self.closed is None:
@@ -163,7 +187,7 @@ class ClientSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server."""
-        self.heard_at = self._loop.time()
+        self._liveness.heard(self._clock())
         if self._head is not None:
             self._head += data
             head, end, rest = bytes(self._head).partition(b"\r\n\r\n")
@@ -256,6 +280,7 @@ class ClientSocket(asyncio.Protocol):
             self._closing = True
 
     def _write(self, opcode: int, payload: bytes) -> None:
+        self._liveness.wrote(len(payload), self._clock())
         self._transport.write(encode_masked(opcode, payload, os.urandom(4), _xor))
 
     def _wake_up(self) -> None:
@@ -263,13 +288,16 @@ class ClientSocket(asyncio.Protocol):
             self._wake.set_result(None)
 
     def _tick(self) -> None:
-        silent_s = self._loop.time() - self.heard_at
-        if silent_s > DEAD_AFTER_S and not self._paused:
+        now, awaiting = self._clock(), self.awaits_answer()
+        verdict = self._liveness.look(now, awaiting=awaiting)
+        if self._paused:
+            self._liveness.heard(now)  # what has come waits in the kernel
+        elif verdict is Verdict.DEAD:
             self._transport.abort()
             return
-        if silent_s > ASK_AFTER_S and not self._closing:
+        elif verdict is Verdict.ASK and not self._closing:
             self._write(Opcode.PING, b"")
-        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._timer = self._loop.call_later(self._liveness.next_look_s(now, awaiting=awaiting), self._tick)
 
 
 async def open_socket(
@@ -278,6 +306,7 @@ async def open_socket(
     tls: ssl.SSLContext | None = None,
     *,
     timeout_s: float = OPEN_TIMEOUT_S,
+    clock: Callable[[], float] = boot_clock,
 ) -> ClientSocket:
     """Connects and shakes hands.
 
@@ -286,6 +315,7 @@ async def open_socket(
         target: the path, `/<room_id>`.
         tls: how certificates are checked; by default as the system does.
         timeout_s: for all of it.
+        clock: by which its silence is measured.
 
     Raises:
         Unreachable: no connection, or it broke.
@@ -293,14 +323,16 @@ async def open_socket(
         RelayError: what the server says instead, with the time after which to try again.
     """
     loop = asyncio.get_running_loop()
+
+    def make() -> ClientSocket:
+        return ClientSocket(place, target, clock=clock)
+
     try:
         async with asyncio.timeout(timeout_s):
             if place.unix_path:
-                _, socket = await loop.create_unix_connection(lambda: ClientSocket(place, target), place.unix_path)
+                _, socket = await loop.create_unix_connection(make, place.unix_path)
             else:
-                _, socket = await loop.create_connection(
-                    lambda: ClientSocket(place, target), place.host, place.port, ssl=tls_context(place, tls)
-                )
+                _, socket = await loop.create_connection(make, place.host, place.port, ssl=tls_context(place, tls))
             try:
                 await socket.opened
             except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import ssl
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
@@ -11,10 +12,12 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from relayd.client.backoff import Backoff
+from relayd.client.clock import boot_clock
 from relayd.client.errors import BadServer, ClientError, NotConnected, Unreachable, final_error
 from relayd.client.http import Place
+from relayd.client.liveness import WOKEN_ANSWER_S, SleepDetector
 from relayd.client.shapes import AnyFrame, ErrorFrame, JoinedFrame, MessageFrame, PongFrame, RoomFrame, read_frame
-from relayd.client.socket import ClientSocket, Closed, open_socket
+from relayd.client.socket import TICK_S, ClientSocket, Closed, open_socket
 from relayd.errors import RelayError, TooLarge
 from relayd.wire.frames import Opcode
 
@@ -22,6 +25,8 @@ MAX_FRAME_BYTES: Final = 65_536  # `max_message` of a server as it comes
 JOIN_TIMEOUT_S: Final = 15.0
 FIRST_PATIENCE_S: Final = 30.0  # so long a first join is tried again where the server asks for it
 LONGEST_AWAY_S: Final = 24 * 3600.0  # no room lives longer
+JUST_WOKEN_S: Final = 10.0  # a connection that is lost so soon after a sleep was lost in it
+PAUSE_S: Final = 1.0  # a server that says "too much" reads nothing for that time at least (docs/protocol.md)
 
 _REPLAYED: Final = "replayed"  # of the ping whose pong comes behind everything that was missed
 _DIRECTS_REMEMBERED: Final = 4096  # as many as a room's ring holds at most
@@ -72,6 +77,9 @@ class Listener(Protocol):
     async def room_for_more(self) -> None:
         """Returns when the next frame may come."""
 
+    def awaits_answer(self) -> bool:
+        """Whether anything was sent on this connection that the server has not answered yet."""
+
 
 class Stream:
     """Keeps one user in one room.
@@ -84,6 +92,7 @@ class Stream:
         listener: who hears it.
         tls: how certificates are checked; by default as the system does.
         backoff: how long to wait between attempts.
+        clock: seconds, the machine's sleep included; all times here are on it.
     """
 
     def __init__(
@@ -95,6 +104,7 @@ class Stream:
         *,
         tls: ssl.SSLContext | None = None,
         backoff: Backoff | None = None,
+        clock: Callable[[], float] = boot_clock,
     ) -> None:
         self._place = place
         self._target = f"/{room_id}"
@@ -104,7 +114,11 @@ class Stream:
         self._listener = listener
         self._tls = tls
         self._backoff = backoff or Backoff()
+        self.clock = clock
         self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._woken_at = -math.inf
+        self._connecting: asyncio.Timeout | None = None  # of the present attempt, until it has joined
         self._socket: ClientSocket | None = None  # joined, and nothing else
         self._epoch = ""
         self._seq: int | None = None  # the last one heard; None before the first join
@@ -169,21 +183,60 @@ class Stream:
             ClientError: the server is out of reach, or is none.
             SealingError: it offers something else than the link promised.
         """
-        lost_at = self._loop.time()
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await self._run(join)
+        finally:
+            ticking.cancel()
+
+    async def _run(self, join: Callable[[], dict[str, Any]]) -> None:
+        lost_at = self.clock()
         while True:
-            began = self._loop.time()
+            began = self.clock()
             lost = await self._attempt(join)
             if self._leaving:
                 return
-            lived_s = self._loop.time() - began if self._socket is not None else 0.0
+            lived_s = self.clock() - began if self._socket is not None else 0.0
             if self._socket is not None:
-                lost_at, self._socket = self._loop.time(), None
-            delay_s = self._backoff.next_s(lost.retry_s, lived_s)
+                lost_at, self._socket = self.clock(), None
+            delay_s = self._delay_s(lost, lived_s)
             patience_s = FIRST_PATIENCE_S if self._seq is None else LONGEST_AWAY_S
-            if self._loop.time() + delay_s - lost_at > patience_s:
+            if self.clock() + delay_s - lost_at > patience_s:
                 raise Unreachable(f"{self._place.authority} has not let this client in: {lost.reason}")
             self._listener.on_lost(lost, delay_s)
-            await asyncio.sleep(delay_s)
+            await self._pause(delay_s, lost.retry_s or 0.0)
+
+    def _delay_s(self, lost: Lost, lived_s: float) -> float:
+        """How long to wait before the next attempt."""
+        just_woken = self.clock() - self._woken_at < JUST_WOKEN_S
+        self._woken_at = -math.inf
+        if just_woken and lost.retry_s is None:
+            return 0.0  # once
+        return self._backoff.next_s(lost.retry_s, lived_s)
+
+    async def _pause(self, delay_s: float, asked_s: float) -> None:
+        """Waits; if the machine sleeps meanwhile, afterwards only for the rest of what the server has asked for."""
+        now = self.clock()
+        ends_at, may_come_at = now + delay_s, now + asked_s
+        while (left_s := ends_at - self.clock()) > 0:
+            self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await self._woken.wait()
+                ends_at = min(ends_at, may_come_at)
+
+    async def _tick(self) -> None:
+        """Notices that the machine has slept: whatever was waited for has had its time."""
+        detector = SleepDetector(self.clock(), TICK_S)
+        while True:
+            await asyncio.sleep(TICK_S)
+            if not detector.slept_s(self.clock()):
+                continue
+            self._woken_at = self.clock()
+            self._backoff.reset()
+            self._woken.set()
+            if self._connecting is not None:
+                self._connecting.reschedule(self._loop.time() + WOKEN_ANSWER_S)
 
     async def leave(self) -> None:
         """Says goodbye if there is a connection, and closes it; `run` returns."""
@@ -199,7 +252,25 @@ class Stream:
     async def _attempt(self, join: Callable[[], dict[str, Any]]) -> Lost:
         """Connects, joins and listens; returns when it may be tried again, raises when not."""
         try:
-            socket = await open_socket(self._place, self._target, self._tls)
+            async with asyncio.timeout(None) as self._connecting:
+                connected = await self._connect(join)
+        except TimeoutError:  # see `_tick`
+            return Lost("the server does not answer")
+        finally:
+            self._connecting = None
+        if isinstance(connected, Lost):
+            return connected
+        try:
+            return await self._listen(connected)
+        except NotConnected:
+            return self._why(connected)
+        finally:
+            connected.abort()
+
+    async def _connect(self, join: Callable[[], dict[str, Any]]) -> ClientSocket | Lost:
+        """Connects and joins."""
+        try:
+            socket = await open_socket(self._place, self._target, self._tls, clock=self.clock)
         except ClientError as wrong:
             if self._seq is None:
                 raise
@@ -208,13 +279,16 @@ class Stream:
             if refused.retry_after_s is None and (self._seq is None or refused.status < 500):
                 raise
             return Lost(refused.title, refused.retry_after_s)
-        try:
-            lost = await self._join(socket, join())
-            return lost if lost is not None else await self._listen(socket)
-        except NotConnected:
-            return self._why(socket)
-        finally:
-            socket.abort()
+        with contextlib.ExitStack() as unless_joined:
+            unless_joined.callback(socket.abort)
+            try:
+                lost = await self._join(socket, join())
+            except NotConnected:
+                lost = self._why(socket)
+            if lost is not None:
+                return lost
+            unless_joined.pop_all()
+        return socket
 
     async def _join(self, socket: ClientSocket, join: dict[str, Any]) -> Lost | None:
         right = {"session": self._session} if self._session else {"key": self._key}
@@ -237,7 +311,7 @@ class Stream:
         back = Back(
             first=self._seq is None,
             same_epoch=joined.epoch == self._epoch,
-            gap_s=self._loop.time() - self._heard_at,
+            gap_s=self.clock() - self._heard_at,
         )
         self._user_id, self._session = joined.you.id, joined.you.session
         # In another life of the server places begin anew; in the same one, what was missed comes first.
@@ -245,6 +319,7 @@ class Stream:
             self._seq = joined.seq
         self._epoch, self._caught_up_at = joined.epoch, joined.seq
         self._heard_at, self._socket, self._retry_at = socket.heard_at, socket, None
+        socket.awaits_answer = self._listener.awaits_answer
         self._listener.on_joined(joined, back)
         if back.first:
             self._listener.on_caught_up()
@@ -265,7 +340,7 @@ class Stream:
     def _is_new(self, frame: AnyFrame) -> bool:
         """Whether this was not heard before; takes note of its place."""
         if isinstance(frame, RoomFrame) and frame.retry_in_ms is not None:
-            self._retry_at = self._loop.time() + frame.retry_in_ms / 1000
+            self._retry_at = self.clock() + frame.retry_in_ms / 1000
         if not isinstance(frame, MessageFrame):
             return True
         if frame.seq is None:
@@ -295,7 +370,8 @@ class Stream:
                 continue
             frame = read_frame(message.payload)
             if isinstance(frame, ErrorFrame) and frame.retry_after_ms is not None:
-                self._retry_at = self._loop.time() + frame.retry_after_ms / 1000
+                self._retry_at = self.clock() + frame.retry_after_ms / 1000
+                socket.server_pauses(max(PAUSE_S, frame.retry_after_ms / 1000))
             if frame is not None:
                 return frame
         return None
@@ -310,7 +386,7 @@ class Stream:
         error = final_error(code, reason)
         if error is not None:
             raise error
-        retry_s = None if self._retry_at is None else self._retry_at - self._loop.time()
+        retry_s = None if self._retry_at is None else self._retry_at - self.clock()
         # An old wish (a rate limit, minutes ago) has nothing to do with this.
         return Lost(_LOST.get(code, "the connection was lost"), retry_s if retry_s and retry_s > 0 else None, code)
 
