@@ -154,7 +154,7 @@ class Door:
             yield
         except (RoomClosed, NoSuchRoom):
             if self.owner is not None:
-                relay_keys.drop(self.share.room_id)
+                relay_keys.drop(self.share.room_id, self.share.server)
             raise
 
 

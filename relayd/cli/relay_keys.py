@@ -3,30 +3,57 @@
 One file a room under `$XDG_STATE_HOME/relay` (`~/.local/state/relay`), readable by its user alone. It holds the
 owner key and, for a sealed room, the key that signs new ones. The link is not in it, so the file alone opens
 nothing that was said.
+
+A clock does not decide by itself that a room is over, since it may be days off, here or on a server. The room's server
+does, when it is asked; see `sweep`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import os
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from relayd.client import Made, Owner
+from relayd.client import ClientError, Made, Owner, Rest
 from relayd.client.seal.keys import OwnerKey
+from relayd.client.seal.link import parse_link
+from relayd.errors import NoSuchRoom, RelayError
 from relayd.wire.sealing import KEY_BYTES
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url, encode_base64url
 
-_LONGEST: Final = timedelta(hours=24)  # no room lives longer
+_LONGEST_S: Final = 24 * 3600.0  # no room lives longer
+_MARGIN_S: Final = 7 * 24 * 3600.0  # so long ago it must be by two clocks where no server is asked
+_MOST_ASKED: Final = 32  # rooms, in one sweep
+_SWEEP_TIMEOUT_S: Final = 5.0
 
 
 class _File(Redacted, msgspec.Struct):
     owner_key: str
     ends: str
     signing: str = ""
+    server: str = ""  # as in the link; relay 0.1 did not write it
+
+
+class _Kept(NamedTuple):
+    """A file.
+
+    Attributes:
+        made_s: when its room was made at the earliest, by the server's clock, in seconds since 1970; -inf if unknown.
+        ends_s: when the room ends at the latest, as far as is known.
+        file: None if it cannot be read.
+    """
+
+    path: Path
+    made_s: float
+    ends_s: float
+    file: _File | None
 
 
 def folder() -> Path:
@@ -44,7 +71,7 @@ def keep(made: Made) -> None:
     where = folder()
     where.mkdir(mode=0o700, parents=True, exist_ok=True)
     signing = encode_base64url(made.owner.signing.private_bytes()) if made.owner.signing else ""
-    text = msgspec.json.encode(_File(made.owner.key, made.expiration_date, signing))
+    text = msgspec.json.encode(_File(made.owner.key, made.expiration_date, signing, parse_link(made.link).server))
     # O_EXCL: a link somebody put there is not followed.
     handle = os.open(where / made.id, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
@@ -53,29 +80,92 @@ def keep(made: Made) -> None:
 
 def find(room_id: str) -> Owner | None:
     """What was kept of the room; None if nothing was, or it cannot be read."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError, SealingError):
-        file = msgspec.json.decode((folder() / room_id).read_bytes(), type=_File)
-        signing = OwnerKey(decode_base64url(file.signing, KEY_BYTES, "signing key")) if file.signing else None
-        return Owner(file.owner_key, signing)
+    with contextlib.suppress(OSError, SealingError):
+        file = _read(folder() / room_id)
+        if file is not None:
+            signing = OwnerKey(decode_base64url(file.signing, KEY_BYTES, "signing key")) if file.signing else None
+            return Owner(file.owner_key, signing)
     return None
 
 
-def drop(room_id: str) -> None:
-    """The room is over."""
+def drop(room_id: str, server: str) -> None:
+    """Drops what was kept of a room, if it is of that server, which has said that the room is over."""
+    path = folder() / room_id
     with contextlib.suppress(OSError):
-        (folder() / room_id).unlink()
+        file = _read(path)
+        if file is None or file.server in ("", server):
+            path.unlink()
 
 
-def sweep(now: datetime | None = None) -> None:
-    """Drops what belongs to rooms that are over by now."""
-    with contextlib.suppress(OSError):
-        for path in folder().iterdir():
-            if _is_over(path, now or datetime.now(UTC)):
-                drop(path.name)
+async def sweep(rest: Rest, here_s: float, there_s: float) -> None:
+    """Drops what belongs to rooms that are over.
+
+    Rooms of that server are asked for if a clock says that they are over. Other servers are not told anything, so there
+    both clocks must say so, and by days.
+
+    Args:
+        rest: of the server that is in use anyway.
+        here_s: what this machine's clock shows, in seconds since 1970.
+        there_s: what that server's clock shows.
+    """
+    ending: list[tuple[float, Path, str]] = []
+    for kept in _all_kept():
+        if kept.file is not None and kept.file.server == rest.place.origin:
+            if kept.ends_s < max(here_s, there_s):
+                ending.append((kept.ends_s, kept.path, kept.file.owner_key))
+        elif _is_long_over(kept, here_s, there_s):
+            _unlink(kept.path)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SWEEP_TIMEOUT_S):
+            await asyncio.gather(*(_drop_if_over(rest, path, key) for _, path, key in sorted(ending)[:_MOST_ASKED]))
 
 
-def _is_over(path: Path, now: datetime) -> bool:
+async def _drop_if_over(rest: Rest, path: Path, owner_key: str) -> None:
     try:
-        return datetime.fromisoformat(msgspec.json.decode(path.read_bytes(), type=_File).ends) < now
-    except (msgspec.MsgspecError, ValueError, TypeError):
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC) + _LONGEST < now
+        await rest.details(path.name, owner_key)
+    except NoSuchRoom:
+        _unlink(path)
+    except (RelayError, ClientError):
+        return  # it has not said that the room is over
+
+
+def _is_long_over(kept: _Kept, here_s: float, there_s: float) -> bool:
+    over_s = kept.ends_s + _MARGIN_S
+    # A machine that has lost its clock shows a time before the room was made: that one has no say.
+    return there_s > over_s and (here_s > over_s or here_s < kept.made_s)
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _all_kept() -> Iterator[_Kept]:
+    with contextlib.suppress(OSError):
+        for path in list(folder().iterdir()):
+            with contextlib.suppress(OSError):
+                yield _kept(path)
+
+
+def _kept(path: Path) -> _Kept:
+    file = _read(path)
+    ends_s = None if file is None else read_time_s(file.ends)
+    if ends_s is None:
+        return _Kept(path, -math.inf, path.stat().st_mtime + _LONGEST_S, file)
+    return _Kept(path, ends_s - _LONGEST_S, ends_s, file)
+
+
+def read_time_s(text: str) -> float | None:
+    """The time that a server writes, in seconds since 1970; None if it is none."""
+    with contextlib.suppress(ValueError, OverflowError):
+        time = datetime.fromisoformat(text)
+        return time.timestamp() if time.tzinfo else None
+    return None
+
+
+def _read(path: Path) -> _File | None:
+    """What a file says; None if that cannot be read. Raises OSError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_File)
+    except msgspec.MsgspecError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import NamedTuple
 
 import click
@@ -11,7 +12,7 @@ import click
 from relayd.cli import relay_keys
 from relayd.cli.relay_common import ask_password, given_password, note, run
 from relayd.cli.relay_refused import EXIT_USAGE, fail
-from relayd.client import create
+from relayd.client import Rest, create
 from relayd.client.words import words_of
 from relayd.wire.rest import USERS_LEAVE
 from relayd.wire.sealing import password_bytes
@@ -69,7 +70,6 @@ def _choose_password() -> str:
 
 
 async def _make(options: NewOptions, expires: float | str, password: str | None) -> None:
-    relay_keys.sweep()
     made = await create(
         options.server,
         name=options.name,
@@ -87,6 +87,10 @@ async def _make(options: NewOptions, expires: float | str, password: str | None)
         note(f"{made.name} is {kind}; get in with: relay join LINK")
         _show_qr(made.link)
     click.echo(made.link)
+    ends_s = relay_keys.read_time_s(made.expiration_date)
+    if ends_s is not None:
+        hours = 24.0 if isinstance(expires, str) else expires
+        await relay_keys.sweep(Rest(options.server), here_s=time.time(), there_s=ends_s - hours * 3600)
 
 
 def _show_qr(link: str) -> None:

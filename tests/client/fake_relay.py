@@ -55,6 +55,7 @@ class FakeRelay:
         self.streams: dict[int, tuple[Any, str, int]] = {}  # one for each accept: who receives what, from where
         self.accepted: set[tuple[str, str]] = set()  # who has accepted what
         self.base = ""
+        self.ends = "2030-01-01T00:00:00Z"
 
     def details(self, *, joined: bool = False) -> Frame:
         access = None
@@ -277,7 +278,7 @@ class _Rest(RequestHandler):
         self.set_status(201)
         self.write(
             {"name": "fake", "id": fake.id, "owner_id": fake.owner_id, "owner_key": fake.owner,
-             "invite_key": fake.invite, "expiration": "usersLeave", "expiration_date": "2030-01-01T00:00:00Z",
+             "invite_key": fake.invite, "expiration": "usersLeave", "expiration_date": fake.ends,
              "chat": "", "link": ""}
         )  # fmt: skip
 

@@ -8,19 +8,22 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import sys
 import termios
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from conftest import relay_with
 from cutter import heard
 from fake_relay import fake_relay
 
 from relayd.cli import relay_keys
-from relayd.client import Message, UserJoined, UserLeft, create, join
+from relayd.client import Message, Rest, UserJoined, UserLeft, create, join
 
 RELAY = str(Path(sys.executable).parent / "relay")
 
@@ -237,17 +240,139 @@ async def test_a_password_is_never_asked_for_where_nobody_answers(home):
         assert (await done("send", made.link, "x", RELAY_PASSWORD="right"))[0] == 0
 
 
-def test_keys_of_rooms_that_are_over_are_swept(home):
+# What is kept of rooms. -----------------------------------------------------------------------------------------
+
+HOUR_S, DAY_S = 3600.0, 86_400.0
+LOST_CLOCK_S = 10 * DAY_S  # a machine without a battery for its clock starts in 1970
+
+
+@pytest.mark.parametrize("here_days", [-20_000, -2, 0, 2, 400])
+@pytest.mark.parametrize("there_days", [-2, 0, 2, 400])
+async def test_the_key_of_a_room_that_lives_is_kept_whatever_the_clocks_say(relay, home, here_days, there_days):
+    """Of the server that is in use; the time of its file's last change says nothing either."""
+    made = await create(relay.base)
+    relay_keys.keep(made)
+    os.utime(home / made.id, (0, time.time() + here_days * DAY_S))
+    now = time.time()
+    await relay_keys.sweep(Rest(relay.base), max(0.0, now + here_days * DAY_S), now + there_days * DAY_S)
+    assert relay_keys.find(made.id) is not None
+    assert (home / made.id).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("here_days", "there_days"), [(2, 2), (2, 0), (0, 2), (-20_000, 2), (400, -2)])
+async def test_the_key_of_a_room_that_is_over_goes_when_a_clock_makes_one_ask(relay, home, here_days, there_days):
+    over, lives = await create(relay.base), await create(relay.base)
+    for made in (over, lives):
+        relay_keys.keep(made)
+    await Rest(relay.base).close(over.id, over.owner.key)
+    now = time.time()
+    await relay_keys.sweep(Rest(relay.base), max(0.0, now + here_days * DAY_S), now + there_days * DAY_S)
+    assert (relay_keys.find(over.id), relay_keys.find(lives.id) is not None) == (None, True)
+
+
+async def test_a_room_that_was_given_more_time_is_not_taken_for_over(relay, home):
+    """What was kept says an hour; the owner has made a day of it, and the clocks are right."""
+    made = await create(relay.base, expires=1)
+    relay_keys.keep(made)
+    await Rest(relay.base).edit(made.id, made.owner.key, expiration_date=24)
+    await relay_keys.sweep(Rest(relay.base), time.time() + 2 * HOUR_S, time.time() + 2 * HOUR_S)
+    assert relay_keys.find(made.id) is not None
+
+
+async def test_a_server_that_does_not_say_that_the_room_is_over_is_no_reason(home, unused_tcp_port):
+    """It cannot be reached, or has too much to do."""
+    async with fake_relay() as fake:
+        made = await create(fake.base)
+        relay_keys.keep(made)
+        base = f"http://127.0.0.1:{unused_tcp_port}"
+        text = (home / made.id).read_text().replace(fake.base, base)
+        (home / made.id).write_text(text)
+        await relay_keys.sweep(Rest(base), time.time() + 2 * DAY_S, time.time() + 2 * DAY_S)
+        assert relay_keys.find(made.id) is not None
+
+
+@pytest.mark.parametrize("kind", ["elsewhere", "of relay 0.1", "broken"])
+@pytest.mark.parametrize(
+    ("here_s", "there_s", "goes"),
+    [
+        (9 * DAY_S, 9 * DAY_S, True),
+        (9 * DAY_S, 2 * DAY_S, False),  # this machine's clock is ahead
+        (2 * DAY_S, 9 * DAY_S, False),  # the other server's is
+        (6 * DAY_S, 6 * DAY_S, False),  # both are, by days
+        (LOST_CLOCK_S - 1.8e9, 9 * DAY_S, True),
+        (LOST_CLOCK_S - 1.8e9, 0, False),
+        (9 * DAY_S, LOST_CLOCK_S - 1.8e9, False),
+    ],
+)
+async def test_keys_of_other_servers_go_when_two_clocks_say_so(home, kind, here_s, there_s, goes):
+    """Those servers are not asked, as it is none of their business what is made elsewhere. Times are from `ends` on."""
     home.mkdir()
-    now = datetime(2026, 5, 1, tzinfo=UTC)
-    for name, ends in (("over", now - timedelta(hours=1)), ("alive", now + timedelta(hours=1))):
-        (home / name).write_text(json.dumps({"owner_key": "ro_x", "ends": ends.isoformat()}))
-    (home / "broken").write_text("{")
-    relay_keys.sweep(now)
-    assert sorted(path.name for path in home.iterdir()) == ["alive", "broken"]
-    relay_keys.sweep(datetime.now(UTC) + timedelta(days=2))
-    assert list(home.iterdir()) == []
-    assert relay_keys.find("alive") is None
+    ends_s = 1.8e9
+    file = {"owner_key": "ro_x", "ends": datetime.fromtimestamp(ends_s, UTC).isoformat()}
+    if kind == "elsewhere":
+        file["server"] = "https://chat.example"
+    (home / "room").write_text("{" if kind == "broken" else json.dumps(file))
+    os.utime(home / "room", (0, ends_s - DAY_S))
+    async with fake_relay() as fake:
+        await relay_keys.sweep(Rest(fake.base), ends_s + here_s, ends_s + there_s)
+        # When a broken file was written is known by this machine's clock alone.
+        goes = goes and not (kind == "broken" and here_s < 0)
+        assert (home / "room").exists() is not goes
+        assert fake.logged == []
+
+
+@pytest.mark.parametrize("ends", ["", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "soon", "2030-01-01T00:00:00"])
+async def test_odd_files_and_servers_do_no_harm(home, ends):
+    """A time that is none, or at the end of the calendar; a directory, a file from the future."""
+    (home / "directory").mkdir(parents=True)
+    (home / "room").write_text(json.dumps({"owner_key": "ro_x", "ends": ends}))
+    (home / "future").write_text("")
+    os.utime(home / "future", (0, 1e11))
+    async with fake_relay() as fake:
+        fake.ends = ends
+        code, out, err = await done("new", "--server", fake.base)
+        assert (code, err) == (0, "")
+        assert out.startswith(fake.base)
+    assert {"directory", "future"} <= {path.name for path in home.iterdir()}
+
+
+async def test_many_rooms_are_asked_for_in_portions(home):
+    """Those whose end is longest ago first."""
+    async with fake_relay() as fake:
+        made = await create(fake.base)
+        relay_keys.keep(made)
+        kept = json.loads((home / made.id).read_text())
+        for number in range(100):
+            kept["ends"] = datetime.fromtimestamp(1.8e9 + number, UTC).isoformat()
+            (home / f"{number}").write_text(json.dumps(kept))
+        fake.logged.clear()
+        await relay_keys.sweep(Rest(fake.base), 1.9e9, 1.9e9)
+        asked = {int(text.decode().rpartition("/")[2]) for text in fake.logged}
+        assert asked == set(range(32))
+
+
+async def test_a_link_to_another_server_does_not_drop_the_key(relay, home):
+    """The same room id, where there is no such room: that server's word is not about the room that was made."""
+    async with relay_with() as other:
+        made = await create(relay.base)
+        relay_keys.keep(made)
+        async with terminal("join", made.link.replace(relay.base, other.base), "--nick", "ann") as screen:
+            assert await screen.ended() == 4
+        assert relay_keys.find(made.id) is not None
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="there is no faketime: apt-get install faketime")
+@pytest.mark.parametrize("time_", ["+2 days", "-2 days", "+400 days", "1970-01-02 00:00:00"])
+async def test_new_at_a_wrong_time(relay, home, time_):
+    """A clock that is off for a while costs no key of a room that lives; that of one that is over goes all the same."""
+    first, over = [(await done("new", "--server", relay.base))[1].strip() for _ in range(2)]
+    first_id, over_id = [link.rpartition("/")[2].partition("#")[0] for link in (first, over)]
+    await Rest(relay.base).close(over_id, relay_keys.find(over_id).key)
+    process = await asyncio.create_subprocess_exec("faketime", time_, RELAY, "new", "--server", relay.base)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert relay_keys.find(first_id) is not None
+    if time_.startswith("+"):
+        assert relay_keys.find(over_id) is None
 
 
 # send and receive. ----------------------------------------------------------------------------------------------
