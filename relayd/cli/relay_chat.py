@@ -83,6 +83,8 @@ class Chat:
         room = self.room
         kind = "sealed: only its members can read it" if room.sealed else "OPEN: the server can read along"
         self.tell(f"{safe_nick(room.details.name)} is {kind}. You are {label(room.me)}. /help lists what you can do.")
+        if room.me.is_owner:
+            self.tell("You are the owner, in all your terminals here; see --guest.")
         others = [user for user in room.users if user.id != room.me.id]
         if others:
             self.tell("Here: " + ", ".join(label(user) for user in others))

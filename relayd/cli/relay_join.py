@@ -43,13 +43,13 @@ _STYLE: Final = Style.from_dict(
 )
 
 
-def chat(link: str, nick: str | None, directory: str, *, take_all: bool) -> None:
+def chat(link: str, nick: str | None, directory: str, *, take_all: bool, as_owner: bool) -> None:
     """Runs it to its end; files that are taken go to `directory`."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         fail("join needs a terminal; for pipes there are `relay send` and `relay receive`", EXIT_USAGE)
     if not Path(directory).is_dir():
         fail(f"--files: {safe_line(directory)} is no directory", EXIT_USAGE)
-    door = Door(link, make_nick(nick), as_owner=True)
+    door = Door(link, make_nick(nick), as_owner=as_owner)
     run(_chat(door, Path(directory), take_all=take_all))
 
 

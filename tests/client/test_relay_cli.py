@@ -517,6 +517,24 @@ async def test_join_is_a_chat(relay, home):
         assert await screen.ended() == 0
 
 
+async def test_two_terminals_of_an_owner_are_one_person_unless_one_is_a_guest(relay, home):
+    """Each is told so as it joins; a guest has a name of its own, and leaving it leaves the owner in the room."""
+    link = (await done("new", "--server", relay.base))[1].strip()
+    async with join(link, "bob") as bob, terminal("join", link, "--nick", "ann") as owner:
+        await owner.shows("in all your terminals here; see --guest")
+        async with terminal("join", link, "--guest", "--nick", "cyd") as guest:
+            await guest.shows("cyd#")
+            assert "--guest" not in guest.text
+            joined = [await heard(bob, UserJoined) for _ in range(2)]
+            assert [(event.user.nick, event.user.is_owner) for event in joined] == [("ann", True), ("cyd", False)]
+            guest.type("/leave\r")
+            assert await guest.ended() == 0
+        assert (await heard(bob, UserLeft)).user.nick == "cyd"
+        owner.type("still here\r")
+        assert (await heard(bob, Message)).text == "still here"
+    assert len(list(home.iterdir())) == 1
+
+
 async def test_join_says_when_it_is_away_and_when_the_room_is_over(home):
     async with fake_relay() as fake:
         made = await create(fake.base, sealed=False)
