@@ -91,6 +91,10 @@ class Hearing:
         if handler is not None:
             handler(self, frame, place)
 
+    def on_lost(self) -> None:
+        """The connection is lost: cards that are waited for come with the next one."""
+        self._stop_waiting()
+
     def close(self) -> None:
         """It is over: what is held is told as not opened."""
         self._unshown.update(frame.from_ for frame, _ in self._held)
@@ -167,9 +171,7 @@ class Hearing:
 
     def _retry(self) -> None:
         """Tells what is held, up to the first message that has to wait."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_waiting()
         while self._held:
             event = self._open(*self._held[0])
             if event is _WAIT:
@@ -178,6 +180,11 @@ class Hearing:
             self._held.popleft()
             if event is not None:
                 self._emit(event)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
         self._unshown.add(self._held[0][0].from_)

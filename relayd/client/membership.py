@@ -306,6 +306,7 @@ class Membership(Redacted):
 
     def on_lost(self, lost: Lost, retry_in_s: float) -> None:
         """Gone for a moment."""
+        self.hearing.on_lost()
         self._caught_up = False
         for pending in self._outbox.all():
             pending.epoch = NOT_SENT

@@ -71,21 +71,24 @@ class Attendance:
         said = member.last_said
         if said is None:
             return
-        cards = [card.profile for card in member.other_cards if card.said_at is not None]
-        all_cards = (*cards, member.profile) if room.is_sealed else ()
-        author = Author(view.entry(member), member.joined_seq, said.seq, said.at, all_cards)
-        self._rings.keep_author(room.ring, member.user_id, author)
         since = self._since.get(room)
         if since is not None and said.at >= since and room.presence.hides(member.user_id):
             self._tell(room)
+        cards = [card.profile for card in member.other_cards if card.said_at is not None]
+        all_cards = (*cards, member.profile) if room.is_sealed else ()
+        author = Author(view.entry(member), member.joined_seq, said.seq, said.at, all_cards, member.told_seq)
+        self._rings.keep_author(room.ring, member.user_id, author)
 
-    def after_joined(self, room: Room, seq: int, missed: list[bytes], now: float) -> list[bytes]:
-        """The frames that follow `joined`: those missed since `seq`, between two presence frames where needed.
+    def after_joined(self, room: Room, since_seq: int | None, missed: list[bytes], now: float) -> list[bytes]:
+        """The frames that follow `joined`: those missed, between two presence frames where needed.
 
         The first presence frame adds what the list of users in `joined` lacks: authors who have left, and cards beside
         the one that a user showed last. The second one takes those authors away again.
+
+        Args:
+            since_seq: the last message heard; None for a newcomer, who is not told of anybody who has left.
         """
-        strangers = room.ring.strangers(seq) if missed else {}
+        strangers = {} if since_seq is None else room.ring.strangers(since_seq)
         strangers = {user: entry for user, entry in strangers.items() if user not in room.members}
         cards = [*_cards_of_strangers(room, strangers), *_other_cards(room, now)]
         if not strangers and not cards:
@@ -126,13 +129,14 @@ class Attendance:
         for user_id in changes.left:
             self._happened("user_left", room, user=user_id)
         left = events.encode(changes.left)
-        changed = [entry for user_id in changes.changed for entry in _untold(room.members[user_id])]
+        changed = [entry for user_id in changes.changed for entry in _untold(room, room.members[user_id])]
         # In pieces: who is behind is looked at between them, and a flood of newcomers fills no queue unseen.
         for start in range(0, max(1, len(changes.joined)), MAX_NEWCOMERS_TOLD):
             newcomers = [room.members[user_id] for user_id in changes.joined[start : start + MAX_NEWCOMERS_TOLD]]
             joined = [(str(member.user_id), view.entry(member)) for member in newcomers]
             for member in newcomers:
-                entries = _untold(member)
+                member.told_seq = room.seq
+                entries = _untold(room, member)
                 # Nobody is told of their own join, but each program of a user needs the cards of the others.
                 if len(entries) > 1 or (room.is_sealed and len(member.connections) > 1):
                     changed += entries
@@ -141,14 +145,16 @@ class Attendance:
             left, changed = b"[]", []
 
 
-def _untold(member: Member) -> list[bytes]:
+def _untold(room: Room, member: Member) -> list[bytes]:
     """Entries of a member, one for each card that was not told yet, the card shown last at the end; marks them told."""
     if not member.cards:
         return [view.entry(member)]
     member.is_newcomer = False
-    entries = view.entries_of(member, [card.profile for card in member.other_cards if not card.told])
-    for card in member.cards:
+    untold = [card for card in member.cards if not card.told]
+    entries = view.entries_of(member, [card.profile for card in untold if card.profile != member.profile])
+    for card in untold:
         card.told = True
+        member.told_seq = room.seq
     return entries
 
 

@@ -165,8 +165,10 @@ class Talk:
             self._counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
         joined = events.encode(self._joined(room, admission, key, missed, item, now))
         frame_bytes = self._sealed.frame_bytes(room, is_owner=admission.member.is_owner)
-        frames = [joined, *self._service.attendance.after_joined(room, item.since_seq, missed.frames, now)]
-        attached = Attached(item.number, user_id, room.seq, frames, entry.sid, frame_bytes)
+        is_back = item.since_epoch == room.meta.epoch
+        since_seq = max(item.since_seq, admission.member.joined_seq) if is_back else None
+        after = self._service.attendance.after_joined(room, since_seq, missed.frames, now)
+        attached = Attached(item.number, user_id, room.seq, [joined, *after], entry.sid, frame_bytes)
         self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
         self._service.presence_changed(room, now)
 

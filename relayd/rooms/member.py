@@ -83,6 +83,7 @@ class Member:
         "muted",
         "profile",
         "sessions",
+        "told_seq",
         "user_id",
     )
 
@@ -94,6 +95,7 @@ class Member:
         self.is_newcomer = False  # nobody has a card of this user, of this or an earlier stay
         self.muted = False
         self.joined_seq = joined_seq  # the last seq given before this user came: nothing up to it is for them
+        self.told_seq = joined_seq  # the last seq when others were told of this user, or of another card
         self.joined_mark = joined_mark  # the same in the ring, where direct messages count, too
         self.address = b""  # digest of the address last seen
         self.connections: list[Connection] = []

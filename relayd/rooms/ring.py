@@ -26,6 +26,7 @@ class Author(NamedTuple):
         last_seq: of the last thing they said; of a direct message the seq it came after.
         at: seconds, when that was said.
         cards: in a sealed room, JSON texts of all their cards, the one shown last at the end.
+        told_seq: the last seq when others were told of them, or of another card of theirs.
     """
 
     entry: bytes
@@ -33,6 +34,16 @@ class Author(NamedTuple):
     last_seq: int
     at: float
     cards: tuple[bytes, ...] = ()
+    told_seq: int = -1
+
+    def is_unknown(self, seq: int) -> bool:
+        """Whether someone who has heard nothing since the message `seq` may not know them, or one of their cards.
+
+        A message may have come, and the presence frame that says whose it is not any more. Without a card it is worth
+        nothing, so in doubt they count as unknown.
+        """
+        came_later = self.joined_seq >= seq and self.last_seq >= seq
+        return came_later or self.told_seq > seq or (self.told_seq == seq and bool(self.cards))
 
     @property
     def size(self) -> int:
@@ -130,15 +141,8 @@ class Ring:
         return self._authors.get(user_id)
 
     def strangers(self, seq: int) -> dict[UserId, bytes]:
-        """Those who spoke after the message `seq` and left, and whose cards may not be known: their `Author.entry`.
-
-        They came after that message, or have several cards, some of which may have come after it.
-        """
-        return {
-            user_id: author.entry
-            for user_id, author in self._authors.items()
-            if author.last_seq >= seq and (author.joined_seq >= seq or len(author.cards) > 1)
-        }
+        """Those who spoke and left, perhaps to come again, and are unknown since `seq`: their `Author.entry`."""
+        return {user_id: author.entry for user_id, author in self._authors.items() if author.is_unknown(seq)}
 
     def entries(self) -> list[Kept]:
         """All that is kept, in order; counts as written down."""

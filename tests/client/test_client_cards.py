@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from conftest import relay_with
 from cutter import Cutter, cutter_before
 from fake_relay import fake_relay
 from faults.world import relayd
@@ -34,6 +35,7 @@ from relayd.client import (
     create,
     join,
 )
+from relayd.client.hearing import HOLD_S
 from relayd.errors import Muted
 
 WAIT_S = 20
@@ -289,6 +291,30 @@ async def test_what_a_second_program_said_opens_for_those_who_come_back(relay, e
         ways[0].refusing = False
         await guest.until(Reconnected)
         await guest.hears("of two, to all", "of two, to one", "of one")
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_message_whose_card_got_lost_with_the_connection(leaves):
+    """It came just before, of somebody unknown: it waits for the card until the connection is back, however long."""
+    async with relay_with(timing__presence_interval=2) as relay, company(relay.base) as room:
+        way = await room.cutter()
+        await room.enter("one", owner=True)
+        guest = await room.enter("guest", way=way)
+        author = await room.enter("author")
+        await author.room.say("first words")
+        async with asyncio.timeout(WAIT_S):
+            while guest.room._inside.stream.seq < 1:
+                await asyncio.sleep(0.01)
+        way.refusing = True
+        way.cut()
+        await guest.until(Disconnected)
+        if leaves:
+            await author.room.leave()
+        await asyncio.sleep(HOLD_S + 0.5)
+        way.refusing = False
+        await guest.until(Reconnected)
+        await guest.hears("first words")
+        assert next(event.user.nick for event in guest.events if isinstance(event, Message)) == "author"
 
 
 async def test_after_a_restart(tmp_path):

@@ -123,7 +123,7 @@ def test_another_process_knows_who_has_left(house):
     """And who comes again has the cards that they had."""
     one, session = house.guest(BORN, profile=b"1")
     say(house, one.connection, BORN + 1)
-    author = Author(b"{}", 0, 1, BORN + 1, (b"0", b"1"))
+    author = Author(b"{}", 0, 1, BORN + 1, (b"0", b"1"), 1)
     house.room.ring.keep_author(one.member.user_id, author)
     house.room.leave(one.member, BORN + 2)
     room = house.room = goes_on_elsewhere(house, BORN + 3)
@@ -147,3 +147,19 @@ def test_authors_are_bounded_in_bytes():
     ring.add(2, b"x", 0.0)
     ring.keep_author("a", Author(b"a", 0, 1, 0.0))
     assert ring.author("a") is not None
+
+
+@pytest.mark.parametrize(
+    ("joined_seq", "last_seq", "told_seq", "sealed", "unknown"),
+    [
+        (5, 6, 5, False, True),  # came later
+        (4, 6, 4, False, False),  # told of before
+        (4, 4, 6, False, True),  # told of later: of another card, or for the first time
+        (4, 5, 5, False, False),  # told of just then, and known by name at worst
+        (4, 5, 5, True, True),  # the same, and what they said may wait for the card
+    ],
+)
+def test_who_may_be_unknown_to_one_who_comes_back(joined_seq, last_seq, told_seq, sealed, unknown):
+    """To one who heard the message 5, and nothing after it."""
+    cards = (b"card",) if sealed else ()
+    assert Author(b"{}", joined_seq, last_seq, 0.0, cards, told_seq).is_unknown(5) is unknown

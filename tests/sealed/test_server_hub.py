@@ -106,7 +106,7 @@ def test_what_newcomers_are_told_of_cards_is_bounded(hub):
     service.presence_changed(room, 0.0)
     service.advance(1.0)
     told().clear()
-    (frame,) = service.attendance.after_joined(room, 0, [], 1.0)
+    (frame,) = service.attendance.after_joined(room, None, [], 1.0)
     assert 32 * 1024 < len(frame) < 72 * 1024
     listed = {user["id"] for user in json.loads(frame)["changed"]}
     assert 10 < len(listed) < 30

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from random import Random
 
+from conftest import relay_with
 from cutter import cutter_before, heard
 
 from relayd.client import Message, Rekeyed, Unreadable, create, join
@@ -228,6 +229,30 @@ async def test_all_programs_and_tabs_of_a_user_are_read(server, visitors):
             assert await late("[...room.state.users.values()].filter(({owner}) => owner).map(({nick}) => nick)") == [
                 "two"
             ]
+
+
+async def test_a_message_whose_card_got_lost_with_the_connection(visitors):
+    """It came just before, of somebody unknown: it waits for the card until the connection is back, however long."""
+    async with relay_with(timing__presence_interval=2) as server, cutter_before(server.base) as cutter:
+        made = await create(server.base)
+        bob = await bare(visitors, cutter.base)
+        await bob.open(made.link.replace(server.base, cutter.base))
+        async with join(made.link, "cem") as cem:
+            await bob("""() => {
+              window.came = false;
+              sockets[0].addEventListener("message", ({data}) => { came ||= JSON.parse(data).type === "message"; });
+            }""")
+            await cem.say("first words")
+            await bob("() => until(() => came)")
+            cutter.refusing = True
+            cutter.cut()
+            await bob("() => until(() => room.state.phase === 'away')")
+            await asyncio.sleep(2)
+            cutter.refusing = False
+            await bob("room.retry()")
+            await bob.hears("first words")
+            who = "room.state.lines.filter(({text}) => text === 'first words').map(({author}) => author.nick)"
+            assert await bob(who) == ["cem"]
 
 
 async def test_a_card_that_was_refused_is_shown_when_the_user_may_speak(visitors):

@@ -111,6 +111,11 @@ export class Hearing {
     await this.#retry();
   }
 
+  /** The connection is lost: cards that are waited for come with the next one. */
+  onLost() {
+    clearTimeout(this.#timer);
+  }
+
   /** It is over: nothing is told later. */
   close() {
     clearTimeout(this.#timer);

@@ -128,6 +128,7 @@ export class Membership {
       return;
     }
     this.#shut(problem);
+    this.hearing.onLost();
     Object.assign(this.store.state, { phase: "away", problem, retryAt });
     this.store.touch("phase");
   }
