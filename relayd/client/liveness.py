@@ -16,6 +16,8 @@ AWAITED_ASK_AFTER_S: Final = 3.0
 # mostly a network or none, and the person is looking.
 AWAITED_ANSWER_S: Final = 5.0
 WOKEN_ANSWER_S: Final = 3.0
+# What is read so soon after waking may have come before the sleep, and have lain unread in the kernel.
+STALE_S: Final = 0.5
 # What was written before a question delays its answer.
 SLOWEST_BYTES_S: Final = 4 * 1024  # the uplink of a very bad mobile network (GPRS)
 
@@ -34,11 +36,15 @@ class SleepDetector:
         self._looked_at = now
         self._every_s = every_s
 
+    def has_slept(self, now: float) -> bool:
+        """Whether the process has not run for a while since the last look."""
+        return now - self._looked_at - self._every_s > LATE_S
+
     def slept_s(self, now: float) -> float:
-        """How long the process has not run since the last look; 0.0 if it has."""
-        late_s = now - self._looked_at - self._every_s
+        """For how long it has not; 0.0 if it has run. This is a look."""
+        slept_s = now - self._looked_at - self._every_s if self.has_slept(now) else 0.0
         self._looked_at = now
-        return late_s if late_s > LATE_S else 0.0
+        return slept_s
 
 
 class Patience(NamedTuple):
@@ -76,12 +82,15 @@ class Liveness:
 
     Attributes:
         heard_at: when the last bytes came.
+        question: what the ping is to carry, and its answer does.
     """
 
     def __init__(self, patience: Patience, now: float) -> None:
         self._patience = patience
         self._detector = SleepDetector(now, patience.look_every_s)
         self.heard_at = now
+        self.question = b""
+        self._count = 0
         self._asked_at: float | None = None  # while there is no answer
         self._woken = False  # the machine has slept, and nothing has come since
         self._carried_at = now  # when a slow line has carried everything that was written
@@ -89,6 +98,16 @@ class Liveness:
 
     def heard(self, now: float) -> None:
         """Bytes have come; or what has come is not read, which nobody can hold against the server."""
+        if self._detector.has_slept(now) or (self._woken and now < (self._asked_at or now) + STALE_S):
+            return
+        self._take_heard(now)
+
+    def answered(self, answer: bytes, now: float) -> None:
+        """A pong has come."""
+        if answer == self.question:
+            self._take_heard(now)
+
+    def _take_heard(self, now: float) -> None:
         self.heard_at = now
         self._asked_at = None
         self._woken = False
@@ -118,6 +137,8 @@ class Liveness:
         if not self._woken and now - self.heard_at < ask_after_s:
             return Verdict.NOTHING
         self._asked_at, self._backlog_s = now, max(0.0, self._carried_at - now)
+        self._count += 1
+        self.question = b"%d" % self._count
         return Verdict.ASK
 
     def next_look_s(self, now: float, *, awaiting: bool) -> float:

@@ -264,6 +264,8 @@ class ClientSocket(asyncio.Protocol):
         elif message.opcode == Opcode.PING:
             if not self._closing:
                 self._write(Opcode.PONG, message.payload)
+        elif message.opcode == Opcode.PONG:
+            self._liveness.answered(message.payload, self._clock())
         elif message.opcode == Opcode.CLOSE:
             self._answer_close(message.payload)
 
@@ -296,7 +298,7 @@ class ClientSocket(asyncio.Protocol):
             self._transport.abort()
             return
         elif verdict is Verdict.ASK and not self._closing:
-            self._write(Opcode.PING, b"")
+            self._write(Opcode.PING, self._liveness.question)
         self._timer = self._loop.call_later(self._liveness.next_look_s(now, awaiting=awaiting), self._tick)
 
 

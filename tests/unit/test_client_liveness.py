@@ -35,7 +35,8 @@ class Line:
         self.awaiting = False
         self.asked: list[float] = []
         self._carried_at = self.now
-        self._arrivals: list[float] = [self.now + SERVER_PINGS_S] if server_pings else []
+        # When something comes, and what it answers.
+        self._arrivals: list[tuple[float, bytes]] = [(self.now + SERVER_PINGS_S, b"")] if server_pings else []
         self._server_pings = server_pings
 
     def write(self, size: int) -> None:
@@ -46,7 +47,7 @@ class Line:
         """The machine sleeps: nothing is carried meanwhile, and all that comes later comes later by that."""
         self.now += seconds
         self._carried_at += seconds
-        self._arrivals = [at + seconds for at in self._arrivals]
+        self._arrivals = [(at + seconds, answer) for at, answer in self._arrivals]
 
     def run(self, seconds: float) -> float | None:
         """When the connection was given up, after so many seconds; None if it was not."""
@@ -59,17 +60,20 @@ class Line:
                 self.asked.append(self.now - began)
                 self.write(6)
                 if self.rtt_s is not None:
-                    self._arrivals.append(max(self.now, self._carried_at) + self.rtt_s)
+                    self._arrivals.append((max(self.now, self._carried_at) + self.rtt_s, self.liveness.question))
             self.now += self.liveness.next_look_s(self.now, awaiting=self.awaiting) or 1e-3
             self._hear()
         return None
 
     def _hear(self) -> None:
-        for at in [at for at in self._arrivals if at <= self.now]:
-            self._arrivals.remove(at)
+        for arrival in sorted(one for one in self._arrivals if one[0] <= self.now):
+            self._arrivals.remove(arrival)
+            at, answer = arrival
             self.liveness.heard(at)
-            if self._server_pings and not self._arrivals:
-                self._arrivals.append(at + SERVER_PINGS_S)
+            if answer:
+                self.liveness.answered(answer, at)
+            elif self._server_pings:
+                self._arrivals.append((at + SERVER_PINGS_S, b""))
 
 
 def test_a_dead_line_on_which_nobody_waits():
@@ -105,6 +109,33 @@ def test_a_dead_line_after_a_sleep(awaiting, slept_s, before_s):
         return
     line.sleep(slept_s)
     assert line.run(FOREVER_S) <= 4.1
+
+
+@pytest.mark.parametrize("read_first", [True, False])
+def test_what_came_before_a_sleep_is_no_sign_of_life(read_first):
+    """It lay unread in the kernel, and is read on waking, before the clock is looked at or after."""
+    line = Line(None)
+    line.run(10)
+    heard_at = line.liveness.heard_at
+    line.sleep(60)
+    if read_first:
+        line.liveness.heard(line.now)
+    assert line.liveness.look(line.now, awaiting=False) is Verdict.ASK
+    line.liveness.heard(line.now + 0.01)
+    line.liveness.answered(b"another question", line.now + 0.01)
+    assert line.liveness.heard_at == heard_at
+    assert line.run(FOREVER_S) <= 4.1
+
+
+def test_what_comes_later_after_a_sleep_is_one():
+    """A server that sends so much that its answer comes late is there; so is one that answers in no time."""
+    for say in (lambda one, now: one.heard(now + 1), lambda one, now: one.answered(one.question, now + 0.001)):
+        line = Line(None)
+        line.run(10)
+        line.sleep(60)
+        assert line.liveness.look(line.now, awaiting=False) is Verdict.ASK
+        say(line.liveness, line.now)
+        assert line.run(20) is None
 
 
 def test_a_live_line_after_a_sleep():
