@@ -54,12 +54,12 @@ def new(
 @_NICK
 @click.option("--files", "directory", metavar="DIR", help="Take every file that is offered, into DIR.")
 @click.option("--yes", is_flag=True, help="Take every file that is offered, into the present directory.")
-@click.option("--guest", is_flag=True, help="Join as a guest, though the room was made here.")
+@click.option("--guest", is_flag=True, help="Join as a guest on the machine where the room was made.")
 def join(link: str, nick: str | None, directory: str | None, *, yes: bool, guest: bool) -> None:
     """Chat, full screen. /help there lists what can be done.
 
-    Where the room was made on this machine, you join as its owner, in every terminal: they are one person, with one
-    name, and leaving in one leaves in all. With --guest you are another person.
+    On the machine where the room was made you join as its owner, in every terminal: they are one person with one
+    name, and leaving in one leaves in all. With --guest you join as another person.
     """
     from relayd.cli.relay_join import chat  # noqa: PLC0415
 

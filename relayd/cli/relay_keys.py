@@ -4,8 +4,8 @@ One file a room under `$XDG_STATE_HOME/relay` (`~/.local/state/relay`), readable
 owner key and, for a sealed room, the key that signs new ones. The link is not in it, so the file alone opens
 nothing that was said.
 
-A clock does not decide by itself that a room is over, since it may be days off, here or on a server. The room's server
-does, when it is asked; see `sweep`.
+A clock may be days off, on this machine or on a server. So the room's server decides that a room is over, not a clock
+alone; see `sweep`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from relayd.wire.sealing import KEY_BYTES
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url, encode_base64url
 
 _LONGEST_S: Final = 24 * 3600.0  # no room lives longer
-_MARGIN_S: Final = 7 * 24 * 3600.0  # so long ago it must be by two clocks where no server is asked
-_MOST_ASKED: Final = 32  # rooms, in one sweep
+_MARGIN_S: Final = 7 * 24 * 3600.0  # by two clocks, the end of a room of another server must be so long ago
+_MOST_ASKED: Final = 32  # rooms in one sweep
 _SWEEP_TIMEOUT_S: Final = 5.0
 
 
@@ -89,7 +89,7 @@ def find(room_id: str) -> Owner | None:
 
 
 def drop(room_id: str, server: str) -> None:
-    """Drops what was kept of a room, if it is of that server, which has said that the room is over."""
+    """Drops what was kept of a room that is over, if it was made on that server."""
     path = folder() / room_id
     with contextlib.suppress(OSError):
         file = _read(path)
@@ -97,23 +97,23 @@ def drop(room_id: str, server: str) -> None:
             path.unlink()
 
 
-async def sweep(rest: Rest, here_s: float, there_s: float) -> None:
+async def sweep(rest: Rest, local_s: float, server_s: float) -> None:
     """Drops what belongs to rooms that are over.
 
-    Rooms of that server are asked for if a clock says that they are over. Other servers are not told anything, so there
-    both clocks must say so, and by days.
+    This asks the server about those of its rooms that are over by one of the two clocks. It does not contact other
+    servers; what belongs to their rooms is dropped when both clocks agree, by a week.
 
     Args:
-        rest: of the server that is in use anyway.
-        here_s: what this machine's clock shows, in seconds since 1970.
-        there_s: what that server's clock shows.
+        rest: of a server that is in use anyway.
+        local_s: the time on this machine, in seconds since 1970.
+        server_s: the time on that server.
     """
     ending: list[tuple[float, Path, str]] = []
     for kept in _all_kept():
         if kept.file is not None and kept.file.server == rest.place.origin:
-            if kept.ends_s < max(here_s, there_s):
+            if kept.ends_s < max(local_s, server_s):
                 ending.append((kept.ends_s, kept.path, kept.file.owner_key))
-        elif _is_long_over(kept, here_s, there_s):
+        elif _is_long_over(kept, local_s, server_s):
             _unlink(kept.path)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SWEEP_TIMEOUT_S):
@@ -126,13 +126,13 @@ async def _drop_if_over(rest: Rest, path: Path, owner_key: str) -> None:
     except NoSuchRoom:
         _unlink(path)
     except (RelayError, ClientError):
-        return  # it has not said that the room is over
+        return  # that does not mean that the room is over
 
 
-def _is_long_over(kept: _Kept, here_s: float, there_s: float) -> bool:
+def _is_long_over(kept: _Kept, local_s: float, server_s: float) -> bool:
     over_s = kept.ends_s + _MARGIN_S
-    # A machine that has lost its clock shows a time before the room was made: that one has no say.
-    return there_s > over_s and (here_s > over_s or here_s < kept.made_s)
+    # A local time before the room was made is wrong for certain (without a battery, 1970), so it is left out.
+    return server_s > over_s and (local_s > over_s or local_s < kept.made_s)
 
 
 def _unlink(path: Path) -> None:
@@ -164,7 +164,7 @@ def read_time_s(text: str) -> float | None:
 
 
 def _read(path: Path) -> _File | None:
-    """What a file says; None if that cannot be read. Raises OSError."""
+    """The content of a file; None if it has another form. Raises OSError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=_File)
     except msgspec.MsgspecError:

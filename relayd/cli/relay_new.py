@@ -90,7 +90,7 @@ async def _make(options: NewOptions, expires: float | str, password: str | None)
     ends_s = relay_keys.read_time_s(made.expiration_date)
     if ends_s is not None:
         hours = 24.0 if isinstance(expires, str) else expires
-        await relay_keys.sweep(Rest(options.server), here_s=time.time(), there_s=ends_s - hours * 3600)
+        await relay_keys.sweep(Rest(options.server), local_s=time.time(), server_s=ends_s - hours * 3600)
 
 
 def _show_qr(link: str) -> None:

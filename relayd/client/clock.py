@@ -1,4 +1,4 @@
-"""The clock by which a client tells how long ago something was."""
+"""The clock for intervals that may include a suspend of the machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 
 def boot_clock_of(system: Any) -> Callable[[], float]:
-    """A clock in seconds that only goes forward, and goes on while the machine sleeps.
+    """A monotonic clock, in seconds, that counts while the machine sleeps.
 
-    On Linux CLOCK_BOOTTIME does, and CLOCK_MONOTONIC stands still. On macOS CLOCK_MONOTONIC goes on, though
-    `time.monotonic` does not. On Windows, which has neither name, `time.monotonic` does.
+    On Linux CLOCK_BOOTTIME counts then, and CLOCK_MONOTONIC does not. On macOS CLOCK_MONOTONIC counts, though
+    `time.monotonic` does not. On Windows, which has neither name, `time.monotonic` counts.
 
     Args:
-        system: the module `time`, as it is on that system.
+        system: the module `time` of that system.
     """
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
         if hasattr(system, name):

@@ -92,7 +92,7 @@ class Hearing:
             handler(self, frame, place)
 
     def on_lost(self) -> None:
-        """The connection is lost: cards that are waited for come with the next one."""
+        """The connection is lost: the cards that held messages wait for come with the next connection."""
         self._stop_waiting()
 
     def close(self) -> None:

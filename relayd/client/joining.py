@@ -133,7 +133,7 @@ def join(
         tls: how certificates are checked; by default as the system does.
         backoff: how long to wait before coming back after a lost connection.
         random_bytes: where keys and sids come from.
-        clock: seconds, the machine's sleep included.
+        clock: seconds, including those in which the machine sleeps.
 
     Raises:
         LinkError: the link has another form.

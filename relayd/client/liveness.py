@@ -1,6 +1,6 @@
-"""Whether a server is still there: when to ask it, and when to take its connection for dead. Times are arguments.
+"""Decides when to ping a server, and when to give its connection up. Pure: the time is an argument.
 
-The times are those of a clock that goes on while the machine sleeps (`relayd.client.clock`).
+Times are in seconds, on a clock that counts while the machine sleeps (`relayd.client.clock`).
 """
 
 from __future__ import annotations
@@ -8,150 +8,150 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-LATE_S: Final = 2.0  # a look that comes so much later than it should: the process did not run
+LATE_S: Final = 2.0  # a check that is later than this means that the process did not run
 
-# While an own message waits for its echo, the server is asked this soon.
-AWAITED_ASK_AFTER_S: Final = 3.0
-# How long an answer may take: a bad mobile network has round trips of 2 s, and loses packets. After a sleep there is
-# mostly a network or none, and the person is looking.
-AWAITED_ANSWER_S: Final = 5.0
-WOKEN_ANSWER_S: Final = 3.0
-# What is read so soon after waking may have come before the sleep, and have lain unread in the kernel.
+# Silence before a ping while an own message waits for its echo.
+AWAITED_PING_AFTER_S: Final = 3.0
+# Time for the pong. A bad mobile network has round trips of 2 s and loses packets. After a sleep the network is either
+# there or not, and a person is waiting.
+AWAITED_PONG_S: Final = 5.0
+WOKEN_PONG_S: Final = 3.0
+# Bytes that are read so soon after waking may have come before the sleep, and waited in the kernel's buffer.
 STALE_S: Final = 0.5
-# What was written before a question delays its answer.
-SLOWEST_BYTES_S: Final = 4 * 1024  # the uplink of a very bad mobile network (GPRS)
+# The uplink of a very bad mobile network (GPRS): a pong comes only after everything sent before the ping has arrived.
+SLOWEST_BYTES_S: Final = 4 * 1024
 
 
 class SleepDetector:
-    """Notices that this process did not run for a while: the machine slept, or it was stopped.
+    """Notices that this process did not run for a while: the machine slept, or the process was stopped.
 
     Args:
-        now: when it is looked first.
-        every_s: how often it is looked.
+        now: when the checks begin.
+        every_s: the time between two checks.
     """
 
-    __slots__ = ("_every_s", "_looked_at")
+    __slots__ = ("_checked_at", "_every_s")
 
     def __init__(self, now: float, every_s: float) -> None:
-        self._looked_at = now
+        self._checked_at = now
         self._every_s = every_s
 
     def has_slept(self, now: float) -> bool:
-        """Whether the process has not run for a while since the last look."""
-        return now - self._looked_at - self._every_s > LATE_S
+        """Whether the process did not run for a while since the last check."""
+        return now - self._checked_at - self._every_s > LATE_S
 
     def slept_s(self, now: float) -> float:
-        """For how long it has not; 0.0 if it has run. This is a look."""
-        slept_s = now - self._looked_at - self._every_s if self.has_slept(now) else 0.0
-        self._looked_at = now
+        """Check, and return how long the process did not run since the last check; 0.0 if it ran."""
+        slept_s = now - self._checked_at - self._every_s if self.has_slept(now) else 0.0
+        self._checked_at = now
         return slept_s
 
 
 class Patience(NamedTuple):
-    """How a connection is watched.
+    """The times for a connection.
 
     Attributes:
-        look_every_s: how often `look` is called.
-        ask_after_s: of silence, where no answer is awaited.
-        dead_after_s: of silence, whatever is queued: longer than from one ping of the server to the next.
+        check_every_s: between two calls of `check`.
+        ping_after_s: silence before a ping, while no answer is awaited.
+        dead_after_s: silence after which the connection is dead in any case; longer than the server's ping interval.
     """
 
-    look_every_s: float
-    ask_after_s: float
+    check_every_s: float
+    ping_after_s: float
     dead_after_s: float
 
 
-class Verdict(Enum):
-    """What is to be done about a connection."""
+class Action(Enum):
+    """What to do about a connection."""
 
-    NOTHING = auto()
-    ASK = auto()  # send a ping; the question counts as asked
-    DEAD = auto()
+    NONE = auto()
+    PING = auto()  # send a ping with `Liveness.ping_payload`
+    ABORT = auto()
 
 
 class Liveness:
-    """What is known of one connection.
+    """The state of one connection.
 
-    Anything that comes shows that the server is there. If nothing does, it is asked, and has less time to answer where
-    somebody waits. What was written before the question makes that time longer, as the question comes after it: a slow
-    line is not a dead one.
+    Received bytes prove that the connection works. After some silence the server is pinged and must answer in time:
+    sooner if an own message waits, or after a sleep. Bytes that were sent before the ping extend that time, because the
+    ping arrives after them; so a slow connection is not taken for a dead one.
 
     Args:
-        patience: how it is watched.
-        now: when the connection was made.
+        patience: the times.
+        now: when the connection was opened.
 
     Attributes:
-        heard_at: when the last bytes came.
-        question: what the ping is to carry, and its answer does.
+        heard_at: when the last bytes were received.
+        ping_payload: of the last ping; its pong has the same.
     """
 
     def __init__(self, patience: Patience, now: float) -> None:
         self._patience = patience
-        self._detector = SleepDetector(now, patience.look_every_s)
+        self._detector = SleepDetector(now, patience.check_every_s)
         self.heard_at = now
-        self.question = b""
+        self.ping_payload = b""
         self._count = 0
-        self._asked_at: float | None = None  # while there is no answer
-        self._woken = False  # the machine has slept, and nothing has come since
-        self._carried_at = now  # when a slow line has carried everything that was written
-        self._backlog_s = 0.0  # how far that was away when the server was asked
+        self._pinged_at: float | None = None  # while the pong is awaited
+        self._woken = False  # the machine has slept, and the server has not answered since
+        self._drained_at = now  # when everything sent so far has arrived, on a connection of `SLOWEST_BYTES_S`
+        self._backlog_s = 0.0  # the time from the last ping to `_drained_at`
 
-    def heard(self, now: float) -> None:
-        """Bytes have come; or what has come is not read, which nobody can hold against the server."""
-        if self._detector.has_slept(now) or (self._woken and now < (self._asked_at or now) + STALE_S):
-            return
-        self._take_heard(now)
+    def received(self, now: float) -> None:
+        """Bytes were received, or would be if this side read."""
+        is_stale = self._woken and self._pinged_at is not None and now < self._pinged_at + STALE_S
+        if not is_stale and not self._detector.has_slept(now):
+            self._confirm(now)
 
-    def answered(self, answer: bytes, now: float) -> None:
-        """A pong has come."""
-        if answer == self.question:
-            self._take_heard(now)
+    def pong_received(self, payload: bytes, now: float) -> None:
+        """A pong was received."""
+        if payload == self.ping_payload:
+            self._confirm(now)
 
-    def _take_heard(self, now: float) -> None:
+    def _confirm(self, now: float) -> None:
         self.heard_at = now
-        self._asked_at = None
+        self._pinged_at = None
         self._woken = False
 
-    def wrote(self, size: int, now: float) -> None:
-        """So many bytes were written."""
-        self.server_pauses(size / SLOWEST_BYTES_S, now)
+    def sent(self, size: int, now: float) -> None:
+        """`size` bytes were sent."""
+        self.expect_pause(size / SLOWEST_BYTES_S, now)
 
-    def server_pauses(self, seconds: float, now: float) -> None:
-        """The server takes nothing for that time, and so does not answer either."""
-        self._carried_at = max(self._carried_at, now) + seconds
+    def expect_pause(self, seconds: float, now: float) -> None:
+        """The server does not read for `seconds`, so it does not answer either."""
+        self._drained_at = max(self._drained_at, now) + seconds
 
-    def look(self, now: float, *, awaiting: bool) -> Verdict:
-        """What is to be done now; to be called every `look_every_s`, or when `next_look_s` says.
+    def check(self, now: float, *, awaiting: bool) -> Action:
+        """Return what to do now. Call it after `next_check_s`.
 
         Args:
-            awaiting: an own message waits for its echo, or a command for its answer.
+            awaiting: whether an own message waits for its echo, or a command for its answer.
         """
         slept_s = self._detector.slept_s(now)
         if slept_s:
-            # An answer may have come without being read yet, so the question is asked again.
-            self._woken, self._asked_at = True, None
-            self._carried_at += slept_s
-        if self._asked_at is not None:
-            return Verdict.DEAD if now >= self._dead_at(self._asked_at, awaiting=awaiting) else Verdict.NOTHING
-        ask_after_s = AWAITED_ASK_AFTER_S if awaiting else self._patience.ask_after_s
-        if not self._woken and now - self.heard_at < ask_after_s:
-            return Verdict.NOTHING
-        self._asked_at, self._backlog_s = now, max(0.0, self._carried_at - now)
+            # The pong of an earlier ping may be unread in the kernel's buffer, so ping again.
+            self._woken, self._pinged_at = True, None
+            self._drained_at += slept_s
+        if self._pinged_at is not None:
+            return Action.ABORT if now >= self._dead_at(self._pinged_at, awaiting=awaiting) else Action.NONE
+        ping_after_s = AWAITED_PING_AFTER_S if awaiting else self._patience.ping_after_s
+        if not self._woken and now - self.heard_at < ping_after_s:
+            return Action.NONE
+        self._pinged_at, self._backlog_s = now, max(0.0, self._drained_at - now)
         self._count += 1
-        self.question = b"%d" % self._count
-        return Verdict.ASK
+        self.ping_payload = b"%d" % self._count
+        return Action.PING
 
-    def next_look_s(self, now: float, *, awaiting: bool) -> float:
-        """Seconds until `look` is to be called."""
-        if self._asked_at is None:
-            return self._patience.look_every_s
-        left_s = self._dead_at(self._asked_at, awaiting=awaiting) - now
-        return max(0.0, min(self._patience.look_every_s, left_s))
+    def next_check_s(self, now: float, *, awaiting: bool) -> float:
+        """Seconds until the next `check`."""
+        if self._pinged_at is None:
+            return self._patience.check_every_s
+        left_s = self._dead_at(self._pinged_at, awaiting=awaiting) - now
+        return max(0.0, min(self._patience.check_every_s, left_s))
 
-    def _dead_at(self, asked_at: float, *, awaiting: bool) -> float:
-        """When the connection counts as dead if nothing comes."""
+    def _dead_at(self, pinged_at: float, *, awaiting: bool) -> float:
+        """When the connection is dead unless bytes are received before."""
         patience = self._patience
         if self._woken:
-            return asked_at + min(WOKEN_ANSWER_S + self._backlog_s, patience.dead_after_s)
-        answer_s = AWAITED_ANSWER_S if awaiting else patience.dead_after_s - patience.ask_after_s
-        return min(asked_at + answer_s + self._backlog_s, self.heard_at + patience.dead_after_s)
+            return pinged_at + min(WOKEN_PONG_S + self._backlog_s, patience.dead_after_s)
+        pong_s = AWAITED_PONG_S if awaiting else patience.dead_after_s - patience.ping_after_s
+        return min(pinged_at + pong_s + self._backlog_s, self.heard_at + patience.dead_after_s)

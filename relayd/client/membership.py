@@ -37,7 +37,7 @@ from relayd.wire.sealing_text import Redacted, SealingError
 
 MOST_EVENTS: Final = 1024  # told and not taken; past it (16 of it beside files) the server is not read from
 SHOWN_S: Final = 2.0  # for the server to take name or card, one attempt that is refused included
-CARD_RETRY_S: Final = 1.0  # where the server does not say when
+CARD_RETRY_S: Final = 1.0  # before a refused card is sent again, if the server names no time
 STALE_TIMEOUT_S: Final = 10.0  # a new epoch's keys come with the refusal of the old one's
 
 _STALE: Final = "somebody else has made new keys for the room just now: look who is there, and try again"
@@ -78,8 +78,8 @@ class Membership(Redacted):
         self._taken = asyncio.Event()  # there is room for more, or somebody waits for an answer
         self._rekeyed = asyncio.Event()
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._caught_up = False  # all that was missed on the present connection has come
-        self._card_taken = False  # the server has this connection's card of the present epoch
+        self._caught_up = False  # the present connection has delivered everything missed before it
+        self._card_taken = False  # the server has accepted this connection's card of the present epoch
         self._muted = False  # it has refused that card because this user is muted
         self._back: Back  # how the present connection began
         self._recovered = False
@@ -241,11 +241,11 @@ class Membership(Redacted):
             await self._rekeyed.wait()
 
     def _transmit(self, pending: Pending) -> None:
-        """Writes a message if others can read it then; else it is written when they can."""
+        """Send a message if everyone can read it; else it is sent when they can."""
         if not (self._caught_up and (self._card_taken or self._muted)) or pending.done.done():
             return
         if not self._card_taken:
-            self.send_profile()  # the user may speak again by now, and then the card comes first
+            self.send_profile()  # if the mute has ended by now, the card must come first
         said = pending.said
         try:
             more = {name: value for name, value in (("to", said.to), ("file", said.file)) if value is not None}
@@ -259,7 +259,7 @@ class Membership(Redacted):
         pending.sent_at = pending.sent_at or self.stream.clock()
 
     def _transmit_waiting(self) -> None:
-        """Writes what was not written on this connection, or under the keys of an earlier epoch."""
+        """Send the messages that were not sent on this connection, or were sealed in an earlier epoch."""
         for pending in self._outbox.all():
             if pending.epoch < self.voice.epoch:
                 self._transmit(pending)
@@ -373,11 +373,11 @@ class Membership(Redacted):
 
     def _on_card_refused(self, code: str, retry_s: float | None) -> None:
         if code == StaleEpoch.code:
-            return  # with the new keys it is sent anyway
+            return  # the new keys are on their way, and `_on_room` sends the card then
         asyncio.get_running_loop().call_later(retry_s or CARD_RETRY_S, self.send_profile)
         if code == Muted.code and not self._muted:
             self._muted = True
-            self._transmit_waiting()  # they are refused as well: their authors must know
+            self._transmit_waiting()  # the server refuses them too, and their authors must know
 
     def _send_in_new_epoch(self, pending: Pending) -> None:
         if pending.epoch < self.voice.epoch:
@@ -401,7 +401,7 @@ class Membership(Redacted):
             return
         self._rekeyed.set()
         self._card_taken = self._muted = False
-        self.send_profile()  # what waits is sent when it is taken
+        self.send_profile()  # waiting messages are sent when it is accepted
         self._emit(Rekeyed(self.voice.epoch, self.link))
 
     _HANDLERS: ClassVar[dict[type, Callable[..., None]]] = {

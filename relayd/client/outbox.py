@@ -19,7 +19,7 @@ from relayd.wire.sealing_text import Redacted, encode_base64url
 
 # docs/protocol.md: ids are remembered for 2 min, and with the user's place; less what the way may take.
 REMEMBERED_S: Final = 110.0
-NOT_SENT: Final = -1  # stands for the epoch of a message that waits for its turn
+NOT_SENT: Final = -1  # the epoch of a message that was not sent on the present connection
 SHORTEST_PLACE_S: Final = 10.0
 
 
@@ -44,7 +44,7 @@ class Pending(Redacted):
         self.said = said
         self.done = done
         self.sent_at: float | None = None  # when it was first written, on the stream's clock
-        self.epoch = NOT_SENT  # in which it was last sealed, on the present connection
+        self.epoch = NOT_SENT  # in which it was last sealed on the present connection
 
 
 def new_id() -> str:

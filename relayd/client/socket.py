@@ -27,7 +27,7 @@ from relayd.client.http import (
     tls_context,
     unreachable,
 )
-from relayd.client.liveness import Liveness, Patience, Verdict
+from relayd.client.liveness import Action, Liveness, Patience
 from relayd.wire.frames import FrameReader, Message, Opcode, Unmask, close_payload, encode_masked, parse_close
 
 SUBPROTOCOL: Final = "relay.v1"
@@ -35,8 +35,8 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024  # a `joined` with 200 profiles has 3
 
 OPEN_TIMEOUT_S: Final = 15.0
 CLOSE_TIMEOUT_S: Final = 2.0
-# A relay pings every 20 to 30 s: a client that has not heard from it for longer asks, and then gives up. Sooner where
-# somebody waits: see `liveness`.
+# A relay pings every 20 to 30 s. After a longer silence the client pings, and then gives up; `liveness` has the shorter
+# times for when somebody waits.
 TICK_S: Final = 1.0
 ASK_AFTER_S: Final = 32.0
 DEAD_AFTER_S: Final = 42.0
@@ -78,11 +78,10 @@ class Closed(NamedTuple):
 class ClientSocket(asyncio.Protocol):
     """One connection, from its handshake on. Made by `open_socket`.
 
-    `receive` gives whole messages; pings are answered and asked inside. A peer that does not answer counts as lost, see
-    `Liveness`.
+    `receive` gives whole messages; pings are sent and answered inside. `Liveness` decides when the peer is lost.
 
     Attributes:
-        awaits_answer: says whether anything was sent that the server answers; to be set by the owner.
+        awaits_answer: whether anything was sent that the server has not answered; set by the owner of the socket.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class ClientSocket(asyncio.Protocol):
 
     @property
     def heard_at(self) -> float:
-        """When the last bytes came, on the clock."""
+        """When the last bytes were received, on the clock."""
         return self._liveness.heard_at
 
     # What its owner calls. --------------------------------------------------------------------------------------
@@ -154,9 +153,9 @@ class ClientSocket(asyncio.Protocol):
         """Waits until the network has taken most of what was sent."""
         await self._can_write.wait()
 
-    def server_pauses(self, seconds: float) -> None:
-        """The server has said that it reads nothing for that time."""
-        self._liveness.server_pauses(seconds, self._clock())
+    def expect_pause(self, seconds: float) -> None:
+        """The server has announced that it does not read for `seconds`."""
+        self._liveness.expect_pause(seconds, self._clock())
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Says goodbye and waits for the answer, for 2 s at most. What was received can still be taken."""
@@ -187,7 +186,7 @@ class ClientSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server."""
-        self._liveness.heard(self._clock())
+        self._liveness.received(self._clock())
         if self._head is not None:
             self._head += data
             head, end, rest = bytes(self._head).partition(b"\r\n\r\n")
@@ -265,7 +264,7 @@ class ClientSocket(asyncio.Protocol):
             if not self._closing:
                 self._write(Opcode.PONG, message.payload)
         elif message.opcode == Opcode.PONG:
-            self._liveness.answered(message.payload, self._clock())
+            self._liveness.pong_received(message.payload, self._clock())
         elif message.opcode == Opcode.CLOSE:
             self._answer_close(message.payload)
 
@@ -282,7 +281,7 @@ class ClientSocket(asyncio.Protocol):
             self._closing = True
 
     def _write(self, opcode: int, payload: bytes) -> None:
-        self._liveness.wrote(len(payload), self._clock())
+        self._liveness.sent(len(payload), self._clock())
         self._transport.write(encode_masked(opcode, payload, os.urandom(4), _xor))
 
     def _wake_up(self) -> None:
@@ -291,15 +290,15 @@ class ClientSocket(asyncio.Protocol):
 
     def _tick(self) -> None:
         now, awaiting = self._clock(), self.awaits_answer()
-        verdict = self._liveness.look(now, awaiting=awaiting)
+        action = self._liveness.check(now, awaiting=awaiting)
         if self._paused:
-            self._liveness.heard(now)  # what has come waits in the kernel
-        elif verdict is Verdict.DEAD:
+            self._liveness.received(now)  # there is data in the kernel's buffer, and this side does not read
+        elif action is Action.ABORT:
             self._transport.abort()
             return
-        elif verdict is Verdict.ASK and not self._closing:
-            self._write(Opcode.PING, self._liveness.question)
-        self._timer = self._loop.call_later(self._liveness.next_look_s(now, awaiting=awaiting), self._tick)
+        elif action is Action.PING and not self._closing:
+            self._write(Opcode.PING, self._liveness.ping_payload)
+        self._timer = self._loop.call_later(self._liveness.next_check_s(now, awaiting=awaiting), self._tick)
 
 
 async def open_socket(
@@ -317,7 +316,7 @@ async def open_socket(
         target: the path, `/<room_id>`.
         tls: how certificates are checked; by default as the system does.
         timeout_s: for all of it.
-        clock: by which its silence is measured.
+        clock: measures the silence of the server.
 
     Raises:
         Unreachable: no connection, or it broke.

@@ -15,7 +15,7 @@ from relayd.client.backoff import Backoff
 from relayd.client.clock import boot_clock
 from relayd.client.errors import BadServer, ClientError, NotConnected, Unreachable, final_error
 from relayd.client.http import Place
-from relayd.client.liveness import WOKEN_ANSWER_S, SleepDetector
+from relayd.client.liveness import WOKEN_PONG_S, SleepDetector
 from relayd.client.shapes import AnyFrame, ErrorFrame, JoinedFrame, MessageFrame, PongFrame, RoomFrame, read_frame
 from relayd.client.socket import TICK_S, ClientSocket, Closed, open_socket
 from relayd.errors import RelayError, TooLarge
@@ -25,8 +25,8 @@ MAX_FRAME_BYTES: Final = 65_536  # `max_message` of a server as it comes
 JOIN_TIMEOUT_S: Final = 15.0
 FIRST_PATIENCE_S: Final = 30.0  # so long a first join is tried again where the server asks for it
 LONGEST_AWAY_S: Final = 24 * 3600.0  # no room lives longer
-JUST_WOKEN_S: Final = 10.0  # a connection that is lost so soon after a sleep was lost in it
-PAUSE_S: Final = 1.0  # a server that says "too much" reads nothing for that time at least (docs/protocol.md)
+JUST_WOKEN_S: Final = 10.0  # a connection that is lost so soon after a sleep was lost because of it
+PAUSE_S: Final = 1.0  # after `rate_limited` a server does not read for at least that time (docs/protocol.md)
 
 _REPLAYED: Final = "replayed"  # of the ping whose pong comes behind everything that was missed
 _DIRECTS_REMEMBERED: Final = 4096  # as many as a room's ring holds at most
@@ -92,7 +92,7 @@ class Stream:
         listener: who hears it.
         tls: how certificates are checked; by default as the system does.
         backoff: how long to wait between attempts.
-        clock: seconds, the machine's sleep included; all times here are on it.
+        clock: seconds, including those in which the machine sleeps; for all times here.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class Stream:
         self._backoff = backoff or Backoff()
         self.clock = clock
         self._loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
+        self._woken = asyncio.Event()  # set when the machine has slept
         self._woken_at = -math.inf
-        self._connecting: asyncio.Timeout | None = None  # of the present attempt, until it has joined
+        self._connecting: asyncio.Timeout | None = None  # limits the present attempt, until it has joined
         self._socket: ClientSocket | None = None  # joined, and nothing else
         self._epoch = ""
         self._seq: int | None = None  # the last one heard; None before the first join
@@ -207,15 +207,15 @@ class Stream:
             await self._pause(delay_s, lost.retry_s or 0.0)
 
     def _delay_s(self, lost: Lost, lived_s: float) -> float:
-        """How long to wait before the next attempt."""
+        """Seconds to wait before the next attempt."""
         just_woken = self.clock() - self._woken_at < JUST_WOKEN_S
-        self._woken_at = -math.inf
+        self._woken_at = -math.inf  # one attempt without a delay, not a loop of them
         if just_woken and lost.retry_s is None:
-            return 0.0  # once
+            return 0.0
         return self._backoff.next_s(lost.retry_s, lived_s)
 
     async def _pause(self, delay_s: float, asked_s: float) -> None:
-        """Waits; if the machine sleeps meanwhile, afterwards only for the rest of what the server has asked for."""
+        """Wait for `delay_s`; after a sleep of the machine, only for the rest of `asked_s`, which the server wants."""
         now = self.clock()
         ends_at, may_come_at = now + delay_s, now + asked_s
         while (left_s := ends_at - self.clock()) > 0:
@@ -226,7 +226,7 @@ class Stream:
                 ends_at = min(ends_at, may_come_at)
 
     async def _tick(self) -> None:
-        """Notices that the machine has slept: whatever was waited for has had its time."""
+        """End the pause, or the attempt, that began before the machine slept."""
         detector = SleepDetector(self.clock(), TICK_S)
         while True:
             await asyncio.sleep(TICK_S)
@@ -236,7 +236,7 @@ class Stream:
             self._backoff.reset()
             self._woken.set()
             if self._connecting is not None:
-                self._connecting.reschedule(self._loop.time() + WOKEN_ANSWER_S)
+                self._connecting.reschedule(self._loop.time() + WOKEN_PONG_S)
 
     async def leave(self) -> None:
         """Says goodbye if there is a connection, and closes it; `run` returns."""
@@ -268,7 +268,7 @@ class Stream:
             connected.abort()
 
     async def _connect(self, join: Callable[[], dict[str, Any]]) -> ClientSocket | Lost:
-        """Connects and joins."""
+        """Connect and join; why that failed, if it may be tried again."""
         try:
             socket = await open_socket(self._place, self._target, self._tls, clock=self.clock)
         except ClientError as wrong:
@@ -371,7 +371,7 @@ class Stream:
             frame = read_frame(message.payload)
             if isinstance(frame, ErrorFrame) and frame.retry_after_ms is not None:
                 self._retry_at = self.clock() + frame.retry_after_ms / 1000
-                socket.server_pauses(max(PAUSE_S, frame.retry_after_ms / 1000))
+                socket.expect_pause(max(PAUSE_S, frame.retry_after_ms / 1000))
             if frame is not None:
                 return frame
         return None

@@ -108,7 +108,7 @@ class Roster:
         self._past.update((user_id, self._users[user_id]) for user_id in left if user_id in self._users)
         gone = [user for user_id in left if (user := self._users.pop(user_id, None)) is not None]
         self._left.update(left)
-        # A user with several cards is told once for each; the last one says how the user looks now.
+        # A user with several cards has an entry for each; the last entry is the present state.
         told = {user.id: user for user in (*joined, *changed)}
         new = [told[user_id] for user_id in dict.fromkeys(user.id for user in joined) if user_id not in self._users]
         different = [(before, user) for user in told.values() if (before := self._users.get(user.id)) != user]

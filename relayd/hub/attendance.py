@@ -16,7 +16,7 @@ from relayd.wire import events
 from relayd.wire.ids import UserId
 from relayd.wire.rest import User
 
-MAX_CARDS_BYTES = 64 * 1024  # of entries for several cards, after `joined`: as many as its list of users has at most
+MAX_CARDS_BYTES = 64 * 1024  # of entries for further cards, after `joined`: about the size of its list of 200 users
 MAX_NEWCOMERS_TOLD = 500  # in one frame: what comes in a quarter of a second at 2,000 joins a second
 
 
@@ -45,19 +45,19 @@ class Attendance:
         if room.presence:
             self._since.setdefault(room, now)
 
-    def show_card(self, room: Room, connection: Connection, now: float) -> None:
-        """Tells everyone the card of a connection in a sealed room, if they do not have it, before its next message.
+    def announce_card(self, room: Room, connection: Connection, now: float) -> None:
+        """Announce the card of a connection in a sealed room before its next message, unless everyone has it.
 
-        Anyone who has only another card of that user takes the message for a forgery. Of a newcomer nobody has any,
-        and everyone waits for it. So this costs one presence frame for the first message of a connection at most,
-        however often profiles change.
+        A member who has only another card of the user would take the message for a forgery. Nobody has a card of a
+        newcomer, and members hold a newcomer's messages until it comes. So this sends at most one presence frame for a
+        connection, before its first message, however often its profile changes.
         """
         card, member = connection.card, connection.member
         if card is None:
             return
         card.said_at = now
         is_awaited = member.is_newcomer and len(member.connections) == 1
-        if not card.told and not is_awaited:
+        if not card.announced and not is_awaited:
             room.presence.change(member.user_id)
             self._tell(room)
 
@@ -76,17 +76,18 @@ class Attendance:
             self._tell(room)
         cards = [card.profile for card in member.other_cards if card.said_at is not None]
         all_cards = (*cards, member.profile) if room.is_sealed else ()
-        author = Author(view.entry(member), member.joined_seq, said.seq, said.at, all_cards, member.told_seq)
+        author = Author(view.entry(member), member.joined_seq, said.seq, said.at, all_cards, member.announced_seq)
         self._rings.keep_author(room.ring, member.user_id, author)
 
     def after_joined(self, room: Room, since_seq: int | None, missed: list[bytes], now: float) -> list[bytes]:
-        """The frames that follow `joined`: those missed, between two presence frames where needed.
+        """The frames that follow `joined`: the missed ones, between two presence frames where needed.
 
-        The first presence frame adds what the list of users in `joined` lacks: authors who have left, and cards beside
-        the one that a user showed last. The second one takes those authors away again.
+        1. A presence frame adds what the list of users in `joined` lacks: authors who have left, and further cards.
+        2. The missed frames.
+        3. A presence frame removes those authors again.
 
         Args:
-            since_seq: the last message heard; None for a newcomer, who is not told of anybody who has left.
+            since_seq: the last message received; None for a newcomer, who learns nothing about users who have left.
         """
         strangers = {} if since_seq is None else room.ring.strangers(since_seq)
         strangers = {user: entry for user, entry in strangers.items() if user not in room.members}
@@ -129,15 +130,15 @@ class Attendance:
         for user_id in changes.left:
             self._happened("user_left", room, user=user_id)
         left = events.encode(changes.left)
-        changed = [entry for user_id in changes.changed for entry in _untold(room, room.members[user_id])]
+        changed = [entry for user_id in changes.changed for entry in _unannounced(room, room.members[user_id])]
         # In pieces: who is behind is looked at between them, and a flood of newcomers fills no queue unseen.
         for start in range(0, max(1, len(changes.joined)), MAX_NEWCOMERS_TOLD):
             newcomers = [room.members[user_id] for user_id in changes.joined[start : start + MAX_NEWCOMERS_TOLD]]
             joined = [(str(member.user_id), view.entry(member)) for member in newcomers]
             for member in newcomers:
-                member.told_seq = room.seq
-                entries = _untold(room, member)
-                # Nobody is told of their own join, but each program of a user needs the cards of the others.
+                member.announced_seq = room.seq
+                entries = _unannounced(room, member)
+                # `joined` leaves out a user's own connections, but each of them needs the cards of the others.
                 if len(entries) > 1 or (room.is_sealed and len(member.connections) > 1):
                     changed += entries
             event = PresenceTold(joined, left, b"[%b]" % b",".join(changed), len(room.members))
@@ -145,21 +146,21 @@ class Attendance:
             left, changed = b"[]", []
 
 
-def _untold(room: Room, member: Member) -> list[bytes]:
-    """Entries of a member, one for each card that was not told yet, the card shown last at the end; marks them told."""
+def _unannounced(room: Room, member: Member) -> list[bytes]:
+    """Entries of a member with each card that is not announced yet, the newest last; marks these cards announced."""
     if not member.cards:
         return [view.entry(member)]
     member.is_newcomer = False
-    untold = [card for card in member.cards if not card.told]
-    entries = view.entries_of(member, [card.profile for card in untold if card.profile != member.profile])
-    for card in untold:
-        card.told = True
-        member.told_seq = room.seq
+    unannounced = [card for card in member.cards if not card.announced]
+    entries = view.entries_of(member, [card.profile for card in unannounced if card.profile != member.profile])
+    for card in unannounced:
+        card.announced = True
+        member.announced_seq = room.seq
     return entries
 
 
 def _other_cards(room: Room, now: float) -> list[bytes]:
-    """Entries of the members with several cards, one for each card; those past the bound are told by `show_card`."""
+    """Entries of the members with several cards, one for each; past the bound, `announce_card` announces them."""
     entries: list[bytes] = []
     free_bytes = MAX_CARDS_BYTES
     for member in [room.members[user_id] for user_id in room.with_other_cards]:
@@ -171,12 +172,12 @@ def _other_cards(room: Room, now: float) -> list[bytes]:
             entries += own
         else:
             for card in others:
-                card.told = False
+                card.announced = False
     return entries
 
 
 def _cards_of_strangers(room: Room, strangers: Iterable[UserId]) -> list[bytes]:
-    """Entries of users who have left, one for each of their cards, where they had several."""
+    """Entries of users who have left, one for each card, if they had several."""
     entries: list[bytes] = []
     for user_id in strangers:
         author = room.ring.author(user_id)

@@ -227,7 +227,7 @@ class Talk:
         except RelayError as error:
             self._refuse(connection, error, item.id, None if file is None else file.fid)
             return
-        self._service.attendance.show_card(room, connection, now)
+        self._service.attendance.announce_card(room, connection, now)
         said = room.say(member, item.id, size, direct=receiver is not None, now=now)
         at_ms = int(now * 1000)
         if receiver is None:

@@ -29,19 +29,19 @@ class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Card:
-    """The identity card that a connection in a sealed room shows: its key opens the messages of that connection.
+    """The identity card of one connection in a sealed room. Members open the messages of the connection with its key.
 
     Args:
         profile: JSON text.
-        told: everyone in the room has this card, or an earlier one of the same connection, with the same key.
-        said_at: seconds, when the connection last sent a message; None if it never has.
+        announced: whether everyone in the room has this card, or an earlier one of the connection with the same key.
+        said_at: seconds, when the connection last sent a message; None if it never did.
     """
 
-    __slots__ = ("profile", "said_at", "told")
+    __slots__ = ("announced", "profile", "said_at")
 
-    def __init__(self, profile: bytes, *, told: bool = False, said_at: float | None = None) -> None:
+    def __init__(self, profile: bytes, *, announced: bool = False, said_at: float | None = None) -> None:
         self.profile = profile
-        self.told = told
+        self.announced = announced
         self.said_at = said_at
 
 
@@ -58,7 +58,7 @@ class Connection:
         self.member = member
         self.active_at = now
         self.files: ConnectionFiles | None = None  # most have nothing to do with any
-        self.card: Card | None = None  # in a sealed room, once it has shown one
+        self.card: Card | None = None  # in a sealed room, after its first profile
 
     @property
     def receiving(self) -> int:
@@ -72,6 +72,7 @@ class Member:
     __slots__ = (
         "address",
         "allowance",
+        "announced_seq",
         "cards",
         "connections",
         "entry",
@@ -83,19 +84,18 @@ class Member:
         "muted",
         "profile",
         "sessions",
-        "told_seq",
         "user_id",
     )
 
     def __init__(self, user_id: UserId, *, is_owner: bool, profile: bytes, joined_seq: int, joined_mark: int) -> None:
         self.user_id = user_id
         self.is_owner = is_owner
-        self.profile = profile  # JSON text, as the client gave it; in a sealed room the card shown last
-        self.cards: tuple[Card, ...] = ()  # of a sealed room, in the order shown; see `other_cards`
-        self.is_newcomer = False  # nobody has a card of this user, of this or an earlier stay
+        self.profile = profile  # JSON text, as the client gave it; in a sealed room the newest card
+        self.cards: tuple[Card, ...] = ()  # in a sealed room, the newest last
+        self.is_newcomer = False  # nobody has a card of this user, from now or from an earlier stay
         self.muted = False
         self.joined_seq = joined_seq  # the last seq given before this user came: nothing up to it is for them
-        self.told_seq = joined_seq  # the last seq when others were told of this user, or of another card
+        self.announced_seq = joined_seq  # the room's seq when this user, or the newest card, was announced
         self.joined_mark = joined_mark  # the same in the ring, where direct messages count, too
         self.address = b""  # digest of the address last seen
         self.connections: list[Connection] = []
@@ -111,11 +111,11 @@ class Member:
 
     @property
     def other_cards(self) -> list[Card]:
-        """The cards beside the one shown last: of other connections, and of lost ones that others still need."""
+        """All cards but the newest: of other connections, and of lost connections whose messages may be missed."""
         return [card for card in self.cards if card.profile != self.profile]
 
     def is_shown(self, card: Card) -> bool:
-        """Whether one of the connections shows that card now."""
+        """Whether the card is that of a connection that still exists."""
         return any(connection.card is card for connection in self.connections)
 
     def said(self, message_id: str, now: float) -> Said | None:

@@ -25,8 +25,8 @@ class Author(NamedTuple):
         joined_seq: the last seq before they came.
         last_seq: of the last thing they said; of a direct message the seq it came after.
         at: seconds, when that was said.
-        cards: in a sealed room, JSON texts of all their cards, the one shown last at the end.
-        told_seq: the last seq when others were told of them, or of another card of theirs.
+        cards: in a sealed room, JSON texts of all their cards, the newest last.
+        announced_seq: see `Member.announced_seq`.
     """
 
     entry: bytes
@@ -34,16 +34,16 @@ class Author(NamedTuple):
     last_seq: int
     at: float
     cards: tuple[bytes, ...] = ()
-    told_seq: int = -1
+    announced_seq: int = -1
 
     def is_unknown(self, seq: int) -> bool:
-        """Whether someone who has heard nothing since the message `seq` may not know them, or one of their cards.
+        """Whether a member who has received nothing since the message `seq` may lack them, or one of their cards.
 
-        A message may have come, and the presence frame that says whose it is not any more. Without a card it is worth
-        nothing, so in doubt they count as unknown.
+        The connection may have been lost between the message `seq` and a presence frame right after it. In a sealed
+        room messages cannot be read without that frame, so there the answer is yes.
         """
         came_later = self.joined_seq >= seq and self.last_seq >= seq
-        return came_later or self.told_seq > seq or (self.told_seq == seq and bool(self.cards))
+        return came_later or self.announced_seq > seq or (self.announced_seq == seq and bool(self.cards))
 
     @property
     def size(self) -> int:
@@ -137,11 +137,11 @@ class Ring:
             self._authors_bytes -= author.size
 
     def author(self, user_id: UserId) -> Author | None:
-        """What is kept of a user who has left."""
+        """What the ring has of a user who has left."""
         return self._authors.get(user_id)
 
     def strangers(self, seq: int) -> dict[UserId, bytes]:
-        """Those who spoke and left, perhaps to come again, and are unknown since `seq`: their `Author.entry`."""
+        """The authors who have left, perhaps to come again, and are unknown since `seq`: `Author.entry` of each."""
         return {user_id: author.entry for user_id, author in self._authors.items() if author.is_unknown(seq)}
 
     def entries(self) -> list[Kept]:

@@ -92,7 +92,7 @@ class Room:
         self._graces = graces
         self._max_connections = max_connections
         self.members: dict[UserId, Member] = {}  # in the order they came
-        self.with_other_cards: dict[UserId, None] = {}  # members with several; see `Member.other_cards`
+        self.with_other_cards: dict[UserId, None] = {}  # members whose `other_cards` are not empty
         self.gateways: dict[bytes, int] = {}  # how many of its connections each has
         self.seq = 0
         self.messages = 0
@@ -147,7 +147,7 @@ class Room:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether members see ciphertext and cards of each other, and nothing else."""
+        """Whether clients encrypt everything, profiles included."""
         return self._meta.seal is not None
 
     @property
@@ -257,7 +257,7 @@ class Room:
         """A connection that a user of this room had all along, while the room itself was restored.
 
         Args:
-            card: JSON text of the one that it shows; everyone has it.
+            card: JSON text of its card, which is announced already; None if it has none.
         """
         member = self.members[user_id]
         self.away_since.pop(user_id, None)
@@ -265,7 +265,7 @@ class Room:
         if card is not None:
             connection.card = next((known for known in member.cards if known.profile == card), None)
             if connection.card is None:
-                connection.card = Card(card, told=True)
+                connection.card = Card(card, announced=True)
                 self.set_cards(member, (*member.cards, connection.card))
         member.connections.append(connection)
         self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
@@ -350,7 +350,7 @@ class Room:
     def _drop(self, connection: Connection) -> None:
         member, card = connection.member, connection.card
         member.connections.remove(connection)
-        if card is not None and card.said_at is None:  # nobody has anything to open with it
+        if card is not None and card.said_at is None:  # no message needs it
             self.set_cards(member, (one for one in member.cards if one is not card))
         self.gateways[connection.gateway] -= 1
         if not self.gateways[connection.gateway]:
@@ -378,12 +378,12 @@ class Room:
         return {*self.members, *self.sessions.departed_users()}
 
     def show(self, connection: Connection, profile: bytes) -> None:
-        """A connection shows how its user looks from now on; in a sealed room, by a card of its own."""
+        """A connection sends a profile; in a sealed room it is the card of that connection."""
         member, before = connection.member, connection.card
         self.set_profile(member, profile)
         if not self.is_sealed:
             return
-        card = Card(profile) if before is None else Card(profile, told=before.told, said_at=before.said_at)
+        card = Card(profile) if before is None else Card(profile, announced=before.announced, said_at=before.said_at)
         connection.card = card
         cards = [one for one in member.cards if one is not before]
         if len(cards) == MAX_CARDS:
@@ -391,7 +391,7 @@ class Room:
         self.set_cards(member, (*cards, card))
 
     def set_cards(self, member: Member, cards: Iterable[Card]) -> None:
-        """The user has these cards, in the order shown."""
+        """Replace the cards of a user; the newest is last."""
         member.cards = tuple(cards)
         if member.other_cards:
             self.with_other_cards[member.user_id] = None
@@ -399,16 +399,20 @@ class Room:
             self.with_other_cards.pop(member.user_id, None)
 
     def _restore_cards(self, member: Member) -> None:
-        """Somebody who left comes again: the old cards still open what they said."""
+        """A user who has left comes again: members may still need the old cards."""
         author = self.ring.author(member.user_id)
         if author is not None:
-            self.set_cards(member, (Card(card, told=True, said_at=author.at) for card in author.cards))
+            self.set_cards(member, (Card(card, announced=True, said_at=author.at) for card in author.cards))
 
     def drop_cards(self, member: Member, now: float) -> None:
-        """Drops the cards of lost connections whose messages are no longer kept, or were none."""
+        """Drop the cards of lost connections, except where a message of theirs may be missed, or waits for the card."""
         too_old = now - self.ring.kept_s
-        kept = [card for card in member.cards if card.said_at is not None and (card.said_at > too_old or not card.told)]
-        self.set_cards(member, (card for card in member.cards if card in kept or member.is_shown(card)))
+
+        def is_needed(card: Card) -> bool:
+            may_be_missed = card.said_at is not None and (card.said_at > too_old or not card.announced)
+            return may_be_missed or member.is_shown(card)
+
+        self.set_cards(member, filter(is_needed, member.cards))
 
     def set_profile(self, member: Member, profile: bytes) -> None:
         """The user looks different from now on."""

@@ -62,7 +62,7 @@ class Place(_Record, frozen=True):
 
     Attributes:
         away_since: None for one who is connected.
-        other_cards: in a sealed room, JSON texts of the cards beside `profile`.
+        other_cards: JSON texts of `Member.other_cards`.
     """
 
     profile: bytes
@@ -291,11 +291,11 @@ def _restore_user(room: Room, user: UserState) -> None:
 
 
 def _restore_cards(room: Room, member: Member, place: Place) -> None:
-    """Which of the cards was behind the last message is not known, so each may have been."""
+    """Restore the cards of a user whose messages may be missed. All of them: the last message may be under any."""
     last = member.last_said
     if room.is_sealed and last is not None:
         cards = (*place.other_cards, place.profile)
-        room.set_cards(member, (Card(card, told=True, said_at=last.at) for card in cards))
+        room.set_cards(member, (Card(card, announced=True, said_at=last.at) for card in cards))
 
 
 def _remember(member: Member, known: Iterable[tuple[str, Said]]) -> None:

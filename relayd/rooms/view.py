@@ -75,7 +75,7 @@ def entry(member: Member) -> bytes:
 
 
 def entries_of(member: Member, profiles: Iterable[bytes]) -> list[bytes]:
-    """The user as JSON texts, with each of these profiles, and then as now."""
+    """The user as JSON texts: once with each of these profiles, then with the present one."""
     return [*(entry_with(user(member), profile) for profile in profiles), entry(member)]
 
 

@@ -1,6 +1,6 @@
-"""Several programs of one user in a sealed room, each with a card of its own: what any of them says opens for everyone.
+"""Several programs of one user in a sealed room, each with a card of its own: everyone can read all of them.
 
-They are programs of the owner, as only those have several pairs of keys; and tabs of one session, which share a pair.
+They are programs of the owner, because only an owner has several key pairs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WAIT_S = 20
 
 
 class Listener:
-    """A member, and all that it is told."""
+    """A member, and all its events."""
 
     def __init__(self, room: Room) -> None:
         self.room = room
@@ -116,7 +116,7 @@ async def is_gone(way: Cutter) -> None:
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("gap_s", [0, 0.01, 0.1])
 async def test_two_programs_that_join_at_nearly_the_same_time(gap_s, workers):
-    """Each speaks as soon as it is in, and later; everyone reads both, whenever they came."""
+    """Each sends a message as soon as it has joined, and later; everyone reads both, whenever they joined."""
     async with relayd("--workers", workers) as process, company(process.base) as room:
         await room.enter("guest")
         one = await room.enter("one", owner=True)
@@ -141,7 +141,7 @@ async def test_two_programs_that_join_at_nearly_the_same_time(gap_s, workers):
 
 @pytest.mark.parametrize("speaks_first", [0, 1])
 async def test_a_newcomer_between_two_cards(relay, speaks_first):
-    """Who was given the list with the first card reads the second program's first words."""
+    """A member whose list had the first card only reads the first message of the second program."""
     async with company(relay.base) as room:
         programs = [await room.enter("one", owner=True)]
         newcomer = await room.enter("newcomer")
@@ -155,7 +155,7 @@ async def test_a_newcomer_between_two_cards(relay, speaks_first):
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_four_programs(relay, together):
-    """All of them are readable to each other, to a guest, and to one who comes when all are known."""
+    """All of them are readable to each other, to a guest, and to a newcomer."""
     async with company(relay.base) as room:
         await room.enter("guest")
         if together:
@@ -172,7 +172,7 @@ async def test_four_programs(relay, together):
 
 
 async def test_private_messages_and_files_of_each(relay, tmp_path):
-    """What a program says to one, and what it offers, opens like what it says to all."""
+    """Private messages and file offers of each program can be read, like messages to all."""
     (tmp_path / "a.txt").write_text("content")
     async with company(relay.base) as room:
         programs = [await room.enter("one", owner=True), await room.enter("two", owner=True)]
@@ -192,7 +192,7 @@ async def test_private_messages_and_files_of_each(relay, tmp_path):
 
 
 async def test_one_who_left_and_comes_again_with_another_card(relay):
-    """A program that was started anew is the same user with another pair: its first words open."""
+    """A program that was started again is the same user with another key pair: its first message can be read."""
     async with company(relay.base) as room:
         guest = await room.enter("guest")
         for number in range(5):
@@ -201,20 +201,20 @@ async def test_one_who_left_and_comes_again_with_another_card(relay):
         await guest.hears(*(f"here again {n}" for n in range(5)))
 
 
-async def test_one_that_died_and_was_started_anew(relay):
-    """The same without leaving: its place is kept, and others know its old card."""
+async def test_one_that_died_and_was_started_again(relay):
+    """The same without leaving: the user keeps the place, and others know the old card."""
     async with company(relay.base) as room:
         guest, way = await room.enter("guest"), await room.cutter()
         await room.enter("ann", owner=True, way=way)
         await asyncio.sleep(0.4)
         await is_gone(way)
         again = await room.enter("ann", owner=True)
-        await again.room.say("started anew")
-        await guest.hears("started anew")
+        await again.room.say("started again")
+        await guest.hears("started again")
 
 
 async def test_an_old_program_among_many_new_ones(relay):
-    """A program that never spoke until now is not forgotten for others that came and went meanwhile."""
+    """A program that was silent until now can be read, though many others came and went meanwhile."""
     async with company(relay.base) as room:
         guest, old = await room.enter("guest"), await room.enter("old", owner=True)
         for number in range(12):
@@ -230,7 +230,7 @@ async def test_an_old_program_among_many_new_ones(relay):
 
 
 async def test_nobody_is_renamed_for_it(relay):
-    """Who comes is told of one user under one name, however many cards there are; the last one is the name."""
+    """A newcomer sees one user with one name, however many cards there are: the name on the newest."""
     async with company(relay.base) as room:
         await room.enter("one", owner=True)
         await asyncio.sleep(0.4)
@@ -246,7 +246,7 @@ async def test_nobody_is_renamed_for_it(relay):
 
 
 async def test_new_keys(relay):
-    """Of two programs of the owner the one that throws somebody out goes on, and the other comes by the new link."""
+    """One program of the owner removes a user and stays in the room; the other joins by the new link."""
     async with company(relay.base) as room:
         guest, one = await room.enter("guest"), await room.enter("one", owner=True)
         two = await room.enter("two", owner=True)
@@ -269,7 +269,7 @@ async def test_new_keys(relay):
 
 @pytest.mark.parametrize("ends", ["stays", "dies", "leaves"])
 async def test_what_a_second_program_said_opens_for_those_who_come_back(relay, ends):
-    """It came, and said something, while they were away; whether or not it is still there."""
+    """It joined and sent messages while they were away; whether or not it is still connected."""
     async with company(relay.base) as room:
         ways = [await room.cutter(), await room.cutter()]
         guest = await room.enter("guest", way=ways[0])
@@ -295,7 +295,7 @@ async def test_what_a_second_program_said_opens_for_those_who_come_back(relay, e
 
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_a_message_whose_card_got_lost_with_the_connection(leaves):
-    """It came just before, of somebody unknown: it waits for the card until the connection is back, however long."""
+    """A message of an unknown user came last: it waits for the card until the connection is back, however long."""
     async with relay_with(timing__presence_interval=2) as relay, company(relay.base) as room:
         way = await room.cutter()
         await room.enter("one", owner=True)
@@ -318,7 +318,7 @@ async def test_a_message_whose_card_got_lost_with_the_connection(leaves):
 
 
 async def test_after_a_restart(tmp_path):
-    """Those who come back to another process read what a second program said before it; and newcomers, what it says."""
+    """Members who come back read what a second program sent before; newcomers read what it sends from now on."""
     keeper = Keeper(tmp_path)
     try:
         await keeper.start()
@@ -354,7 +354,7 @@ async def test_after_a_restart(tmp_path):
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 async def test_after_an_upgrade(tmp_path, workers):
-    """Programs that stay connected while another process takes over are readable to those who come after it."""
+    """Newcomers can read programs that stayed connected while another process took over."""
     keeper = Keeper(tmp_path)
     try:
         await keeper.start("--workers", workers)
@@ -376,7 +376,7 @@ async def test_after_an_upgrade(tmp_path, workers):
 
 
 async def test_messages_wait_until_the_server_has_the_card():
-    """A card that is refused for a while is shown before anything is said: on joining, and under new keys."""
+    """A card that the server refuses for a while comes before any message: on joining, and after a rekey."""
     async with fake_relay() as fake, company(fake.base) as room:
         busy = {"code": "rate_limited", "detail": "", "retry_after_ms": 200}
         refusals = [busy, busy]

@@ -74,7 +74,7 @@ async def test_a_message_that_came_again_after_a_sleep_was_said(relay, laptop):
 
 
 async def test_a_dead_line_is_noticed_soon_after_waking(relay, laptop):
-    """Nobody says anything, the connection stays open, and carries nothing."""
+    """Nobody sends anything; the connection stays open, but carries nothing."""
     made = await create(relay.base)
     async with cutter_before(relay.base) as way:
         link = made.link.replace(relay.base, way.base)

@@ -249,7 +249,7 @@ LOST_CLOCK_S = 10 * DAY_S  # a machine without a battery for its clock starts in
 @pytest.mark.parametrize("here_days", [-20_000, -2, 0, 2, 400])
 @pytest.mark.parametrize("there_days", [-2, 0, 2, 400])
 async def test_the_key_of_a_room_that_lives_is_kept_whatever_the_clocks_say(relay, home, here_days, there_days):
-    """Of the server that is in use; the time of its file's last change says nothing either."""
+    """On the server that is in use; the modification time of its file does not matter either."""
     made = await create(relay.base)
     relay_keys.keep(made)
     os.utime(home / made.id, (0, time.time() + here_days * DAY_S))
@@ -271,7 +271,7 @@ async def test_the_key_of_a_room_that_is_over_goes_when_a_clock_makes_one_ask(re
 
 
 async def test_a_room_that_was_given_more_time_is_not_taken_for_over(relay, home):
-    """What was kept says an hour; the owner has made a day of it, and the clocks are right."""
+    """The file has an end after an hour; the owner has made it a day, and the clocks are right."""
     made = await create(relay.base, expires=1)
     relay_keys.keep(made)
     await Rest(relay.base).edit(made.id, made.owner.key, expiration_date=24)
@@ -518,7 +518,7 @@ async def test_join_is_a_chat(relay, home):
 
 
 async def test_two_terminals_of_an_owner_are_one_person_unless_one_is_a_guest(relay, home):
-    """Each is told so as it joins; a guest has a name of its own, and leaving it leaves the owner in the room."""
+    """The owner is told so; a guest has a name of its own, and the owner stays when the guest leaves."""
     link = (await done("new", "--server", relay.base))[1].strip()
     async with join(link, "bob") as bob, terminal("join", link, "--nick", "ann") as owner:
         await owner.shows("in all your terminals here; see --guest")

@@ -66,7 +66,7 @@ def test_the_card_of_a_lost_connection_is_kept_as_long_as_its_messages(house):
     (one, _), (two, _) = [house.join(BORN, house.owner, profile=profile) for profile in (b"1", b"2")]
     member, room = one.member, house.room
     say(house, two.connection, BORN + 1)
-    two.connection.card.told = True
+    two.connection.card.announced = True
     room.disconnect(two.connection, BORN + 2)
     room.show(one.connection, b"1")
     room.drop_cards(member, BORN + 10.9)
@@ -112,9 +112,9 @@ def test_another_process_has_the_cards_of_those_who_spoke(house):
     assert profiles(room.members[silent.member.user_id]) == []
     connection = room.readmit(member.user_id, b"gateway", 1, b"", BORN, b"1")
     assert connection.card is member.cards[0]
-    assert connection.card.told
+    assert connection.card.announced
     quiet = room.readmit(silent.member.user_id, b"gateway", 2, b"", BORN, b"silent")
-    assert quiet.card.told
+    assert quiet.card.announced
     room.drop_cards(member, BORN + 11)
     assert profiles(member) == [b"1"]
 
@@ -150,7 +150,7 @@ def test_authors_are_bounded_in_bytes():
 
 
 @pytest.mark.parametrize(
-    ("joined_seq", "last_seq", "told_seq", "sealed", "unknown"),
+    ("joined_seq", "last_seq", "announced_seq", "sealed", "unknown"),
     [
         (5, 6, 5, False, True),  # came later
         (4, 6, 4, False, False),  # told of before
@@ -159,7 +159,7 @@ def test_authors_are_bounded_in_bytes():
         (4, 5, 5, True, True),  # the same, and what they said may wait for the card
     ],
 )
-def test_who_may_be_unknown_to_one_who_comes_back(joined_seq, last_seq, told_seq, sealed, unknown):
+def test_who_may_be_unknown_to_one_who_comes_back(joined_seq, last_seq, announced_seq, sealed, unknown):
     """To one who heard the message 5, and nothing after it."""
     cards = (b"card",) if sealed else ()
-    assert Author(b"{}", joined_seq, last_seq, 0.0, cards, told_seq).is_unknown(5) is unknown
+    assert Author(b"{}", joined_seq, last_seq, 0.0, cards, announced_seq).is_unknown(5) is unknown

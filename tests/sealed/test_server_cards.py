@@ -71,7 +71,7 @@ async def another(person: Person, *, same_pair: bool = False, **fields: Any) -> 
 
 
 async def test_connections_of_one_session(relay):
-    """Four connections that come by one session, each with a sid and a pair of its own, say something at once."""
+    """Four connections of one session, each with a sid and a key pair of its own, send messages immediately."""
     room, (_, ann) = await people(relay, "owner", "ann")
     tabs = [ann, *[await another(ann) for _ in range(3)]]
     for number, tab in enumerate(tabs):
@@ -91,7 +91,7 @@ async def test_connections_of_one_session(relay):
 
 
 async def test_an_own_connection_that_has_shown_nothing_yet(relay):
-    """Nobody is told of their own join, but each connection is told the cards of the user's others."""
+    """A user's own join is not announced to the user, but each connection gets the cards of the others."""
     room = await make_room(relay)
     first = await Person(relay, room, "ann").join(card=False)
     second = Reader(await another(first, card=False))
@@ -137,12 +137,12 @@ async def test_profiles_that_change_again_and_again_force_no_frames():
 
 
 async def test_newcomers_who_speak_at_once_force_no_frames(relay):
-    """Of someone unknown others have no card, and wait for it; a crowd that speaks is told of as one that is silent."""
+    """Members wait for the card of an unknown user, so messages of a crowd cost no more presence than its joins."""
     room = await make_room(relay)
     reader = Reader(await Person(relay, room, "owner").join(owner=True))
     began = asyncio.get_running_loop().time()
     crowd = [await Person(relay, room, f"p{number}").join(card=False) for number in range(20)]
-    await asyncio.sleep(0.4)  # told of without their cards
+    await asyncio.sleep(0.4)  # announced without their cards
     for person in crowd:
         await person.peer.send("profile", profile=plain(person.sealer.card(person.nick)))
         await person.say(person.nick)

@@ -112,6 +112,6 @@ def test_what_newcomers_are_told_of_cards_is_bounded(hub):
     assert 10 < len(listed) < 30
     for member in room.members.values():
         for connection in member.connections:
-            service.attendance.show_card(room, connection, 2.0)
+            service.attendance.announce_card(room, connection, 2.0)
         assert len(told()) == (0 if member.user_id in listed else 1)
         told().clear()

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relayd.client.clock import boot_clock, boot_clock_of
-from relayd.client.liveness import LATE_S, Liveness, Patience, SleepDetector, Verdict
+from relayd.client.liveness import LATE_S, Action, Liveness, Patience, SleepDetector
 from relayd.client.socket import ASK_AFTER_S, DEAD_AFTER_S, TICK_S
 
 PATIENCE = Patience(TICK_S, ASK_AFTER_S, DEAD_AFTER_S)
@@ -40,7 +40,7 @@ class Line:
         self._server_pings = server_pings
 
     def write(self, size: int) -> None:
-        self.liveness.wrote(size, self.now)
+        self.liveness.sent(size, self.now)
         self._carried_at = max(self._carried_at, self.now) + size / self.rate
 
     def sleep(self, seconds: float) -> None:
@@ -53,15 +53,15 @@ class Line:
         """When the connection was given up, after so many seconds; None if it was not."""
         began, ends_at = self.now, self.now + seconds
         while self.now < ends_at:
-            verdict = self.liveness.look(self.now, awaiting=self.awaiting)
-            if verdict is Verdict.DEAD:
+            action = self.liveness.check(self.now, awaiting=self.awaiting)
+            if action is Action.ABORT:
                 return self.now - began
-            if verdict is Verdict.ASK:
+            if action is Action.PING:
                 self.asked.append(self.now - began)
                 self.write(6)
                 if self.rtt_s is not None:
-                    self._arrivals.append((max(self.now, self._carried_at) + self.rtt_s, self.liveness.question))
-            self.now += self.liveness.next_look_s(self.now, awaiting=self.awaiting) or 1e-3
+                    self._arrivals.append((max(self.now, self._carried_at) + self.rtt_s, self.liveness.ping_payload))
+            self.now += self.liveness.next_check_s(self.now, awaiting=self.awaiting) or 1e-3
             self._hear()
         return None
 
@@ -69,9 +69,9 @@ class Line:
         for arrival in sorted(one for one in self._arrivals if one[0] <= self.now):
             self._arrivals.remove(arrival)
             at, answer = arrival
-            self.liveness.heard(at)
+            self.liveness.received(at)
             if answer:
-                self.liveness.answered(answer, at)
+                self.liveness.pong_received(answer, at)
             elif self._server_pings:
                 self._arrivals.append((at + SERVER_PINGS_S, b""))
 
@@ -119,21 +119,25 @@ def test_what_came_before_a_sleep_is_no_sign_of_life(read_first):
     heard_at = line.liveness.heard_at
     line.sleep(60)
     if read_first:
-        line.liveness.heard(line.now)
-    assert line.liveness.look(line.now, awaiting=False) is Verdict.ASK
-    line.liveness.heard(line.now + 0.01)
-    line.liveness.answered(b"another question", line.now + 0.01)
+        line.liveness.received(line.now)
+    assert line.liveness.check(line.now, awaiting=False) is Action.PING
+    line.liveness.received(line.now + 0.01)
+    line.liveness.pong_received(b"another question", line.now + 0.01)
     assert line.liveness.heard_at == heard_at
     assert line.run(FOREVER_S) <= 4.1
 
 
 def test_what_comes_later_after_a_sleep_is_one():
     """A server that sends so much that its answer comes late is there; so is one that answers in no time."""
-    for say in (lambda one, now: one.heard(now + 1), lambda one, now: one.answered(one.question, now + 0.001)):
+    signs = (
+        lambda one, now: one.received(now + 1),
+        lambda one, now: one.pong_received(one.ping_payload, now + 0.001),
+    )
+    for say in signs:
         line = Line(None)
         line.run(10)
         line.sleep(60)
-        assert line.liveness.look(line.now, awaiting=False) is Verdict.ASK
+        assert line.liveness.check(line.now, awaiting=False) is Action.PING
         say(line.liveness, line.now)
         assert line.run(20) is None
 
@@ -176,10 +180,10 @@ def test_a_fast_upload_does_not_hide_a_dead_line():
 
 
 def test_a_server_that_reads_nothing_for_a_while():
-    """As it said: what it does not read it does not answer."""
+    """As announced: it does not answer what it does not read."""
     line = Line(None)
     line.awaiting = True
-    line.liveness.server_pauses(20, line.now)
+    line.liveness.expect_pause(20, line.now)
     assert 25 <= line.run(FOREVER_S) < 30
 
 

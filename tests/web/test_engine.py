@@ -223,7 +223,7 @@ async def test_all_programs_and_tabs_of_a_user_are_read(server, visitors):
                         assert not isinstance(event, Unreadable)
                         if isinstance(event, Message):
                             heard_by.add(event.text)
-            # One user, called as the last card says; whoever came late was told of no other name.
+            # One user, with the name on the newest card; a newcomer has seen no other name.
             renamed = "room.state.lines.filter(({system}) => system?.event === 'renamed').length"
             assert await late(renamed) == 0
             assert await late("[...room.state.users.values()].filter(({owner}) => owner).map(({nick}) => nick)") == [
@@ -232,7 +232,7 @@ async def test_all_programs_and_tabs_of_a_user_are_read(server, visitors):
 
 
 async def test_a_message_whose_card_got_lost_with_the_connection(visitors):
-    """It came just before, of somebody unknown: it waits for the card until the connection is back, however long."""
+    """A message of an unknown user came last: it waits for the card until the connection is back, however long."""
     async with relay_with(timing__presence_interval=2) as server, cutter_before(server.base) as cutter:
         made = await create(server.base)
         bob = await bare(visitors, cutter.base)
@@ -256,7 +256,7 @@ async def test_a_message_whose_card_got_lost_with_the_connection(visitors):
 
 
 async def test_a_card_that_was_refused_is_shown_when_the_user_may_speak(visitors):
-    """Someone who reconnects while muted under new keys is known to newcomers after that."""
+    """Newcomers can read a user who was muted during a rekey."""
     ann, bob = await bare(visitors), await bare(visitors)
     link = await ann.create()
     await bob.open(link)

@@ -111,7 +111,7 @@ export class Hearing {
     await this.#retry();
   }
 
-  /** The connection is lost: cards that are waited for come with the next one. */
+  /** The connection is lost: the cards that held messages wait for come with the next connection. */
   onLost() {
     clearTimeout(this.#timer);
   }

@@ -235,7 +235,7 @@ export class Membership {
     const { state } = this.store;
     const wasMuted = state.muted;
     await this.hearing.onPresence(frame, this.seq);
-    if (wasMuted && !state.muted) await this.speaker.sendProfile(); // it may have been refused meanwhile
+    if (wasMuted && !state.muted) await this.speaker.sendProfile(); // the server refuses profiles during a mute
     this.identity.nick = this.roster.me.nick || this.identity.nick; // another tab may have changed it
   }
 

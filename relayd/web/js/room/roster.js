@@ -75,7 +75,7 @@ export class Roster {
       change.left.push(user);
     }
     const newcomers = new Set(joined.map(({ id }) => id));
-    // A user with several cards is told once for each; the last one says how the user looks now.
+    // A user with several cards has an entry for each; the last entry is the present state.
     for (const [id, user] of new Map([...joined, ...changed].map((one) => [one.id, one]))) {
       const before = this.users.get(id);
       this.users.set(id, user);
