@@ -164,14 +164,14 @@ def _other_cards(room: Room, now: float) -> list[bytes]:
     entries: list[bytes] = []
     free_bytes = MAX_CARDS_BYTES
     for member in [room.members[user_id] for user_id in room.with_other_cards]:
-        room.drop_cards(member, now)
-        others = member.other_cards
-        own = view.entries_of(member, (card.profile for card in others)) if others else []
-        free_bytes -= sum(map(len, own))
-        if free_bytes >= 0:
+        if free_bytes > 0:
+            room.drop_cards(member, now)
+            others = member.other_cards
+            own = view.entries_of(member, [card.profile for card in others]) if others else []
+            free_bytes -= sum(map(len, own))
             entries += own
         else:
-            for card in others:
+            for card in member.cards:
                 card.announced = False
     return entries
 
