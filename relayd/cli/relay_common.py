@@ -129,8 +129,16 @@ class Door:
             raise refusal(error) from None
         self._link = link
         self._nick = nick
-        self.owner: Owner | None = relay_keys.find(self.share.room_id) if as_owner else None
+        self.owner = self._find_owner() if as_owner else None
         self._password = given_password()
+
+    def _find_owner(self) -> Owner | None:
+        try:
+            return relay_keys.find(self.share.room_id, self.share.server)
+        except relay_keys.OtherServer as other:
+            made, here = safe_line(other.server), safe_line(self.share.server)
+            note(f"you own this room at {made}, and this link leads to {here}: joining as a guest")
+            return None
 
     async def open(self) -> tuple[Joining, Room]:
         """The room, entered; the first of the pair is to be left with `__aexit__`."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -78,14 +79,40 @@ def keep(made: Made) -> None:
         file.write(text)
 
 
-def find(room_id: str) -> Owner | None:
-    """What was kept of the room; None if nothing was, or it cannot be read."""
+class OtherServer(Exception):
+    """The room was made on another server, which must not get the owner key of this one.
+
+    Attributes:
+        server: where it was made, as in its link.
+    """
+
+    def __init__(self, server: str) -> None:
+        super().__init__(server)
+        self.server = server
+
+
+def find(room_id: str, server: str) -> Owner | None:
+    """What was kept of the room; None if nothing was, or it cannot be read.
+
+    Args:
+        server: of the link by which the room is to be joined.
+
+    Raises:
+        OtherServer: a link may name any server, and the owner key goes to it.
+    """
     with contextlib.suppress(OSError, SealingError):
         file = _read(folder() / room_id)
         if file is not None:
+            if file.server and _with_port(file.server) != _with_port(server):
+                raise OtherServer(file.server)
             signing = OwnerKey(decode_base64url(file.signing, KEY_BYTES, "signing key")) if file.signing else None
             return Owner(file.owner_key, signing)
     return None
+
+
+def _with_port(server: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(server)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
 
 
 def drop(room_id: str, server: str) -> None:

@@ -24,8 +24,14 @@ from fake_relay import fake_relay
 
 from relayd.cli import relay_keys
 from relayd.client import Message, Rest, UserJoined, UserLeft, create, join
+from relayd.client.seal.link import parse_link
 
 RELAY = str(Path(sys.executable).parent / "relay")
+
+
+def find(made):
+    """What is kept of the room on the server where it was made."""
+    return relay_keys.find(made.id, parse_link(made.link).server)
 
 
 @pytest.fixture
@@ -149,7 +155,7 @@ async def test_new_prints_the_link_alone_and_keeps_the_owners_key(relay, home):
     (kept,) = home.iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700
-    owner = relay_keys.find(kept.name)
+    owner = relay_keys.find(kept.name, relay.base)
     async with join(out.strip(), "ann", owner=owner) as ann:
         assert ann.me.is_owner
         assert (ann.details.name, ann.details.max) == ("den", 7)
@@ -255,7 +261,7 @@ async def test_the_key_of_a_room_that_lives_is_kept_whatever_the_clocks_say(rela
     os.utime(home / made.id, (0, time.time() + here_days * DAY_S))
     now = time.time()
     await relay_keys.sweep(Rest(relay.base), max(0.0, now + here_days * DAY_S), now + there_days * DAY_S)
-    assert relay_keys.find(made.id) is not None
+    assert find(made) is not None
     assert (home / made.id).stat().st_mode & 0o777 == 0o600
 
 
@@ -267,7 +273,7 @@ async def test_the_key_of_a_room_that_is_over_goes_when_a_clock_makes_one_ask(re
     await Rest(relay.base).close(over.id, over.owner.key)
     now = time.time()
     await relay_keys.sweep(Rest(relay.base), max(0.0, now + here_days * DAY_S), now + there_days * DAY_S)
-    assert (relay_keys.find(over.id), relay_keys.find(lives.id) is not None) == (None, True)
+    assert (find(over), find(lives) is not None) == (None, True)
 
 
 async def test_a_room_that_was_given_more_time_is_not_taken_for_over(relay, home):
@@ -276,7 +282,7 @@ async def test_a_room_that_was_given_more_time_is_not_taken_for_over(relay, home
     relay_keys.keep(made)
     await Rest(relay.base).edit(made.id, made.owner.key, expiration_date=24)
     await relay_keys.sweep(Rest(relay.base), time.time() + 2 * HOUR_S, time.time() + 2 * HOUR_S)
-    assert relay_keys.find(made.id) is not None
+    assert find(made) is not None
 
 
 async def test_a_server_that_does_not_say_that_the_room_is_over_is_no_reason(home, unused_tcp_port):
@@ -288,7 +294,7 @@ async def test_a_server_that_does_not_say_that_the_room_is_over_is_no_reason(hom
         text = (home / made.id).read_text().replace(fake.base, base)
         (home / made.id).write_text(text)
         await relay_keys.sweep(Rest(base), time.time() + 2 * DAY_S, time.time() + 2 * DAY_S)
-        assert relay_keys.find(made.id) is not None
+        assert relay_keys.find(made.id, base) is not None
 
 
 @pytest.mark.parametrize("kind", ["elsewhere", "of relay 0.1", "broken"])
@@ -358,7 +364,7 @@ async def test_a_link_to_another_server_does_not_drop_the_key(relay, home):
         relay_keys.keep(made)
         async with terminal("join", made.link.replace(relay.base, other.base), "--nick", "ann") as screen:
             assert await screen.ended() == 4
-        assert relay_keys.find(made.id) is not None
+        assert find(made) is not None
 
 
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="there is no faketime: apt-get install faketime")
@@ -367,12 +373,12 @@ async def test_new_at_a_wrong_time(relay, home, time_):
     """A clock that is off for a while costs no key of a room that lives; that of one that is over goes all the same."""
     first, over = [(await done("new", "--server", relay.base))[1].strip() for _ in range(2)]
     first_id, over_id = [link.rpartition("/")[2].partition("#")[0] for link in (first, over)]
-    await Rest(relay.base).close(over_id, relay_keys.find(over_id).key)
+    await Rest(relay.base).close(over_id, relay_keys.find(over_id, relay.base).key)
     process = await asyncio.create_subprocess_exec("faketime", time_, RELAY, "new", "--server", relay.base)
     assert await asyncio.wait_for(process.wait(), 30) == 0
-    assert relay_keys.find(first_id) is not None
+    assert relay_keys.find(first_id, relay.base) is not None
     if time_.startswith("+"):
-        assert relay_keys.find(over_id) is None
+        assert relay_keys.find(over_id, relay.base) is None
 
 
 # send and receive. ----------------------------------------------------------------------------------------------
@@ -515,6 +521,21 @@ async def test_join_is_a_chat(relay, home):
         await screen.shows("has gone")
         screen.type("/leave\r")
         assert await screen.ended() == 0
+
+
+async def test_another_server_does_not_get_the_owner_key(relay):
+    """A link may name any server: one that leads elsewhere makes a guest, who is told why."""
+    made = await create(relay.base, sealed=False)
+    relay_keys.keep(made)
+    async with fake_relay() as fake:
+        fake.id, fake.invite = made.id, made.link.partition("#")[2]
+        async with terminal("join", made.link.replace(relay.base, fake.base), "--nick", "ann") as screen:
+            await screen.shows(f"you own this room at {relay.base}, and this link leads to {fake.base}")
+            await screen.shows("ann#")
+        sent = b"".join(fake.logged)
+    assert fake.invite.encode() in sent
+    assert made.owner.key.encode() not in sent
+    assert find(made) is not None
 
 
 async def test_two_terminals_of_an_owner_are_one_person_unless_one_is_a_guest(relay, home):
