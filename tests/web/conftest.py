@@ -1,4 +1,7 @@
-"""A browser for all tests of the page, a daemon for each, and as many people as they like."""
+"""Browsers for all tests of the page, a daemon for each, and as many people as they like.
+
+`visitors` are in Chromium; `people` are in each of the three browsers in turn.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,33 @@ import pytest_asyncio
 from conftest import Relay, relay_with
 from playwright.async_api import Browser, async_playwright
 
+from web.engines.chromium import Chromium
+from web.engines.firefox import Firefox
+from web.engines.tab import Engine
+from web.engines.webkit import WebKit
+from web.person import Person
 from web.visitors import SIZES, Visitor, chromium
 
-# A browser belongs to the loop that it was started on, so the page's tests share one.
 Visitors = Callable[..., Awaitable[Visitor]]
+People = Callable[..., Awaitable[Person]]
+
+ENGINES = {"chromium": Chromium, "firefox": Firefox, "webkit": WebKit}
+# A browser belongs to the loop that it was started on, so the page's tests share one.
+SHARED_LOOP = {"visitors", "people"}
+ON_SHARED_LOOP = pytest.mark.asyncio(loop_scope="session")
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Before pytest-asyncio takes each test for one with a loop of its own, and closes all browsers after it."""
+    if SHARED_LOOP & set(metafunc.fixturenames):
+        metafunc.definition.add_marker(ON_SHARED_LOOP, append=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "visitors" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if SHARED_LOOP & set(getattr(item, "fixturenames", ())):
+            item.add_marker(ON_SHARED_LOOP, append=False)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -53,3 +73,34 @@ async def visitors(browser: Browser, server: Relay) -> AsyncIterator[Visitors]:
     for one in made:
         await one.context.close()
     assert [wrong for one in made for wrong in one.wrong] == []
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engines() -> AsyncIterator[Callable[[str], Awaitable[Engine]]]:
+    """Starts a browser when the first test wants it, one of each kind."""
+    running: dict[str, Engine] = {}
+
+    async def engine(name: str) -> Engine:
+        if name not in running:
+            running[name] = await ENGINES[name].launch()
+        return running[name]
+
+    yield engine
+    for one in running.values():
+        await one.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=ENGINES)
+async def people(request: pytest.FixtureRequest, engines: Callable, server: Relay) -> AsyncIterator[People]:
+    """Makes people, all in the same browser; no script of the page may have failed at the end."""
+    engine = await engines(request.param)
+    made: list[Person] = []
+
+    async def person(base: str = "") -> Person:
+        made.append(Person(await engine.tab(), base or server.base))
+        return made[-1]
+
+    yield person
+    for one in made:
+        await one.tab.close()
+    assert [error for one in made for error in one.tab.errors] == []

@@ -1,0 +1,1 @@
+"""The browsers the page is tested in, each behind the same few methods: `Engine` and `Tab`."""

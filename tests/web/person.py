@@ -1,0 +1,199 @@
+"""A person at any of the three browsers, who knows the page by roles, accessible names and visible text only."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from web.engines.tab import KEYS, Steps, Tab
+
+T = TypeVar("T")
+
+WAIT_S = 30  # the machine may be busy; what comes, comes in a fraction of it
+LOOK_S = 0.05
+PRESS_MS = 100  # as long as a finger is on a button
+HERE = Path(__file__).parent
+AXE = HERE / "node_modules/axe-core/axe.min.js"
+FIND = (HERE / "accessible.js").read_text()
+
+_DESCRIBE = """(element) => {
+  element.scrollIntoView({ block: "nearest", behavior: "instant" });
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const [x, y] = [Math.round(left + width / 2), Math.round(top + height / 2)];
+  return { x, y, isOnTop: element.contains(document.elementFromPoint(x, y)), value: element.value ?? null,
+    checked: element.checked ?? null, text: element.innerText, isFocused: element === document.activeElement };
+}"""
+
+
+def query(role: str, name: str = "", text: str = "", within: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What to look for; see accessible.js."""
+    return {"role": role, "name": name, "text": text, "within": within}
+
+
+async def until(look: Callable[[], Awaitable[T]], what: str, timeout_s: float = WAIT_S) -> T:
+    """The first answer of `look` that is true."""
+    end = time.monotonic() + timeout_s
+    while not (found := await look()):
+        assert time.monotonic() < end, f"not within {timeout_s:.0f} s: {what}"
+        await asyncio.sleep(LOOK_S)
+    return found
+
+
+class Person:
+    """Somebody with a browser profile of their own, and the page open in one tab."""
+
+    def __init__(self, tab: Tab, base: str) -> None:
+        self.tab = tab
+        self.base = base
+
+    # Seeing. ---------------------------------------------------------------------------------------------------------
+
+    async def open(self, url: str = "") -> None:
+        await self.tab.goto(url or self.base)
+
+    async def on(self, wanted: dict[str, Any], function: str, *args: Any) -> Any:
+        """What that JavaScript function returns for the last such element; None if there is none."""
+        if not await self.tab.evaluate("() => Boolean(globalThis.axe)"):
+            if not AXE.exists():
+                pytest.skip("there is no axe-core: npm ci --prefix tests/web")
+            await self.tab.evaluate(f"() => {{ {await asyncio.to_thread(AXE.read_text)} }}")
+        script = (
+            f"(wanted, ...args) => {{ const found = ({FIND})(wanted); "
+            f"return found.length ? ({function})(found.at(-1), ...args) : null; }}"
+        )
+        return await self.tab.evaluate(script, wanted, *args)
+
+    async def find(self, role: str, name: str = "", **more: Any) -> dict[str, Any] | None:
+        """The last such element, if there is one: where it is, `value`, `checked`, `text`, `isFocused`."""
+        return await self.on(query(role, name, **more), _DESCRIBE)
+
+    async def wait(self, role: str, name: str = "", **more: Any) -> dict[str, Any]:
+        """The same, once there is one."""
+        return await until(lambda: self.find(role, name, **more), f"{role} {name!r} {more or ''}")
+
+    async def gone(self, role: str, name: str = "", **more: Any) -> None:
+        """Waits until there is no such element."""
+
+        async def look() -> bool:
+            return await self.find(role, name, **more) is None
+
+        await until(look, f"no {role} {name!r} {more or ''}")
+
+    async def text(self) -> str:
+        """All text that is visible."""
+        return await self.tab.evaluate("() => document.body.innerText")
+
+    async def sees(self, text: str, timeout_s: float = WAIT_S) -> None:
+        async def look() -> bool:
+            return text in await self.text()
+
+        await until(look, f"the text {text!r}", timeout_s)
+
+    # Doing. ----------------------------------------------------------------------------------------------------------
+
+    async def point_at(self, role: str, name: str = "", **more: Any) -> tuple[int, int]:
+        """Moves the pointer to the middle of an element that stands still and that nothing covers."""
+        last: tuple[int, int] | None = None
+
+        async def look() -> bool:
+            nonlocal last
+            found = await self.find(role, name, **more)
+            place = (found["x"], found["y"]) if found else None
+            still = place is not None and place == last and found["isOnTop"]
+            last = place
+            return still
+
+        await until(look, f"{role} {name!r} {more or ''} that can be pointed at")
+        assert last is not None
+        await self.tab.pointer([_move(last)])
+        return last
+
+    async def click(self, role: str, name: str = "", *, press_ms: int = PRESS_MS, **more: Any) -> None:
+        """Presses the button of the mouse on an element, as long as a person does."""
+        place = await self.point_at(role, name, **more)
+        await self.tab.pointer([_move(place), *_press(press_ms)])
+
+    async def fill(self, role: str, name: str, text: str, **more: Any) -> None:
+        """Puts the focus into a field by a click, and text in place of what is there."""
+        await self.click(role, name, **more)
+        await self.key("a", "Control")
+        await self.type(text)
+
+    async def type(self, text: str) -> None:
+        await self.tab.keys([step for character in text for step in _strike(character)])
+
+    async def key(self, key: str, *held: str) -> None:
+        """Strikes a key, with others held down."""
+        down = [{"type": "keyDown", "value": KEYS[name]} for name in held]
+        up = [{"type": "keyUp", "value": KEYS[name]} for name in held]
+        await self.tab.keys([*down, *_strike(KEYS.get(key, key)), *up])
+
+    async def choose(self, name: str, option: str) -> None:
+        """Chooses in a list that drops down: the browser's own, which cannot be driven alike in all of them."""
+        await self.wait("combobox", name)
+        script = """(select, option) => {
+          select.value = [...select.options].find(({ text }) => text === option).value;
+          select.dispatchEvent(new Event("change", { bubbles: true }));
+        }"""
+        await self.on(query("combobox", name), script, option)
+
+    # The page. -------------------------------------------------------------------------------------------------------
+
+    async def create(self) -> str:
+        """Makes a room, called as the page proposes; its link."""
+        await self.open()
+        await self.click("button", "Create room")
+        await self.wait("textbox", "Message")
+        return await self.tab.evaluate("() => location.href")
+
+    async def join(self, link: str, nick: str = "bob") -> None:
+        await self.open(link)
+        await self.fill("textbox", "Your name", nick)
+        await self.click("button", "Join")
+        await self.wait("textbox", "Message")
+
+    async def write(self, text: str) -> None:
+        """Types where one writes, after what is there."""
+        await self.click("textbox", "Message")
+        await self.type(text)
+
+    async def say(self, text: str) -> None:
+        await self.write(text)
+        await self.key("Enter")
+
+    async def message(self) -> str:
+        """What stands where one writes."""
+        return (await self.wait("textbox", "Message"))["value"]
+
+    async def line_tool(self, text: str, name: str) -> None:
+        """Uses a button that appears at the line with that text."""
+        line = query("article", text=text)
+        await self.point_at("article", text=text)
+        await self.click("button", f"={name}", within=line)
+
+    async def about_person(self, nick: str, item: str) -> None:
+        """Chooses what to do about somebody in the list of people."""
+        await self.click("button", nick, within=query("listitem", text=nick))
+        await self.click("menuitem", item)
+
+    async def menu(self, item: str) -> None:
+        await self.click("button", "=Menu")
+        await self.click("menuitem", item)
+
+
+def _move(place: tuple[int, int]) -> dict[str, Any]:
+    return {"type": "pointerMove", "x": place[0], "y": place[1], "duration": 0}
+
+
+def _press(press_ms: int) -> Steps:
+    down, up = {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
+    return [down, {"type": "pause", "duration": press_ms}, up]
+
+
+def _strike(key: str) -> Steps:
+    return [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
