@@ -33,12 +33,13 @@ export class About {
     const fields = Object(details);
     if (fields.id !== this.#identity.roomId || typeof fields.name !== "string") return;
     state.details = { ...state.details, ...fields };
+    const now = { server: serverNow(fields), device: Date.now() };
     this.#skewMs = skewOf(fields);
     state.endsAt = endOf(fields);
     state.usersLeave = state.details.expiration === "usersLeave";
     state.sealed = this.#voice.sealed;
     state.canRekey = this.#voice.canRekey;
-    Object.assign(this.#identity, { name: fields.name, endsAt: state.endsAt });
+    Object.assign(this.#identity, { name: fields.name, endsAt: state.endsAt, seenAt: now.server ? now : this.#identity.seenAt });
     this.#store.touch("details");
   }
 
@@ -70,10 +71,16 @@ export class About {
 }
 
 /**
+ * The server's time as it says so just now, in ms since 1970; 0 if it does not.
+ * @param {Frame} details
+ */
+export const serverNow = ({ date, time_alive: aliveS }) => Date.parse(date) + 1000 * Number(aliveS) || 0;
+
+/**
  * How far this device's clock is before the server's, in ms, by what the server says just now.
  * @param {Frame} details
  */
-const skewOf = ({ date, time_alive: aliveS }) => Date.now() - (Date.parse(date) + 1000 * Number(aliveS)) || 0;
+const skewOf = (details) => serverNow(details) && Date.now() - serverNow(details);
 
 /**
  * When a room ends at the latest, ms since 1970 by this device's clock.

@@ -3,6 +3,7 @@
  * WebCrypto's and cannot be read from there. What is kept goes with the room: on leaving, and when it is over.
  */
 
+import { fromStored, toStored } from "../seal/user-key.js";
 import { formatLink, parseLink } from "../wire/link.js";
 
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
@@ -20,11 +21,16 @@ import { formatLink, parseLink } from "../wire/link.js";
  * @property {Bytes | null} passwordKey  the stretched password, not itself
  * @property {{salt: Bytes, owner: Bytes | null, password: boolean, epoch: number} | null} access  of a sealed room, and
  *     the epoch that `link` is of
+ * @property {Seen | null} seenAt  when the server last showed that the room lives
  */
+/** A moment by two clocks, in ms since 1970.
+ * @typedef {{server: number, device: number}} Seen
+ */
+/** @typedef {Omit<Identity, "user"> & {user: import("../seal/user-key.js").StoredUserKey | null}} StoredIdentity */
 
 const STORE = "rooms";
-// A clock that is a little off must not forget a room that is still open.
-const KEPT_BEYOND_MS = 3_600_000;
+// No room lives for more than a day; and an hour, so that nothing depends on when exactly it was seen.
+const KEPT_MS = 25 * 3_600_000;
 
 /** @type {Map<string, Identity>} */
 const inMemory = new Map(); // where there is no IndexedDB: private windows of some browsers
@@ -73,7 +79,21 @@ async function inStore(mode, job) {
  * @returns {Promise<Identity | null>}
  */
 export async function load(roomId) {
-  return (await inStore("readonly", (store) => store.get(roomId))) ?? inMemory.get(roomId) ?? null;
+  return (await stored(roomId)) ?? inMemory.get(roomId) ?? null;
+}
+
+/**
+ * @param {string} roomId
+ * @returns {Promise<Identity | null>}
+ */
+async function stored(roomId) {
+  const record = /** @type {StoredIdentity | null} */ (await inStore("readonly", (store) => store.get(roomId)));
+  if (!record) return null;
+  try {
+    return { ...record, user: record.user && (await fromStored(record.user)) };
+  } catch {
+    return null; // its key cannot be used: as good as none
+  }
 }
 
 /** Takes the keys of a voice, which may have begun a new epoch, and the link that goes with them.
@@ -86,10 +106,17 @@ export function takeKeys(identity, voice) {
   identity.access.epoch = voice.epoch;
 }
 
-/** @param {Identity} identity */
+/**
+ * @param {Identity} identity
+ * @returns {Promise<boolean>} whether it can be read back: some browsers store nothing, and some not all that they take
+ */
 export async function save(identity) {
   inMemory.set(identity.roomId, identity);
-  await inStore("readwrite", (store) => store.put(identity));
+  const record = { ...identity, user: identity.user && toStored(identity.user) };
+  await inStore("readwrite", (store) => store.put(record));
+  const read = await stored(identity.roomId);
+  const has = (/** @type {{privateKey: CryptoKey} | null | undefined} */ pair) => pair?.privateKey instanceof CryptoKey;
+  return read !== null && (!identity.user || has(read.user)) && (!identity.ownerPair || has(read.ownerPair));
 }
 
 /** @param {string} roomId */
@@ -98,9 +125,22 @@ export async function forget(roomId) {
   await inStore("readwrite", (store) => store.delete(roomId));
 }
 
-/** Forgets the rooms that are over by now. */
-export async function forgetPast() {
-  const all = /** @type {Identity[] | null} */ (await inStore("readonly", (store) => store.getAll()));
-  const past = (all ?? []).filter(({ endsAt }) => endsAt + KEPT_BEYOND_MS < Date.now());
-  await Promise.all(past.map(({ roomId }) => forget(roomId)));
+/** Forgets the rooms that cannot live any more.
+ * @param {Seen} now
+ */
+export async function forgetPast(now) {
+  const all = /** @type {(StoredIdentity | null)[] | null} */ (await inStore("readonly", (store) => store.getAll()));
+  for (const record of all ?? []) {
+    if (!record) continue; // WebKit: it holds a key that cannot be read
+    // relayd 0.1.0 noted no time: from now on it lives for a day at most.
+    if (!record.seenAt) await inStore("readwrite", (store) => store.put({ ...record, seenAt: now }));
+    else if (isPast(record.seenAt, now)) await forget(record.roomId);
+  }
 }
+
+/**
+ * Whether a room that was seen then is over by now. Either clock may be wrong, the device's by days: so both must say so.
+ * @param {Seen} seenAt
+ * @param {Seen} now
+ */
+const isPast = (seenAt, now) => Math.min(now.server - seenAt.server, now.device - seenAt.device) > KEPT_MS;

@@ -39,7 +39,7 @@ export class Membership {
    * @param {import("./store.js").Store} parts.store
    * @param {import("./roster.js").Roster} parts.roster
    * @param {import("./lines.js").Lines} parts.lines
-   * @param {() => Promise<void>} parts.keep  saves the identity
+   * @param {() => Promise<boolean>} parts.keep  saves the identity; whether that has worked
    * @param {() => void} parts.onLink  the link may have changed
    */
   constructor({ identity, key, voice, store, roster, lines, keep, onLink }) {
@@ -280,6 +280,7 @@ export class Membership {
   /** What is kept on this device has changed, and perhaps the link with it. */
   async keep() {
     this.#onLink();
-    await this.#keep();
+    this.store.state.remembered = await this.#keep();
+    this.store.touch("me");
   }
 }

@@ -2,9 +2,9 @@
 
 import * as api from "../api.js";
 import { Problem } from "../problem.js";
-import { newUserKey } from "../seal/hpke.js";
 import { newSealedRoom, readAccess, RoomKeys, roomIsSealed, unlock } from "../seal/keys.js";
 import { derivePasswordKey } from "../seal/derive.js";
+import { newUserKey } from "../seal/user-key.js";
 import { formatLink, isSealed, parseLink } from "../wire/link.js";
 import { endOf } from "./about.js";
 import { cleanNick } from "./clean.js";
@@ -29,7 +29,6 @@ export const lookAt = (text) => coded(() => look(text));
 /** @param {string} text */
 async function look(text) {
   const link = ownLink(text);
-  await identities.forgetPast();
   const identity = await recall(link);
   const known = identity && { nick: identity.nick, owner: identity.ownerKey !== "" };
   /** @type {Record<string, any>} */
@@ -139,6 +138,7 @@ async function comeIn(link, nick, password) {
 async function enter(identity, voice, key) {
   const room = new Room(identity, voice, key);
   await room.join();
+  if (identity.seenAt) await identities.forgetPast(identity.seenAt);
   return room;
 }
 
@@ -174,7 +174,7 @@ const accessOf = (keys) => ({ salt: keys.salt, owner: keys.owner, password: keys
  */
 const newIdentity = (link, nick) => ({
   roomId: link.roomId, session: "", nick: cleanNick(nick), name: "", endsAt: Date.now() + 86_400_000,
-  link: formatLink(link), ownerKey: "", ownerPair: null, user: null, passwordKey: null, access: null,
+  link: formatLink(link), ownerKey: "", ownerPair: null, user: null, passwordKey: null, access: null, seenAt: null,
 });
 
 /**

@@ -136,7 +136,7 @@ export class Room {
   /** @param {string} nick */
   setNick(nick) {
     this.#identity.nick = cleanNick(nick) || this.#identity.nick;
-    identities.save(this.#identity);
+    this.#inside.keep();
     this.#inside.speaker.showNick();
   }
 

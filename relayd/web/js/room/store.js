@@ -18,6 +18,7 @@ const newState = () => ({
   me: "",
   owner: false,
   muted: false,
+  remembered: true,
   users: new Map(),
   userCount: 0,
   lines: [],

@@ -5,8 +5,8 @@ import { importAes } from "./bodies.js";
 import { NotOpened } from "./errors.js";
 
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** The pair of one user: the private half cannot leave WebCrypto.
- * @typedef {{privateKey: CryptoKey, publicRaw: Bytes}} UserKey
+/** The pair of one user: the private half cannot leave WebCrypto. `wrapped`: where the browser cannot store it as it is.
+ * @typedef {{privateKey: CryptoKey, publicRaw: Bytes, wrapped?: import("./user-key.js").WrappedKey}} UserKey
  */
 
 const EMPTY = new Uint8Array(0);
@@ -17,11 +17,10 @@ const ENC_BYTES = 32;
 /** A card's key that nothing can be sealed to. */
 export class BadKey extends Error {}
 
-/** @returns {Promise<UserKey>} */
-export async function newUserKey() {
-  const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey("X25519", false, ["deriveBits"]));
-  const publicRaw = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
-  return { privateKey: pair.privateKey, publicRaw };
+/** @param {boolean} extractable  whether its private half can leave WebCrypto */
+export async function newPair(extractable) {
+  const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey("X25519", extractable, ["deriveBits"]));
+  return { pair, publicRaw: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)) };
 }
 
 /**
@@ -104,8 +103,8 @@ async function schedule(shared, enc, receiver, info) {
  * @throws {BadKey}
  */
 export async function sealBox(plaintext, to, info) {
-  const ephemeral = await newUserKey();
-  const shared = await agree(ephemeral.privateKey, to);
+  const ephemeral = await newPair(false);
+  const shared = await agree(ephemeral.pair.privateKey, to);
   const { key, iv } = await schedule(shared, ephemeral.publicRaw, to, info);
   const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, key, plaintext);
   return join(ephemeral.publicRaw, new Uint8Array(sealed));

@@ -36,6 +36,7 @@ export function chatView(room, { home, again, language, fresh }) {
   const title = h("h1", { dir: "auto" });
   const about = h("p", { class: "about" });
   const banner = h("div", { class: "banner", role: "status", hidden: true });
+  const notRemembered = h("p", { class: "notice", role: "status", hidden: true });
   const typists = h("p", { class: "typists", "aria-live": "off" });
   const end = h("div");
   const invitation = h("section", { class: "invitation" });
@@ -114,6 +115,7 @@ export function chatView(room, { home, again, language, fresh }) {
       menu,
     ),
     banner,
+    notRemembered,
     h("main", { class: "middle" }, h("div", { class: "talk" }, lines.node, h("div", { class: "foot" }, typists, end, composer.node)), people.node),
   );
 
@@ -158,6 +160,8 @@ export function chatView(room, { home, again, language, fresh }) {
       const keep = state.lines.some((line) => line.kind !== "system") && h("button", { type: "button", onclick: save }, icon("download"), t("save_chat"));
       fill(end, problemCard(state.problem ?? { code: "room_closed", detail: "" }, state.closedBecause, { home, again, more: keep || null }));
     }
+    notRemembered.hidden = state.remembered || state.phase === "over";
+    notRemembered.textContent = t(state.owner ? "not_remembered_owner" : "not_remembered");
     node.classList.toggle("over", state.phase === "over");
     composer.redraw();
   };
@@ -234,6 +238,11 @@ export function chatView(room, { home, again, language, fresh }) {
 
   const watching = new AbortController();
   for (const kind of ["focus", "visibilitychange"]) addEventListener(kind, seen, { signal: watching.signal, capture: true });
+  addEventListener("beforeunload", (event) => {
+    if (notRemembered.hidden) return;
+    event.preventDefault();
+    event.returnValue = true; // older browsers ask for this instead
+  }, { signal: watching.signal });
 
   const redraw = () => {
     drawHead();

@@ -49,7 +49,8 @@ export function openOwner(room) {
     if (await ask(t("owner.end"), t("owner.end_ask"), t("owner.end"))) run(() => room.closeRoom(), t("owner.ended"));
   };
   const left = (room.state.endsAt - Date.now()) / 1000;
-  const longest = (Date.parse(details.date) + 24 * 3_600_000 - Date.now()) / 3_600_000;
+  const skewMs = room.state.endsAt - Date.parse(details.expiration_date); // this device's clock may be days off
+  const longest = (Date.parse(details.date) + skewMs + 24 * 3_600_000 - Date.now()) / 3_600_000;
   const until = h("select", null, HOURS.filter((hours) => hours < longest).map((hours) => h("option", { value: hours }, duration(hours * 3600))),
     h("option", { value: longest, selected: true }, t("owner.longest")));
   const dialog = openDialog(
