@@ -110,7 +110,8 @@ class Person:
 
         await until(look, f"{role} {name!r} {more or ''} that can be pointed at")
         assert last is not None
-        await self.tab.pointer([_move(last)])
+        # By way of a place beside it: a pointer that is there already, as the page has scrolled, would enter nothing.
+        await self.tab.pointer([_move((last[0] - 2, last[1])), _move(last)])
         return last
 
     async def click(self, role: str, name: str = "", *, press_ms: int = PRESS_MS, **more: Any) -> None:

@@ -1,6 +1,6 @@
 /** The page's beginning: texts, then whichever view the address asks for. */
 
-import { fill } from "./lib/dom.js";
+import { copyFields, fill } from "./lib/dom.js";
 import { speak } from "./lib/i18n.js";
 import { freshNick } from "./lib/nicknames.js";
 import { preferences } from "./lib/preferences.js";
@@ -106,7 +106,9 @@ function home() {
 /** @param {string} language */
 async function onLanguage(language) {
   await speak(language);
-  route();
+  const before = app.firstElementChild;
+  await route();
+  if (before && app.firstElementChild) copyFields(before, app.firstElementChild);
 }
 
 // Another room's link put into the address bar changes only what follows #, or comes with back and forward.

@@ -91,6 +91,23 @@ export function field(label, control, hint) {
 }
 
 /**
+ * Puts what one form holds into another that is made alike, e.g. in another language.
+ * @param {Element} from
+ * @param {Element} to
+ */
+export function copyFields(from, to) {
+  const FIELDS = "input, select, textarea, details";
+  const before = from.querySelectorAll(FIELDS);
+  for (const [index, field] of to.querySelectorAll(FIELDS).entries()) {
+    const old = before[index];
+    if (field instanceof HTMLDetailsElement && old instanceof HTMLDetailsElement) field.open = old.open;
+    else if (field instanceof HTMLInputElement && old instanceof HTMLInputElement) Object.assign(field, { checked: old.checked, value: old.value });
+    else if ("value" in field && "value" in old) field.value = old.value;
+    field.dispatchEvent(new Event("change"));
+  }
+}
+
+/**
  * Text into the clipboard, also where the page has no right to write there (plain http).
  * @param {string} text
  * @returns {Promise<boolean>} whether it is there

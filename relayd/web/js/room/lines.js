@@ -126,7 +126,8 @@ export class Lines {
     line.file = offer?.state ?? null;
     line.kind = line.file ? "file" : body.kind === "text" && typeof body.text === "string" ? "text" : "unknown";
     const answered = body.re === undefined ? undefined : this.#named(body.re);
-    if (answered && audienceOf(answered) === audienceOf(line)) line.replyTo = answered.key;
+    // What everyone has heard may be answered in private, but nothing private in public or to somebody else.
+    if (answered && ["", audienceOf(line)].includes(audienceOf(answered))) line.replyTo = answered.key;
     else line.replyLost = body.re !== undefined;
     line.mentionsMe = from.me ? false : mentions(line.text, this.#roster);
     this.#authors.set(line, author);

@@ -15,6 +15,7 @@ import { openPerson, peopleView } from "./people.js";
 import { attempt, inWords, problemCard } from "./problem.js";
 import { openShare, sharePanel } from "./share.js";
 import { announce, toast } from "./toasts.js";
+import { forgetWriting } from "./writing.js";
 
 /** @typedef {import("../types.js").Room} Room */
 /** @typedef {import("../types.js").Line} Line */
@@ -189,6 +190,7 @@ export function chatView(room, { home, again, language, fresh }) {
     if (preferences.pictures) for (const { key } of changes.placed) fetchPicture(key);
     if (kinds.has("users") || kinds.has("me") || kinds.has("details")) people.draw();
     if (kinds.has("phase") || kinds.has("me") || kinds.has("details")) drawPhase();
+    if (kinds.has("users")) composer.redraw(); // the recipient may have another name, or be gone
     if (kinds.has("link")) {
       history.replaceState(null, "", state.link);
       invitation.replaceChildren();
@@ -227,6 +229,7 @@ export function chatView(room, { home, again, language, fresh }) {
   node.addEventListener("dragover", (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
+    node.dataset.drop = composer.dropText();
     node.classList.toggle("dropping", composer.mayOffer());
   });
   for (const kind of ["dragleave", "drop"]) node.addEventListener(kind, () => node.classList.remove("dropping"));
@@ -234,12 +237,12 @@ export function chatView(room, { home, again, language, fresh }) {
     event.preventDefault();
     if (composer.mayOffer()) composer.offer(event.dataTransfer?.files ?? null);
   });
-  node.dataset.drop = t("drop");
 
   const watching = new AbortController();
   for (const kind of ["focus", "visibilitychange"]) addEventListener(kind, seen, { signal: watching.signal, capture: true });
   addEventListener("beforeunload", (event) => {
-    if (notRemembered.hidden) return;
+    const isLost = composer.isUnsent() || state.lines.some(({ status }) => status === "pending") || !notRemembered.hidden;
+    if (!isLost) return;
     event.preventDefault();
     event.returnValue = true; // older browsers ask for this instead
   }, { signal: watching.signal });
@@ -269,6 +272,7 @@ export function chatView(room, { home, again, language, fresh }) {
     close: () => {
       stop();
       room.close();
+      if (state.phase === "over") forgetWriting(state.details.id);
     },
   };
 }
