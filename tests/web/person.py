@@ -57,20 +57,26 @@ class Person:
         await self.tab.goto(url or self.base)
 
     async def on(self, wanted: dict[str, Any], function: str, *args: Any) -> Any:
-        """What that JavaScript function returns for the last such element; None if there is none."""
-        if not await self.tab.evaluate("() => Boolean(globalThis.axe)"):
+        """What that JavaScript function returns for the last such element, once there is one."""
+        return (await until(lambda: self._look_for(wanted, function, *args), str(wanted)))[0]
+
+    async def _look_for(self, wanted: dict[str, Any], function: str, *args: Any) -> list[Any]:
+        """The same in a list, which is empty if there is no such element now."""
+        script = f"""(wanted, ...args) => {{
+          if (!globalThis.axe) return "no axe";
+          const found = ({FIND})(wanted).slice(-1);
+          return found.map((element) => ({function})(element, ...args) ?? null);
+        }}"""
+        while (answer := await self.tab.evaluate(script, wanted, *args)) == "no axe":  # the document is another one
             if not AXE.exists():
                 pytest.skip("there is no axe-core: npm ci --prefix tests/web")
             await self.tab.evaluate(f"() => {{ {await asyncio.to_thread(AXE.read_text)} }}")
-        script = (
-            f"(wanted, ...args) => {{ const found = ({FIND})(wanted); "
-            f"return found.length ? ({function})(found.at(-1), ...args) : null; }}"
-        )
-        return await self.tab.evaluate(script, wanted, *args)
+        return answer
 
     async def find(self, role: str, name: str = "", **more: Any) -> dict[str, Any] | None:
         """The last such element, if there is one: where it is, `value`, `checked`, `text`, `isFocused`."""
-        return await self.on(query(role, name, **more), _DESCRIBE)
+        found = await self._look_for(query(role, name, **more), _DESCRIBE)
+        return found[0] if found else None
 
     async def wait(self, role: str, name: str = "", **more: Any) -> dict[str, Any]:
         """The same, once there is one."""

@@ -1,7 +1,7 @@
 /** The page's beginning: texts, then whichever view the address asks for. */
 
 import { copyFields, fill } from "./lib/dom.js";
-import { speak } from "./lib/i18n.js";
+import { speak, t } from "./lib/i18n.js";
 import { freshNick } from "./lib/nicknames.js";
 import { preferences } from "./lib/preferences.js";
 import { later } from "./views/later.js";
@@ -82,19 +82,22 @@ function show(room, fresh, chatView) {
 /** @param {import("./types.js").NewRoom} options */
 const create = async (options) => enter((await engine()).createRoom(options), true, visit);
 
-/** @param {string} link  as somebody pasted it */
-function open(link) {
-  let url;
-  try {
-    url = new URL(link.includes("://") ? link : `${location.protocol}//${link}`);
-  } catch {
-    url = null;
-  }
-  if (url && /^https?:$/.test(url.protocol) && url.origin !== location.origin) location.assign(url.href);
+/**
+ * Goes to the room of a link. Another host is asked for nothing before the person agrees.
+ * @param {string} text  as somebody pasted it
+ * @throws {ProblemShape} it is no link to a room
+ */
+async function open(text) {
+  const { findLink, formatLink } = await import("./wire/link.js");
+  const url = new URL(formatLink(findLink(text, location.protocol)));
+  if (url.host !== location.host) {
+    const { ask } = await import("./views/dialog.js");
+    const { host } = url;
+    if (await ask(t("elsewhere.title"), t("elsewhere.text", { host }), t("elsewhere.open", { host }))) location.assign(url.href);
+  } else if (url.protocol === "https:" && location.protocol === "http:") location.assign(url.href);
   else {
-    history.pushState(null, "", url && url.origin === location.origin && ROOM_PATH.test(url.pathname) ? url.pathname + url.hash : "/");
-    if (location.pathname === "/") closedDoor({ code: "link_wrong", detail: "" });
-    else route();
+    history.pushState(null, "", url.pathname + url.hash);
+    route();
   }
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Self
 
-from playwright.async_api import BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import BrowserContext, Error, Page, Playwright, async_playwright
 
 from web.engines.tab import KEYS, VIEWPORT, Steps
 from web.visitors import chromium
@@ -51,7 +51,14 @@ class ChromiumTab:
         await self.page.reload()
 
     async def evaluate(self, function: str, *args: Any) -> Any:
-        return await self.page.evaluate(f"(args) => ({function})(...args)", list(args))
+        while True:
+            try:
+                return await self.page.evaluate(f"(args) => ({function})(...args)", list(args))
+            except Error as error:
+                if (
+                    "Execution context was destroyed" not in error.message
+                ):  # by a navigation: again, in the new document
+                    raise
 
     async def pointer(self, steps: Steps) -> None:
         for step in steps:

@@ -1,6 +1,6 @@
 /** The first page: make a room, or open a link. */
 
-import { field, h, icon } from "../lib/dom.js";
+import { field, freshId, h, icon } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { freshNick } from "../lib/nicknames.js";
@@ -16,7 +16,7 @@ const HOURS = [1, 2, 4, 8, 12, 24];
 const canSeal = () => Boolean(globalThis.crypto?.subtle);
 
 /**
- * @param {{create: (room: NewRoom) => Promise<void>, open: (link: string) => void, settings: () => void}} on
+ * @param {{create: (room: NewRoom) => Promise<void>, open: (text: string) => Promise<void>, settings: () => void}} on
  * @returns {HTMLElement}
  */
 export function startView({ create, open, settings }) {
@@ -31,12 +31,23 @@ export function startView({ create, open, settings }) {
   const max = h("input", { type: "number", min: "1", max: "10000", value: "50", required: true });
   const expires = h("select", null, h("option", { value: "usersLeave" }, t("start.until_left")), HOURS.map((hours) => h("option", { value: hours }, duration(hours * 3600))));
   const sealed = h("input", { type: "checkbox", checked: canSeal(), disabled: !canSeal(), onchange: () => {
-    password.disabled = fresh.disabled = !sealed.checked;
     if (!sealed.checked) password.value = "";
+    drawSealed();
   } });
-  password.disabled = fresh.disabled = !sealed.checked;
-  const refused = h("p", { class: "bad", role: "alert" });
-  const button = h("button", { class: "primary large" }, t("start.create"));
+  const refused = h("p", { class: "bad", role: "alert", hidden: true });
+  const unsealed = h("p", { class: "note warn", id: freshId() }, icon("warn"), t(canSeal() ? "start.not_sealed" : "start.not_sealed_http"));
+  const button = h("button", { class: "primary large", "aria-describedby": unsealed.id }, t("start.create"));
+  const promise = h("li", null, icon("lock"), h("span", null, t("start.promise_sealed")));
+  const drawSealed = () => {
+    password.disabled = fresh.disabled = promise.hidden = !sealed.checked;
+    unsealed.hidden = sealed.checked;
+  };
+  drawSealed();
+  /** @param {HTMLElement} place  @returns {(text: string) => void} */
+  const tellAt = (place) => (text) => {
+    place.hidden = !text;
+    place.textContent = text;
+  };
   const more = h(
     "details",
     { class: "more" },
@@ -50,7 +61,7 @@ export function startView({ create, open, settings }) {
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     button.disabled = true;
-    refused.textContent = "";
+    tellAt(refused)("");
     prefer({ nick: nick.value.trim() });
     const room = {
       nick: nick.value.trim(),
@@ -60,16 +71,14 @@ export function startView({ create, open, settings }) {
       ...(name.value.trim() && { name: name.value.trim() }),
       ...(password.value && { password: password.value }),
     };
-    await attempt(() => create(room), (text) => {
-      refused.textContent = text;
-      button.disabled = false;
-    });
+    button.disabled = await attempt(() => create(room), tellAt(refused));
   };
 
-  const link = h("input", { type: "text", inputMode: "url", autocomplete: "off", spellcheck: false, dir: "ltr", "aria-label": t("start.link"), placeholder: t("start.link") });
+  const link = h("input", { type: "text", inputMode: "url", autocomplete: "off", spellcheck: false, dir: "ltr", "aria-label": t("start.link"), placeholder: t("start.link"), oninput: () => tellAt(noLink)("") });
+  const noLink = h("p", { class: "bad", role: "alert", hidden: true });
   const visit = (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (link.value.trim()) open(link.value.trim());
+    if (link.value.trim()) attempt(() => open(link.value), tellAt(noLink));
   };
 
   return h(
@@ -79,11 +88,12 @@ export function startView({ create, open, settings }) {
       h("button", { type: "button", class: "round", title: t("settings.title"), "aria-label": t("settings.title"), onclick: settings }, icon("settings"))),
     h("h1", null, t("start.title")),
     h("p", { class: "lead" }, t("start.lead")),
-    h("form", { class: "card", onsubmit: submit }, field(t("start.name"), name), more, refused, button),
+    h("form", { class: "card", onsubmit: submit }, field(t("start.name"), name), more, refused, unsealed, button),
     h("form", { class: "visit", onsubmit: visit }, link, h("button", null, t("start.open"))),
+    noLink,
     h("ul", { class: "promises" }, [
       h("li", null, icon("clock"), h("span", null, t("start.promise_gone"))),
-      h("li", null, icon("lock"), h("span", null, t("start.promise_sealed"))),
+      promise,
       h("li", null, icon("people"), h("span", null, t("start.promise_free"))),
     ]),
   );

@@ -37,6 +37,34 @@ export function parseLink(text) {
   return { origin: url.origin, roomId, ...parseFragment(url.hash.slice(1)) };
 }
 
+/** @param {string} character  a class  @param {number} count  so many of it, with line breaks in between as mails put them */
+const run = (character, count) => `(?:[\\s>]*${character}){${count}}`;
+const HOST = `(?:[^\\s/?#@\\\\:<>()"']{1,255}|\\[[\\da-f:.]{2,45}\\])(?::\\d{1,5})?`;
+const ID = [8, 4, 4, 4, 12].map((count) => run("[\\da-f]", count)).join("[\\s>]*-");
+const KEY = `ri_${run("[\\w-]", 22)}`;
+const SECRET = `[\\s>]*\\.[\\s>]*1p?[\\s>]*\\.${run("[\\w-]", 22)}`;
+// A host without a scheme only where a word begins: what follows another scheme, or a user's name, is none.
+const START = `(?:(https?:)//|(?<![^\\s<>()[\\]{}"'“”«»]))`;
+const PASTED = new RegExp(`${START}(${HOST})/+(${ID})/*(?:\\?[^\\s#]*)?(?:#|%23)(${KEY}(?:${SECRET})?)([\\w.-]*)`, "iu");
+const PART = new RegExp(`ri_|${ID}`, "iu");
+
+/**
+ * The link to a room in what somebody pasted: with text around it, or without its scheme.
+ * @param {string} text
+ * @param {string} protocol  where it has none, e.g. "https:"
+ * @returns {Link}
+ * @throws {Problem} `link_wrong`, `link_incomplete`, `unknown_suite`
+ */
+export function findLink(text, protocol) {
+  const found = PASTED.exec(text);
+  if (!found) throw new Problem(PART.test(text) ? "link_incomplete" : "link_wrong", "there is no link to a room");
+  const [, scheme = protocol, host, id, key, rest] = found;
+  const whole = (/** @type {string} */ part) => part.replace(/[\s>]/g, "");
+  // Whatever follows without a space belongs to it, but for what ends a sentence or marks words.
+  const fragment = whole(key) + rest.replace(/[-_.]+$/, "");
+  return parseLink(`${scheme.toLowerCase()}//${host}/${whole(id).toLowerCase()}#${fragment}`);
+}
+
 /**
  * Reads what follows `#`. A marked link is never taken for an open one.
  * @param {string} fragment
