@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 WAIT_S = 30  # the machine may be busy; what comes, comes in a fraction of it
 LOOK_S = 0.05
+STILL_LOOKS = 3  # in a row that find an element where it was: so long a person takes to aim, too
 PRESS_MS = 100  # as long as a finger is on a button
 HERE = Path(__file__).parent
 AXE = HERE / "node_modules/axe-core/axe.min.js"
@@ -35,7 +36,7 @@ def query(role: str, name: str = "", text: str = "", within: dict[str, Any] | No
     return {"role": role, "name": name, "text": text, "within": within}
 
 
-async def until(look: Callable[[], Awaitable[T]], what: str, timeout_s: float = WAIT_S) -> T:
+async def until(look: Callable[[], Awaitable[T | None]], what: str, timeout_s: float = WAIT_S) -> T:
     """The first answer of `look` that is true."""
     end = time.monotonic() + timeout_s
     while not (found := await look()):
@@ -65,7 +66,7 @@ class Person:
         script = f"""(wanted, ...args) => {{
           if (!globalThis.axe) return "no axe";
           const found = ({FIND})(wanted).slice(-1);
-          return found.map((element) => ({function})(element, ...args) ?? null);
+          return Promise.all(found.map(async (element) => await ({function})(element, ...args) ?? null));
         }}"""
         while (answer := await self.tab.evaluate(script, wanted, *args)) == "no axe":  # the document is another one
             if not AXE.exists():
@@ -104,21 +105,18 @@ class Person:
 
     async def point_at(self, role: str, name: str = "", **more: Any) -> tuple[int, int]:
         """Moves the pointer to the middle of an element that stands still and that nothing covers."""
-        last: tuple[int, int] | None = None
+        places: list[tuple[int, int] | None] = []
 
-        async def look() -> bool:
-            nonlocal last
+        async def look() -> tuple[int, int] | None:
             found = await self.find(role, name, **more)
-            place = (found["x"], found["y"]) if found else None
-            still = place is not None and place == last and found["isOnTop"]
-            last = place
-            return still
+            places.append((found["x"], found["y"]) if found and found["isOnTop"] else None)
+            stands_still = len(places) >= STILL_LOOKS and len(set(places[-STILL_LOOKS:])) == 1
+            return places[-1] if stands_still else None
 
-        await until(look, f"{role} {name!r} {more or ''} that can be pointed at")
-        assert last is not None
+        place = await until(look, f"{role} {name!r} {more or ''} that can be pointed at")
         # By way of a place beside it: a pointer that is there already, as the page has scrolled, would enter nothing.
-        await self.tab.pointer([_move((last[0] - 2, last[1])), _move(last)])
-        return last
+        await self.tab.pointer([_move((place[0] - 2, place[1])), _move(place)])
+        return place
 
     async def click(self, role: str, name: str = "", *, press_ms: int = PRESS_MS, **more: Any) -> None:
         """Presses the button of the mouse on an element, as long as a person does."""

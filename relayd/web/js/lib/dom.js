@@ -18,13 +18,38 @@ export function h(tag, props, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(props ?? {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    if (name.startsWith("on")) listen(made, name.slice(2), value);
     else if (name in made && name !== "list") Reflect.set(made, name, value);
     else made.setAttribute(name, value === true ? "" : String(value));
   }
   fill(made, ...children);
   return made;
 }
+
+/** @typedef {Record<string, ((event: any) => void) | undefined>} Handlers  by kind of event */
+
+/** @type {WeakMap<Element, Handlers>} what elements do: kept apart from them, so that it can be exchanged */
+const handlers = new WeakMap();
+
+/** @param {Element} element  @returns {Readonly<Handlers>} */
+export const handlersOf = (element) => handlers.get(element) ?? {};
+
+/**
+ * Lets an element do that, and no longer what it has done, at events of a kind.
+ * @param {Element} element
+ * @param {string} kind
+ * @param {((event: any) => void) | undefined} handler
+ */
+export function listen(element, kind, handler) {
+  const known = handlersOf(element);
+  if (!(kind in known)) element.addEventListener(kind, (event) => handlersOf(element)[kind]?.(event));
+  handlers.set(element, { ...known, [kind]: handler });
+}
+
+/** @param {(Child | Child[])[]} children  @returns {ChildNode[]} */
+export const flat = (children) =>
+  children.flat().filter((child) => child !== null && child !== undefined && child !== false)
+    .map((child) => /** @type {ChildNode} */ (child instanceof Node ? child : new Text(String(child))));
 
 /**
  * Puts children in place of those that are there.
@@ -34,8 +59,7 @@ export function h(tag, props, ...children) {
  * @returns {Parent}
  */
 export function fill(parent, ...children) {
-  const nodes = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
-  parent.replaceChildren(.../** @type {(Node | string)[]} */ (nodes.map((node) => (node instanceof Node ? node : String(node)))));
+  parent.replaceChildren(...flat(children));
   return parent;
 }
 
@@ -69,7 +93,7 @@ export function svg(tag, attributes) {
  * @param {Record<string, any>} [props]
  */
 export function iconButton(name, label, onclick, props = {}) {
-  return h("button", { type: "button", title: label, "aria-label": label, onclick, ...props, class: `round ${props.class ?? ""}` }, icon(name));
+  return h("button", { type: "button", title: label, "aria-label": label, "data-key": name, onclick, ...props, class: `round ${props.class ?? ""}` }, icon(name));
 }
 
 let last = 0;

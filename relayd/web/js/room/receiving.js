@@ -245,7 +245,7 @@ export class Receiving {
     state.phase = "receiving";
     const seconds = (Date.now() - coming.beganAt) / 1000;
     if (seconds > WINDOW_S) state.rate = (state.bytes - coming.beganWith) / seconds;
-    this.#store.change(coming.line);
+    this.#store.progress(coming.line);
   }
 
   /** @param {Coming} coming */

@@ -92,7 +92,7 @@ export class Serving {
       hash.update(await read(file, at, Math.min(size, at + HASHED_AT_ONCE)));
       if (state.phase !== "hashing") return null;
       state.bytes = Math.min(size, at + HASHED_AT_ONCE);
-      this.#store.change(line);
+      this.#store.progress(line);
     }
     const sha256 = encodeBase64url(hash.digest());
     const { name, type } = state;

@@ -8,6 +8,7 @@ const MOST_LINES = 10_000;
 const MOST_CHARACTERS = 32_000_000;
 const DROPPED_AT_ONCE = 200;
 const HIDDEN_FRAME_MS = 250; // a hidden tab has no frames
+const PROGRESS_MS = 250; // nobody reads faster, and each costs the line's being drawn
 
 /** @returns {import("../types.js").RoomState} */
 const newState = () => ({
@@ -47,6 +48,7 @@ export class Store {
   /** @type {Set<string>} */ #changed = new Set();
   /** @type {string[]} */ #removed = [];
   /** @type {Line[]} */ #news = [];
+  /** @type {Set<Line>} */ #moving = new Set(); // whose file has come further since they were drawn
   #isScheduled = false;
 
   /**
@@ -114,6 +116,18 @@ export class Store {
   change(line) {
     this.#changed.add(line.key);
     this.#schedule();
+  }
+
+  /** A line's file has come further; what else changes goes by `change`.
+   * @param {Line} line
+   */
+  progress(line) {
+    if (this.#moving.has(line)) return;
+    this.#moving.add(line);
+    setTimeout(() => {
+      this.#moving.delete(line);
+      if (this.line(line.key) === line) this.change(line);
+    }, PROGRESS_MS);
   }
 
   /** The last line that is not on its way. */

@@ -3,6 +3,7 @@
 import { copy, fill, h, icon, iconButton } from "../lib/dom.js";
 import { duration, list, moment } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
+import { patchChildren } from "../lib/patch.js";
 import { preferences } from "../lib/preferences.js";
 import { nameOf } from "../lib/text.js";
 import { attract, drawTitle } from "./attention.js";
@@ -10,8 +11,10 @@ import { composerView } from "./composer.js";
 import { ask } from "./dialog.js";
 import { logView } from "./log.js";
 import { later } from "./later.js";
+import { openMenu } from "./menu.js";
 import { gist } from "./message.js";
 import { openPerson, peopleView } from "./people.js";
+import { whilePressed } from "./press.js";
 import { attempt, inWords, problemCard } from "./problem.js";
 import { openShare, sharePanel } from "./share.js";
 import { announce, toast } from "./toasts.js";
@@ -34,6 +37,8 @@ const SOON_S = 10 * 60; // the last minutes of a room are shown in another colou
  */
 export function chatView(room, { home, again, language, fresh }) {
   const { state } = room;
+  const watching = new AbortController();
+  const unlessPressed = whilePressed(watching.signal);
   const title = h("h1", { dir: "auto" });
   const about = h("p", { class: "about" });
   const banner = h("div", { class: "banner", role: "status", hidden: true });
@@ -59,7 +64,7 @@ export function chatView(room, { home, again, language, fresh }) {
     react,
     names: mentionable,
   };
-  const lines = logView(room, deeds, { tools: (line) => tools(line), head: invitation });
+  const lines = logView(room, deeds, { tools: (line) => tools(line), head: invitation, unlessPressed });
 
   /** @param {Line} line  @returns {Node[]} */
   const tools = (line) => {
@@ -67,8 +72,11 @@ export function chatView(room, { home, again, language, fresh }) {
     const buttons = [];
     const answerable = (line.kind === "text" || line.kind === "file") && line.author;
     if (answerable && !state.muted) {
-      const smile = iconButton("smile", t("tools.react"), () => later(import("./picker.js"), ({ openPicker }) => openPicker(smile, (emoji) => react(line.key, emoji, true))), { "aria-haspopup": "dialog" });
-      buttons.push(smile, iconButton("reply", t("tools.reply"), () => composer.reply(line)));
+      const pick = (/** @type {MouseEvent} */ event) => {
+        const anchor = /** @type {Element} */ (event.currentTarget);
+        later(import("./picker.js"), ({ openPicker }) => openPicker(anchor, (emoji) => react(line.key, emoji, true)));
+      };
+      buttons.push(iconButton("smile", t("tools.react"), pick, { "aria-haspopup": "dialog" }), iconButton("reply", t("tools.reply"), () => composer.reply(line)));
     }
     if (line.mine && line.kind === "text") buttons.push(iconButton("edit", t("tools.edit"), () => composer.edit(line)));
     if (line.text) buttons.push(iconButton("copy", t("tools.copy"), async () => toast(t((await copy(line.text)) ? "copied" : "copy_failed"))));
@@ -93,7 +101,7 @@ export function chatView(room, { home, again, language, fresh }) {
   };
 
   const peopleButton = h("button", { type: "button", class: "pill", onclick: () => showPeople(!node.classList.contains("with-people")) });
-  /** @returns {Parameters<typeof import("./menu.js").openMenu>[2]} */
+  /** @returns {Parameters<typeof openMenu>[2]} */
   const items = () => [
     { label: t("share.title"), icon: "share", run: () => openShare(room) },
     state.sealed && { label: t("safety.title"), icon: "shield", run: () => later(import("./safety.js"), ({ openSafety }) => openSafety(room)) },
@@ -102,7 +110,7 @@ export function chatView(room, { home, again, language, fresh }) {
     { label: t("save_chat"), icon: "download", run: save },
     state.phase !== "over" && { label: t("leave"), icon: "leave", danger: true, run: leave },
   ];
-  const menu = iconButton("more", t("menu"), () => later(import("./menu.js"), ({ openMenu }) => openMenu(menu, t("menu"), items())), { "aria-haspopup": "menu" });
+  const menu = iconButton("more", t("menu"), () => openMenu(menu, t("menu"), items()), { "aria-haspopup": "menu" });
 
   const node = h(
     "div",
@@ -128,21 +136,18 @@ export function chatView(room, { home, again, language, fresh }) {
     else peopleButton.focus();
   };
 
-  let shown = ""; // what the head says: it is drawn anew only when that changes, so that one can point at it
   const drawHead = () => {
     const left = (state.endsAt - Date.now()) / 1000;
     title.textContent = state.details.name;
     const ends = state.phase === "over" ? t("over") : t("ends_in", { time: duration(left) });
     const hint = t(state.usersLeave ? "ends_hint_leave" : "ends_hint", { time: moment(state.endsAt) });
-    const told = [ends, hint, state.sealed, state.details.locked].join();
-    if (told !== shown) fill(
+    patchChildren(
       about,
       h("span", { class: state.sealed ? "sealed" : "open", title: t(state.sealed ? "sealed_hint" : "open_hint") }, icon(state.sealed ? "lock" : "unlock"), t(state.sealed ? "sealed" : "open")),
       h("span", { class: left < SOON_S && state.phase !== "over" ? "soon" : "", title: hint }, icon("clock"), ends),
       state.details.locked && h("span", null, icon("key"), t("door_locked")),
     );
-    shown = told;
-    fill(peopleButton, icon("people"), String(state.userCount));
+    patchChildren(peopleButton, icon("people"), String(state.userCount));
     peopleButton.setAttribute("aria-label", t("people.count", { n: state.userCount }));
     peopleButton.title = t("people.title");
     drawTitle(room);
@@ -155,7 +160,7 @@ export function chatView(room, { home, again, language, fresh }) {
       const wait = state.retryAt ? Math.ceil((state.retryAt - Date.now()) / 1000) : 0;
       const why = state.problem ? inWords(state.problem) : t("problem.server_away");
       const when = state.retryAt === null ? "" : wait > 0 ? t("away.in", { time: duration(wait) }) : t("away.now");
-      fill(banner, icon("warn"), h("span", null, why, " ", when), h("button", { type: "button", class: "small", onclick: () => room.retry() }, t("away.retry")));
+      patchChildren(banner, icon("warn"), h("span", null, why, " ", when), h("button", { type: "button", class: "small", onclick: () => room.retry() }, t("away.retry")));
     }
     if (state.phase === "over" && !end.hasChildNodes()) {
       const keep = state.lines.some((line) => line.kind !== "system") && h("button", { type: "button", onclick: save }, icon("download"), t("save_chat"));
@@ -183,7 +188,8 @@ export function chatView(room, { home, again, language, fresh }) {
     if (lines.atEnd() && !document.hidden && document.hasFocus() && state.unread) room.read();
   };
 
-  const unsubscribe = room.subscribe((changes) => {
+  /** @param {import("../types.js").Changes} changes */
+  const onChanges = (changes) => {
     const { kinds, news } = changes;
     if (kinds.has("users")) known = null;
     lines.patch(changes);
@@ -203,7 +209,8 @@ export function chatView(room, { home, again, language, fresh }) {
     if (kinds.size) drawHead();
     drawInvitation();
     seen();
-  });
+  };
+  const unsubscribe = room.subscribe((changes) => unlessPressed(() => onChanges(changes)));
 
   const unasked = { count: 0, bytes: 0 };
   /** @param {string} key  of a line that has just come */
@@ -216,10 +223,10 @@ export function chatView(room, { home, again, language, fresh }) {
     room.accept(key, true);
   };
 
-  const tick = setInterval(() => {
+  const tick = setInterval(() => unlessPressed(() => {
     if (state.phase !== "over") drawHead();
     if (state.phase === "away") drawPhase();
-  }, 1_000);
+  }), 1_000);
 
   people.node.addEventListener("keydown", (event) => {
     if (event.key === "Escape") showPeople(false);
@@ -238,7 +245,6 @@ export function chatView(room, { home, again, language, fresh }) {
     if (composer.mayOffer()) composer.offer(event.dataTransfer?.files ?? null);
   });
 
-  const watching = new AbortController();
   for (const kind of ["focus", "visibilitychange"]) addEventListener(kind, seen, { signal: watching.signal, capture: true });
   addEventListener("beforeunload", (event) => {
     const isLost = composer.isUnsent() || state.lines.some(({ status }) => status === "pending") || !notRemembered.hidden;

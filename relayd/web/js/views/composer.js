@@ -1,7 +1,8 @@
 /** Where one writes: text, an answer, a new text of an old line, files; to everyone or to one person. */
 
-import { fill, freshId, h, icon, iconButton } from "../lib/dom.js";
+import { freshId, h, icon, iconButton } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
+import { patchChildren } from "../lib/patch.js";
 import { nameOf } from "../lib/text.js";
 import { later } from "./later.js";
 import { gist } from "./message.js";
@@ -142,7 +143,7 @@ export function composerView(room, { onSent, names }) {
     writing.to &&= users.get(writing.to.id) ?? writing.to; // called as they are called now, or were last
     const { editing, replying, to } = writing;
     const reader = editing ? editing.toUser : to;
-    fill(
+    patchChildren(
       context,
       editing && [icon("edit"), h("span", null, t("composer.editing"))],
       (editing || to) && [reader && icon("lock"), h("span", { class: reader ? "only" : "" }, recipient(reader))],

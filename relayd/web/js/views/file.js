@@ -28,8 +28,8 @@ const WORDS = {
 // Of 4 bytes each: no camera's picture is larger, and browsers decode in one piece.
 const MOST_PIXELS = 40_000_000;
 
-/** Elements of pictures, used again when a line is drawn anew. @type {WeakMap<FileState, HTMLImageElement>} */
-const pictures = new WeakMap();
+/** @type {WeakSet<FileState>} pictures that are known not to be too large */
+const shown = new WeakSet();
 
 const UNDER_WAY = new Set(["waiting", "receiving", "paused", "hashing"]);
 
@@ -61,16 +61,16 @@ export function fileView(line, room) {
  * @param {FileState} file  @param {string} name
  */
 function picture(file, name) {
-  const image = pictures.get(file) ?? h("img", { src: file.url, alt: name, decoding: "async" });
-  pictures.set(file, image);
+  const image = h("img", { src: file.url, alt: name, decoding: "async" });
   const open = () => openDialog(name, h("img", { src: file.url, alt: name, class: "whole" }), save(file));
   const place = h("button", { type: "button", class: "picture", hidden: true, onclick: open, "aria-label": t("file.enlarge", { name }) });
   const show = () => {
     if (image.naturalWidth * image.naturalHeight > MOST_PIXELS) return;
+    shown.add(file);
     place.append(image);
     place.hidden = false;
   };
-  if (image.complete && image.naturalWidth) show();
+  if (shown.has(file)) show();
   else image.addEventListener("load", show, { once: true });
   return place;
 }

@@ -6,6 +6,7 @@
 import { fill, h, icon } from "../lib/dom.js";
 import { day } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
+import { patch as patchNode, patchChildren } from "../lib/patch.js";
 import { initial, nameOf } from "../lib/text.js";
 import { lineView } from "./message.js";
 
@@ -22,9 +23,10 @@ const FOLLOWS_MS = 5 * 60_000;
 /**
  * @param {Room} room
  * @param {Omit<import("./message.js").Deeds, "room" | "show">} deeds
- * @param {{tools: (line: Line) => Node[], head: Node}} parts  `tools`: buttons for a line that has focus or pointer
+ * @param {{tools: (line: Line) => Node[], head: Node, unlessPressed?: (work: () => void) => void}} parts  `tools`: buttons
+ *     for a line that has focus or pointer
  */
-export function logView(room, deeds, { tools, head }) {
+export function logView(room, deeds, { tools, head, unlessPressed = (work) => work() }) {
   const { lines } = room.state;
   const holder = h("div", { class: "lines" });
   const earlier = h("button", { type: "button", class: "earlier", onclick: () => readBack() }, t("log.earlier"));
@@ -32,7 +34,7 @@ export function logView(room, deeds, { tools, head }) {
   const jump = h("button", { type: "button", class: "jump", "aria-label": t("log.jump"), onclick: () => toEnd(), hidden: true }, icon("down"), unreadCount);
   const scroller = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": t("log.label"), tabIndex: -1 }, h("div", { class: "column" }, head, earlier, holder));
   const node = h("section", { class: "log-place" }, scroller, jump);
-  const toolbar = h("div", { class: "tools", role: "toolbar", "aria-label": t("log.tools") });
+  const toolbar = h("div", { class: "tools", role: "toolbar", "aria-label": t("log.tools"), "data-apart": "" });
 
   /** @type {Map<string, HTMLElement>} */
   const nodes = new Map();
@@ -46,13 +48,19 @@ export function logView(room, deeds, { tools, head }) {
   const all = { ...deeds, room, show };
 
   /** @param {number} index  @returns {HTMLElement} */
-  const build = (index) => {
+  const draw = (index) => {
     const line = lines[index];
     const before = lines[index - 1];
     const follows = before !== undefined && goesOn(before, line);
     const made = lineView(line, all, follows);
     if (!before || new Date(before.at).toDateString() !== new Date(line.at).toDateString()) made.dataset.day = day(line.at);
-    nodes.set(line.key, made);
+    return made;
+  };
+
+  /** @param {number} index  @returns {HTMLElement} */
+  const build = (index) => {
+    const made = draw(index);
+    nodes.set(lines[index].key, made);
     return made;
   };
 
@@ -72,20 +80,36 @@ export function logView(room, deeds, { tools, head }) {
     const top = scroller.scrollTop;
     holder.prepend(...made);
     // The line that was first may follow one that was not there.
-    if (first < lines.length) replace(first);
+    if (first < lines.length) redraw(first);
     first = from;
     earlier.hidden = first === 0;
     scroller.scrollTop = top + scroller.scrollHeight - height;
   };
 
-  /** @param {number} index */
-  const replace = (index) => {
-    const old = nodes.get(lines[index]?.key);
-    if (!old) return;
-    const focused = old === document.activeElement;
-    const made = build(index);
-    old.replaceWith(made);
-    if (lines[index].key === active) activate(made, focused);
+  /** What a line says now, in its place.
+   * @param {number} index
+   */
+  const redraw = (index) => {
+    const line = lines[index];
+    const node = line && nodes.get(line.key);
+    if (!node) return;
+    const hadFocus = node.contains(document.activeElement);
+    patchNode(node, draw(index));
+    if (node === tabStop) node.tabIndex = 0;
+    if (line.key === active) drawTools(node, line);
+    if (hadFocus && !node.contains(document.activeElement)) node.focus({ preventScroll: true }); // what had it is gone
+  };
+
+  /** Puts a line before another one, or at the end.
+   * @param {number} index
+   * @param {Node | null} before
+   */
+  const put = (index, before) => {
+    const known = nodes.get(lines[index].key);
+    const focused = known?.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
+    if (!known || known.nextSibling !== before) holder.insertBefore(known ?? build(index), before);
+    if (known) redraw(index);
+    focused?.focus({ preventScroll: true });
   };
 
   /** @param {Changes} changes */
@@ -123,13 +147,12 @@ export function logView(room, deeds, { tools, head }) {
     for (const { key, before } of changes.placed) {
       const index = indices.get(key);
       if (index === undefined) continue;
-      nodes.get(key)?.remove();
-      holder.insertBefore(build(index), before === null ? null : (nodes.get(before) ?? null));
-      if (before !== null && index + 1 < lines.length) replace(index + 1);
+      put(index, before === null ? null : (nodes.get(before) ?? null));
+      if (before !== null) redraw(index + 1);
     }
     for (const key of dirty) {
       const index = indices.get(key);
-      if (index !== undefined) replace(index);
+      if (index !== undefined) redraw(index);
     }
   };
 
@@ -175,7 +198,7 @@ export function logView(room, deeds, { tools, head }) {
       made.style.setProperty("--hue", String(user.hue));
       return made;
     });
-    return h("div", { class: "seen", title: t("log.seen", { names }), role: "img", "aria-label": t("log.seen", { names }) }, discs, users.length > 6 && `+${users.length - 6}`);
+    return h("div", { class: "seen", "data-apart": "", title: t("log.seen", { names }), role: "img", "aria-label": t("log.seen", { names }) }, discs, users.length > 6 && `+${users.length - 6}`);
   };
 
   const toEnd = () => {
@@ -211,19 +234,22 @@ export function logView(room, deeds, { tools, head }) {
     if (!line) return;
     active = line.key;
     stopAt(target);
-    const buttons = line.kind === "system" ? [] : tools(line);
-    if (buttons.length) {
-      fill(toolbar, buttons);
-      (target.querySelector(".bubble") ?? target).append(toolbar);
-    } else toolbar.remove();
+    drawTools(target, line);
     if (focus) target.focus({ preventScroll: true });
+  };
+  /** @param {HTMLElement} target  @param {Line} line */
+  const drawTools = (target, line) => {
+    const buttons = line.kind === "system" ? [] : tools(line);
+    patchChildren(toolbar, buttons);
+    if (!buttons.length) toolbar.remove();
+    else if (!target.contains(toolbar)) (target.querySelector(".bubble") ?? target).append(toolbar);
   };
   /** @param {Event} event */
   const lineAt = (event) => /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("article"));
   for (const kind of ["pointerover", "focusin"]) {
     holder.addEventListener(kind, (event) => {
       const target = lineAt(event);
-      const busy = toolbar.contains(document.activeElement) && kind === "pointerover";
+      const busy = toolbar.querySelector(":focus-visible") && kind === "pointerover"; // by keyboard: it must not go away
       if (target && !busy && (target.dataset.key !== active || !target.contains(toolbar))) activate(target, false);
     });
   }
@@ -237,9 +263,9 @@ export function logView(room, deeds, { tools, head }) {
     next.scrollIntoView({ block: "nearest" });
   });
   // The window changes, and lines grow: pictures when they are there, texts that are unfolded.
-  const sizes = new ResizeObserver(() => {
+  const sizes = new ResizeObserver(() => unlessPressed(() => {
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
-  });
+  }));
   sizes.observe(scroller);
   sizes.observe(holder);
 
@@ -249,7 +275,6 @@ export function logView(room, deeds, { tools, head }) {
     patch,
     toEnd,
     atEnd: () => atEnd,
-    redraw: rebuild,
     focusLast: () => {
       const target = holder.lastElementChild;
       if (target instanceof HTMLElement) activate(target, true);

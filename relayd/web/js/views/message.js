@@ -1,11 +1,12 @@
-/** One line of the chat as an element. It is built anew when the line changes: cheap, and never half up to date. */
+/** One line of the chat as an element. When the line changes, another is made, and the one that is shown patched by it. */
 
 import { copy, fill, h, icon } from "../lib/dom.js";
 import { moment, time } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { markdown } from "../lib/markdown.js";
+import { patch } from "../lib/patch.js";
 import { nameOf, safe } from "../lib/text.js";
-import { later } from "./later.js";
+import { fileView } from "./file.js";
 import { disc } from "./people.js";
 import { inWords } from "./problem.js";
 import { systemText } from "./system.js";
@@ -26,6 +27,8 @@ import { toast } from "./toasts.js";
 
 const FOLD_CHARS = 1_500; // longer texts are folded: nobody's screen belongs to one person
 const FOLD_LINES = 20;
+/** @type {WeakSet<Line>} long texts that a person has unfolded */
+const unfolded = new WeakSet();
 const ONLY_EMOJI = /^(?:[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f]|\s){1,16}$/u;
 
 /**
@@ -95,28 +98,22 @@ function content(line, deeds) {
   if (line.deleted) return [h("p", { class: "gone" }, t("deleted"))];
   if (line.kind === "unknown") return [h("p", { class: "gone" }, t("unknown_kind"))];
   if (line.kind === "unreadable") return [h("p", { class: "gone", title: line.reason }, icon("warn"), t("unreadable"))];
-  const file = line.file ? [filePlace(line, deeds.room)] : [];
+  const file = line.file ? [fileView(line, deeds.room)] : [];
   return line.text ? [...file, text(line, deeds)] : file;
-}
-
-/** @param {Line} line  @param {Room} room */
-function filePlace(line, room) {
-  const place = h("div", { class: "file" });
-  later(import("./file.js"), ({ fileView }) => place.replaceWith(fileView(line, room)));
-  return place;
 }
 
 /** @param {Line} line  @param {Deeds} deeds */
 function text(line, deeds) {
   const body = h("div", { class: "body" }, markdown(line.text, { copy: t("copy"), onCopy, names: deeds.names() }));
   if (line.text.length <= FOLD_CHARS && line.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return body;
-  body.classList.add("folded");
-  const more = h("button", { type: "button", class: "small", "aria-expanded": "false", onclick: () => {
-    const folded = body.classList.toggle("folded");
-    more.textContent = t(folded ? "unfold" : "fold");
-    more.setAttribute("aria-expanded", String(!folded));
-  } }, t("unfold"));
-  return h("div", null, body, more);
+  const isFolded = !unfolded.has(line);
+  body.classList.toggle("folded", isFolded);
+  const turn = (/** @type {MouseEvent} */ { currentTarget }) => {
+    if (isFolded) unfolded.add(line);
+    else unfolded.delete(line);
+    patch(/** @type {HTMLElement} */ (/** @type {Element} */ (currentTarget).parentElement), text(line, deeds));
+  };
+  return h("div", { class: "long" }, body, h("button", { type: "button", class: "small", "aria-expanded": String(!isFolded), onclick: turn }, t(isFolded ? "unfold" : "fold")));
 }
 
 /** @param {string} code */
@@ -149,6 +146,7 @@ function reactions(line, deeds) {
     h("button", {
       type: "button",
       tabIndex: -1,
+      "data-key": emoji,
       class: mine ? "on" : "",
       "aria-pressed": String(mine),
       title: nicks.slice(0, 20).map(nameOf).join(", "),

@@ -1,9 +1,11 @@
 /** Who is here, and what can be done about each. */
 
-import { fill, h, icon } from "../lib/dom.js";
+import { h, icon } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
+import { patchChildren } from "../lib/patch.js";
 import { initial, nameOf } from "../lib/text.js";
 import { later } from "./later.js";
+import { openMenu } from "./menu.js";
 import { attempt } from "./problem.js";
 import { toast } from "./toasts.js";
 
@@ -28,14 +30,12 @@ export function openPerson(anchor, room, user, onDirect) {
   const tell = (/** @type {string} */ text) => toast(text, "bad");
   const here = room.state.users.get(user.id);
   const boss = room.state.owner && !user.me && here;
-  /** @type {Parameters<typeof import("./menu.js").openMenu>[2]} */
-  const items = [
+  openMenu(anchor, nick, [
     !user.me && here && { label: t("people.direct"), icon: "reply", run: () => onDirect(here) },
     room.state.sealed && here && { label: t("people.safety"), icon: "shield", run: () => later(import("./safety.js"), ({ openPersonSafety }) => openPersonSafety(room, here)) },
     boss && { label: t(here.muted ? "people.unmute" : "people.mute"), icon: "mute", run: () => attempt(() => room.mute(user.id, !here.muted), tell) },
     boss && { label: t("people.kick"), icon: "leave", danger: true, run: () => later(import("./owner.js"), ({ throwOut }) => throwOut(room, here, nick)) },
-  ];
-  later(import("./menu.js"), ({ openMenu }) => openMenu(anchor, nick, items));
+  ]);
 }
 
 /**
@@ -65,7 +65,7 @@ export function peopleView(room, { onDirect, onInvite, onClose }) {
       h("span", { class: "name" }, h("bdi", null, nameOf(user.nick)), h("span", { class: "tag" }, `#${user.tag}`)),
       h("span", { class: "state" }, state, user.muted && icon("mute"), user.muted && h("span", { class: "unseen" }, t("people.muted"))),
     ];
-    return h("li", { class: user.away ? "away" : "", "data-user": user.id }, passive ? h("div", { class: "person" }, content) : h("button", { type: "button", class: "person", "aria-haspopup": "menu", onclick: open }, content));
+    return h("li", { class: user.away ? "away" : "", "data-key": user.id }, passive ? h("div", { class: "person" }, content) : h("button", { type: "button", class: "person", "aria-haspopup": "menu", onclick: open }, content));
   };
 
   const draw = () => {
@@ -75,9 +75,7 @@ export function peopleView(room, { onDirect, onInvite, onClose }) {
     const wanted = search.value.trim().toLowerCase();
     const fitting = [...users.values()].filter((user) => user.nick.toLowerCase().includes(wanted));
     const more = Math.max(fitting.length - SHOWN, wanted ? 0 : userCount - Math.min(users.size, SHOWN));
-    const focused = list.contains(document.activeElement) ? document.activeElement?.closest("li")?.dataset.user : undefined;
-    fill(list, fitting.slice(0, SHOWN).map(row), more > 0 && h("li", { class: "hint" }, t("people.more", { n: more })));
-    if (focused) /** @type {HTMLElement | null} */ (list.querySelector(`[data-user="${CSS.escape(focused)}"] button`))?.focus();
+    patchChildren(list, fitting.slice(0, SHOWN).map(row), more > 0 && h("li", { class: "hint" }, t("people.more", { n: more })));
   };
   draw();
   return { node, draw, focus: () => title.focus() };
