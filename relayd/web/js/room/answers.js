@@ -2,6 +2,11 @@
 export class Answers {
   /** @type {Map<unknown, {resolve: () => void, reject: (problem: Error) => void}>} */ #waiting = new Map();
 
+  /** Whether the server owes one. */
+  get isAwaiting() {
+    return this.#waiting.size > 0;
+  }
+
   /**
    * @param {string} id
    * @returns {Promise<void>}

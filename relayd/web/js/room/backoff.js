@@ -12,6 +12,11 @@ const STABLE_MS = 10_000; // a connection that held so long makes the next failu
 export class Backoff {
   #failures = 0;
 
+  /** What is next is a first failure again. */
+  reset() {
+    this.#failures = 0;
+  }
+
   /**
    * @param {number | undefined} askedMs  what the server asked for: it has spread that at random already
    * @param {number} livedMs  how long the connection held that was lost

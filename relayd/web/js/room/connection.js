@@ -2,7 +2,9 @@
 
 import { noAnswer } from "../api.js";
 import { Problem } from "../problem.js";
+import { utf8 } from "../wire/bytes.js";
 import { Backoff } from "./backoff.js";
+import { moment, msSince } from "./clock.js";
 
 /**
  * Who hears a connection.
@@ -13,6 +15,7 @@ import { Backoff } from "./backoff.js";
  * @property {(problem: Problem, retryAt: number | null) => void} onLost  comes back by itself at `retryAt`, or, if that
  *     is null, when the person does
  * @property {(problem: Problem) => void} onOver  the server's last word
+ * @property {() => boolean} isAwaiting  whether the server owes an answer
  */
 
 /** By close code: what it is called, and what follows from it. */
@@ -36,10 +39,19 @@ const CLOSES = /** @type {Record<number, [code: string, then: "over" | "person" 
   4508: ["slow_consumer", "again"],
   4529: ["rate_limited", "again"],
 });
+const QUESTION = "alive"; // the id of a ping that asks whether the server is there
 const OPEN_TIMEOUT_MS = 20_000; // until the server has let this client in
+const TICK_MS = 500;
+const LATE_MS = 5_000; // a tick that is so late in a visible page: the device has slept
+const HIDDEN_LATE_MS = 90_000; // in a hidden one browsers let a minute pass
+const FRESH_MS = 1_000; // heard so short a time ago, nobody need ask
 const QUIET_MS = 30_000; // so long without a word, a visible page asks whether the server is there
-const ANSWER_MS = 5_000;
-const TICK_MS = 5_000;
+const AWAITED_MS = 3_000; // so long without an answer that is owed, any page does
+const ANSWER_MS = 5_000; // for the answer to that; and
+const WOKEN_ANSWER_MS = 3_000; // after a sleep: most connections have not outlived it
+const SLOWEST_BYTES_MS = 16; // what a line carries that is slow, but not dead: 128 kbit/s
+const LONGEST_WAY_MS = 30_000; // for what a page sends of files before their receivers ask for more
+const UNASKED_BYTES = 131_072; // of a file, after which it is asked whether they have passed
 
 export class Connection {
   #url;
@@ -51,9 +63,17 @@ export class Connection {
   generation = 0; // another one after each loss: what was heard before it is of another socket
   #waitsForPerson = false;
   #over = false;
+  #openedAt = 0; // these two in ms of the page's clock
   #joinedAt = 0; // 0: not
-  #heardAt = 0;
-  #tickedAt = Date.now();
+  #silentMs = 0; // without a word of the server
+  #owingMs = 0; // that the server has owed an answer
+  #sentBytes = 0;
+  #askedBytes = 0; // of them, those before the last question
+  #clearAt = 0; // when all of them have passed, on a slow line
+  #chunkBytes = 0; // of the last frame, if it was of a file: the next may be as long, and is heard only at its end
+  #pausedUntil = 0; // a server that was told too much reads nothing before, ms of the page's clock
+  /** @type {number | null} */ #patienceMs = null; // for the answer to a question that was asked
+  #tickedAt = moment();
   /** @type {number | undefined} */ #retryAt; // when the server wants to see this client again, if it said so
   #tick = setInterval(() => this.#onTick(), TICK_MS);
   #ending = new AbortController();
@@ -66,10 +86,10 @@ export class Connection {
     this.#url = url;
     this.#listener = listener;
     const { signal } = this.#ending;
-    addEventListener("online", () => this.retry(), { signal });
-    addEventListener("offline", () => this.#probe(), { signal });
-    addEventListener("pageshow", () => this.#onPerson(), { signal });
-    document.addEventListener("visibilitychange", () => this.#onPerson(), { signal });
+    addEventListener("online", () => this.#onWake(), { signal });
+    addEventListener("offline", () => this.#ask(ANSWER_MS), { signal });
+    for (const kind of ["focus", "pageshow"]) addEventListener(kind, () => this.#onPerson(), { signal });
+    for (const kind of ["visibilitychange", "resume"]) document.addEventListener(kind, () => this.#onPerson(), { signal });
   }
 
   get joined() {
@@ -84,7 +104,7 @@ export class Connection {
   /** The server has let this client in. */
   onJoined() {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
-    this.#joinedAt = Date.now();
+    this.#joinedAt = performance.now();
     this.#retryAt = undefined;
     clearTimeout(this.#deadline);
   }
@@ -96,17 +116,18 @@ export class Connection {
   send(data) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(data);
+    const bytes = typeof data === "string" ? utf8(data).length : data.length;
+    const now = performance.now();
+    this.#sentBytes += bytes;
+    this.#clearAt = Math.min(Math.max(now, this.#clearAt) + bytes / SLOWEST_BYTES_MS, now + LONGEST_WAY_MS);
     return true;
   }
 
   /** Connects now, unless there is a socket; asks a living one whether it lives. */
   retry() {
     if (this.#over) return;
-    if (this.#socket) {
-      this.#probe();
-      return;
-    }
-    this.#open();
+    if (this.#socket) this.#ask(ANSWER_MS);
+    else this.#open();
   }
 
   /** The end: nothing is told any more. */
@@ -133,10 +154,14 @@ export class Connection {
 
   #open() {
     clearTimeout(this.#retry);
+    clearTimeout(this.#deadline);
     this.#waitsForPerson = false;
     const socket = new WebSocket(this.#url, "relay.v1");
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
+    this.#openedAt = performance.now();
+    this.#sentBytes = this.#askedBytes = this.#clearAt = this.#chunkBytes = this.#silentMs = this.#owingMs = 0;
+    this.#patienceMs = null;
     this.#deadline = setTimeout(() => this.drop(noAnswer()), OPEN_TIMEOUT_MS);
     socket.onopen = () => socket === this.#socket && this.#listener.onOpen();
     socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
@@ -150,7 +175,8 @@ export class Connection {
 
   /** @param {string | ArrayBuffer} data */
   #hear(data) {
-    this.#heardAt = Date.now();
+    this.#silentMs = 0;
+    this.#chunkBytes = typeof data === "string" ? 0 : data.byteLength;
     if (typeof data !== "string") {
       this.#listener.onChunk(data);
       return;
@@ -165,7 +191,12 @@ export class Connection {
     if (typeof frame !== "object" || frame === null) return;
     const fields = /** @type {Record<string, any>} */ (frame);
     const waitMs = fields.retry_after_ms ?? fields.retry_in_ms;
-    if (typeof waitMs === "number" && waitMs >= 0) this.#retryAt = Date.now() + waitMs;
+    if (typeof waitMs === "number" && waitMs >= 0) this.#retryAt = performance.now() + waitMs;
+    if (fields.code === "rate_limited") this.#pausedUntil = this.#retryAt ?? 0;
+    if (fields.type === "pong" && fields.id === QUESTION) {
+      this.#patienceMs = null;
+      this.#clearAt = performance.now() + (this.#sentBytes - this.#askedBytes) / SLOWEST_BYTES_MS;
+    }
     this.#listener.onFrame(fields, data.length);
   }
 
@@ -176,7 +207,7 @@ export class Connection {
   #lose(problem, then) {
     clearTimeout(this.#deadline);
     this.generation += 1;
-    const livedMs = this.#joinedAt ? Date.now() - this.#joinedAt : 0;
+    const livedMs = this.#joinedAt ? performance.now() - this.#joinedAt : 0;
     this.#joinedAt = 0;
     if (then === "over") {
       this.close();
@@ -189,32 +220,58 @@ export class Connection {
       return;
     }
     // An old wish (a rate limit, minutes ago) has nothing to do with this.
-    const askedMs = this.#retryAt === undefined ? undefined : this.#retryAt - Date.now();
+    const askedMs = this.#retryAt === undefined ? undefined : this.#retryAt - performance.now();
     const delayMs = this.#backoff.nextMs(askedMs !== undefined && askedMs > 0 ? askedMs : undefined, livedMs);
     this.#retry = setTimeout(() => this.#open(), delayMs);
     this.#listener.onLost(problem, Date.now() + delayMs);
   }
 
+  /** The device has a network again, or has slept: what there was may be gone, and what failed may work. */
+  #onWake() {
+    this.#backoff.reset();
+    if (this.#joinedAt) this.#ask(WOKEN_ANSWER_MS);
+    else if (!this.#socket) this.retry();
+    else if (this.#socket.readyState === WebSocket.CONNECTING && performance.now() - this.#openedAt > WOKEN_ANSWER_MS) {
+      this.#socket.close();
+      this.#open();
+    }
+  }
+
   #onPerson() {
     if (document.visibilityState !== "visible") return;
-    if (this.#waitsForPerson || !this.#socket) this.retry();
-    else this.#probe();
+    if (!this.#socket || this.#silentMs + msSince(this.#tickedAt) > FRESH_MS) this.#onWake();
   }
 
   #onTick() {
-    const asleep = Date.now() - this.#tickedAt > 3 * TICK_MS;
-    this.#tickedAt = Date.now();
-    // A hidden tab is not kept from going idle; after a sleep each looks whether its connection has outlived it.
-    const quiet = document.visibilityState === "visible" && Date.now() - this.#heardAt > QUIET_MS;
-    if (asleep || quiet) this.#probe();
+    const isVisible = document.visibilityState === "visible";
+    const passedMs = msSince(this.#tickedAt);
+    this.#tickedAt = moment();
+    if (passedMs > (isVisible ? LATE_MS : HIDDEN_LATE_MS)) {
+      if (!this.#waitsForPerson) this.#onWake();
+      return;
+    }
+    this.#silentMs = performance.now() < this.#pausedUntil ? 0 : this.#silentMs + passedMs;
+    this.#owingMs = this.#listener.isAwaiting() ? this.#owingMs + passedMs : 0;
+    if (this.#patienceMs !== null) {
+      if (this.#silentMs > this.#patienceMs) this.drop(noAnswer());
+      return;
+    }
+    // A hidden tab is not kept from going idle.
+    const isQuiet = isVisible && this.#silentMs > QUIET_MS;
+    if (isQuiet || this.#owingMs > AWAITED_MS || this.#sentBytes - this.#askedBytes > UNASKED_BYTES) this.#ask(ANSWER_MS);
   }
 
-  /** Asks whether the server is there; without a word in time the socket is taken for dead. */
-  #probe() {
-    const socket = this.#socket;
-    if (!socket || !this.joined) return;
-    const asked = Date.now();
-    this.send('{"type":"ping"}');
-    setTimeout(() => socket === this.#socket && this.#heardAt < asked && this.drop(noAnswer()), ANSWER_MS);
+  /**
+   * Asks whether the server is there; without a word in time the socket is taken for dead. The question waits behind
+   * what was sent before it, and the answer behind the frame that may be coming: a slow line needs time for both.
+   * @param {number} patienceMs
+   */
+  #ask(patienceMs) {
+    if (!this.joined || !this.send(`{"type":"ping","id":"${QUESTION}"}`)) return;
+    const wayMs = Math.max(0, this.#clearAt - performance.now()) + this.#chunkBytes / SLOWEST_BYTES_MS;
+    this.#patienceMs = patienceMs + wayMs;
+    this.#askedBytes = this.#sentBytes;
+    this.#silentMs = 0;
+    this.#tickedAt = moment();
   }
 }

@@ -4,6 +4,7 @@ import { fetchUsers } from "../api.js";
 import { Problem } from "../problem.js";
 import { Dropped, NotOpened } from "../seal/errors.js";
 import { About } from "./about.js";
+import { Clock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { Hearing } from "./hearing.js";
 import { Order } from "./order.js";
@@ -23,7 +24,8 @@ export class Membership {
   #key;
   #keep;
   #onLink;
-  #order = new Order();
+  #clock = new Clock();
+  #order = new Order(this.#clock);
   /** @type {{resolve: () => void, reject: (problem: Problem) => void} | null} */ #joining = null;
   /** @type {(chunk: ArrayBuffer) => void} */ onChunk = () => {};
   /** @type {(frame: Frame) => void} */ onFileFrame = () => {};
@@ -50,7 +52,7 @@ export class Membership {
     this.lines = lines;
     this.hearing = new Hearing(store, voice, roster, lines, this.serial);
     this.about = new About(store, lines, identity, voice);
-    this.outbox = new Outbox((pending) => this.speaker.transmit(pending));
+    this.outbox = new Outbox((pending) => this.speaker.transmit(pending), this.#clock);
     this.rekeying = new Rekeying(this);
     this.#key = key;
     this.#keep = keep;
@@ -63,8 +65,9 @@ export class Membership {
       // After what was heard before: the reason why a room was closed comes in a frame.
       onLost: (problem, retryAt) => this.serial.run(() => this.#onLost(problem, retryAt)),
       onOver: (problem) => this.serial.run(() => this.end(problem)),
+      isAwaiting: () => this.#isAwaiting(),
     });
-    this.speaker = new Speaker(this.connection, this.serial, voice, identity, store.state);
+    this.speaker = new Speaker(this.connection, this.serial, voice, identity, store.state, this.#clock);
   }
 
   /** Joins.
@@ -108,6 +111,11 @@ export class Membership {
     Object.assign(this.store.state, { phase: "over", problem, retryAt: null, typing: [] });
     this.store.touch("phase", "typing");
     this.onOver(problem);
+  }
+
+  /** @returns {boolean} whether the server owes an answer */
+  #isAwaiting() {
+    return this.outbox.isAwaiting || this.speaker.answers.isAwaiting;
   }
 
   /** @param {Problem} problem */
@@ -154,7 +162,7 @@ export class Membership {
       this.connection.drop(new Problem("slow_consumer"));
       return;
     }
-    if (this.isIn) this.#order.heardAt = Date.now();
+    if (this.isIn) this.#order.heard();
     const { generation } = this.connection;
     this.serial.run(() => {
       // Of a socket that is gone by now: the next one's join is answered, too.

@@ -1,5 +1,7 @@
 /** A room's order, as far as it was heard: so that after a lost connection nothing is missed and nothing comes twice. */
 
+import { serverNow } from "./about.js";
+
 /** How a join relates to the connection before.
  * @typedef {{first: boolean, sameEpoch: boolean, gapMs: number, recovered: boolean}} Back
  */
@@ -8,14 +10,25 @@ const MOST_DIRECTS = 4096; // as many as a room's ring holds
 
 export class Order {
   /** @type {Back} */ back = { first: true, sameEpoch: false, gapMs: 0, recovered: false };
-  heardAt = 0; // when the server was last heard from on a joined connection, ms since 1970
+  /** @type {import("./clock.js").Moment | null} */ #heardAt = null; // when the server was last heard on a joined connection
+  #clock;
   #epoch = ""; // another one begins with another life of the server
   /** @type {number | null} */ #seq = null; // the last one heard; null before the first join
   #caughtUpAt = 0; // the room's last place when this page came back
   /** @type {Set<string>} */ #directs = new Set(); // "from id" of direct messages since the last place
 
+  /** @param {import("./clock.js").Clock} clock */
+  constructor(clock) {
+    this.#clock = clock;
+  }
+
   get seq() {
     return this.#seq ?? 0;
+  }
+
+  /** The server was heard. */
+  heard() {
+    this.#heardAt = this.#clock.now();
   }
 
   /** What the next join says was heard. */
@@ -28,13 +41,15 @@ export class Order {
    */
   begin(joined) {
     const sameEpoch = joined.epoch === this.#epoch;
-    const gapMs = Date.now() - this.heardAt;
+    const server = serverNow(Object(joined.room));
+    if (server) this.#clock.sync(server);
+    const gapMs = this.#heardAt ? this.#clock.since(this.#heardAt) : 0;
     this.back = { first: this.#seq === null, sameEpoch, gapMs, recovered: joined.recovered === true };
     // In another life of the server places begin anew; in the same one, what was missed comes first.
     if (this.#seq === null || !sameEpoch || joined.seq < this.#seq) this.#seq = joined.seq;
     this.#epoch = String(joined.epoch);
     this.#caughtUpAt = joined.seq;
-    this.heardAt = Date.now();
+    this.heard();
     return this.back;
   }
 

@@ -13,7 +13,7 @@ import { newId } from "../wire/bytes.js";
  * @typedef {object} Pending
  * @property {Outgoing} said
  * @property {Record<string, unknown>} more  fields of the frame beside id, body and to
- * @property {number | null} sentAt  when it was first written, ms since 1970: the page's own clock stops while the device sleeps
+ * @property {import("./clock.js").Moment | null} sentAt  when it was first written
  * @property {number} epoch  in which it was last sealed
  * @property {(pending: Pending) => void} onSaid
  * @property {(problem: Problem) => void} onFailed
@@ -27,14 +27,24 @@ const MOST_WAITING = 1000;
 
 export class Outbox {
   #send;
+  #clock;
   /** @type {Pending[]} */ #waiting = [];
   /** @type {Pending | null} */ #onItsWay = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #isOpen = false;
 
-  /** @param {(pending: Pending) => Promise<void>} send  writes it, if there is a connection; rejects what cannot be said */
-  constructor(send) {
+  /**
+   * @param {(pending: Pending) => Promise<void>} send  writes it, if there is a connection; rejects what cannot be said
+   * @param {import("./clock.js").Clock} clock
+   */
+  constructor(send, clock) {
     this.#send = send;
+    this.#clock = clock;
+  }
+
+  /** Whether the server owes an answer. */
+  get isAwaiting() {
+    return this.#isOpen && this.#onItsWay !== null && this.#onItsWay.sentAt !== null;
   }
 
   /**
@@ -58,7 +68,7 @@ export class Outbox {
     this.#isOpen = true;
     if (pending && pending.sentAt !== null) {
       const known = sameEpoch && gapMs < Math.max(SHORTEST_PLACE_MS, placeKeptMs);
-      const remembered = known && Date.now() - pending.sentAt < REMEMBERED_MS;
+      const remembered = known && this.#clock.since(pending.sentAt) < REMEMBERED_MS;
       // Not among what has come again, so it was not said; that says nothing of direct ones.
       const unsaid = sameEpoch && recovered && pending.said.to === null;
       if (!remembered && !unsaid) {

@@ -18,6 +18,7 @@ export class Speaker {
   #voice;
   #identity;
   #state;
+  #clock;
 
   /**
    * @param {import("./connection.js").Connection} connection
@@ -25,13 +26,15 @@ export class Speaker {
    * @param {import("./voice.js").Voice} voice
    * @param {import("./identity.js").Identity} identity
    * @param {import("../types.js").RoomState} state
+   * @param {import("./clock.js").Clock} clock
    */
-  constructor(connection, serial, voice, identity, state) {
+  constructor(connection, serial, voice, identity, state, clock) {
     this.#connection = connection;
     this.#serial = serial;
     this.#voice = voice;
     this.#identity = identity;
     this.#state = state;
+    this.#clock = clock;
   }
 
   /** Writes a frame.
@@ -88,7 +91,7 @@ export class Speaker {
       const body = await this.#voice.message(pending.said);
       const { epoch } = this.#voice;
       if (!this.send({ type: "message", id, ...(to !== null && { to }), ...pending.more, body })) return;
-      Object.assign(pending, { epoch, sentAt: pending.sentAt ?? Date.now() });
+      Object.assign(pending, { epoch, sentAt: pending.sentAt ?? this.#clock.now() });
     });
   }
 }
