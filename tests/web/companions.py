@@ -1,4 +1,4 @@
-"""People without a browser, by the Python client: they write, and note down what reaches them."""
+"""People without a browser: Python clients that send messages and record what they receive."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from web.person import WAIT_S, until
 
 
 class Companion:
-    """Somebody in the room.
+    """A member of the room.
 
     Attributes:
-        events: all that came, in order.
+        events: all events, in order.
     """
 
     def __init__(self, room: Room) -> None:
@@ -33,7 +33,7 @@ class Companion:
 
     @property
     def bodies(self) -> str:
-        """Every body that came, edits too, to be searched for what must not be in it."""
+        """All bodies, those of edits too, as text to search."""
         return "\n".join(str(message.body) for message in self.messages)
 
     @property
@@ -44,16 +44,16 @@ class Companion:
     def files(self) -> list[FileOffered]:
         return [event for event in self.events if isinstance(event, FileOffered)]
 
-    async def hears(self, text: str) -> Message:
-        """The first message with that text."""
+    async def receives(self, text: str) -> Message:
+        """Waits for a message with that text."""
 
         async def look() -> Message | None:
             return next((message for message in self.messages if message.text == text), None)
 
-        return await until(look, f"{self.room.me.nick} is told {text!r}")
+        return await until(look, f"{self.room.me.nick} receives {text!r}")
 
     async def say(self, text: str, to: str | None = None) -> None:
-        """Says it, to one person only if `to` is a user id."""
+        """Sends a text; `to` is a user id."""
         async with asyncio.timeout(WAIT_S):
             await self.room.say(text, to=to)
 

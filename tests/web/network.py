@@ -1,4 +1,4 @@
-"""A network between page and server, which can fall silent, lose one direction, refuse, or be slow."""
+"""A proxy between page and server that can go silent, drop one direction, refuse or delay."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from collections.abc import AsyncIterator
 
 
 class Network:
-    """Carries TCP to a server.
+    """Forwards TCP connections to a server.
 
     Attributes:
         base: the address to use instead of the server's.
-        connections: how many there have been.
-        refusing: new connections are reset.
-        deaf: what the server sends is lost.
-        bytes_s: each way carries so much a second; 0: as much as comes.
-        delay_s: each way takes so long.
+        connections: number of connections so far.
+        refusing: reset new connections.
+        hanging: accept new connections, and forward nothing.
+        deaf: drop everything that the server sends.
+        bytes_s: throughput in each direction; 0: unlimited.
+        delay_s: latency in each direction.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.base = ""
         self.connections = 0
         self.refusing = False
+        self.hanging = False
         self.deaf = False
         self.bytes_s = 0
         self.delay_s = 0.0
@@ -32,12 +34,14 @@ class Network:
         self._pipes: set[asyncio.Task[None]] = set()
 
     def silence(self) -> None:
-        """The connections that there are carry nothing any more, and stay open; new ones are as ever."""
+        """Forward nothing more over the present connections, and leave them open."""
         self._silent = set(range(self.connections + 1))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
+        if self.hanging:
+            self._silent.add(number)
         if self.refusing:
             writer.transport.abort()
             return
@@ -78,7 +82,7 @@ class Network:
         await asyncio.gather(*self._pipes, return_exceptions=True)
         for end in self._ends:
             end.transport.abort()
-        await asyncio.sleep(0)  # they are closed in the loop's next turn
+        await asyncio.sleep(0)  # the loop closes them in its next turn
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""A person at any of the three browsers, who knows the page by roles, accessible names and visible text only."""
+"""A person at one of the three browsers: uses the page by roles, accessible names and visible text only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from web.engines.tab import KEYS, Steps, Tab
 
 T = TypeVar("T")
 
-WAIT_S = 30  # the machine may be busy; what comes, comes in a fraction of it
+WAIT_S = 30  # generous: the machine may be busy
 LOOK_S = 0.05
-STILL_LOOKS = 3  # in a row that find an element where it was: so long a person takes to aim, too
-PRESS_MS = 100  # as long as a finger is on a button
+STILL_LOOKS = 3  # an element stands still if so many looks in a row find it at one place
+PRESS_MS = 100  # the duration of a human click
 HERE = Path(__file__).parent
 AXE = HERE / "node_modules/axe-core/axe.min.js"
 FIND = (HERE / "accessible.js").read_text()
@@ -46,7 +46,7 @@ async def until(look: Callable[[], Awaitable[T | None]], what: str, timeout_s: f
 
 
 class Person:
-    """Somebody with a browser profile of their own, and the page open in one tab."""
+    """A browser profile with one tab."""
 
     def __init__(self, tab: Tab, base: str) -> None:
         self.tab = tab
@@ -114,7 +114,7 @@ class Person:
             return places[-1] if stands_still else None
 
         place = await until(look, f"{role} {name!r} {more or ''} that can be pointed at")
-        # By way of a place beside it: a pointer that is there already, as the page has scrolled, would enter nothing.
+        # A pointer that is there already, since the page has scrolled, enters an element only after it has moved.
         await self.tab.pointer([_move((place[0] - 2, place[1])), _move(place)])
         return place
 

@@ -1,4 +1,4 @@
-"""The page in Chromium, Firefox and WebKit: each of them can make a room, join, write and read."""
+"""Chromium, Firefox and WebKit can each make a room, join it, send and receive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from web.person import query
 
 
 async def test_two_people_chat(people):
-    """From nothing to talking, by clicks and keys as people make them."""
+    """Two people meet and talk, with clicks and keys as people make them."""
     ann, bob = await people(), await people()
     link = await ann.create()
     await bob.join(link)

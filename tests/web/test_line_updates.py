@@ -1,4 +1,4 @@
-"""While a line of the chat changes, nothing on it slips away: presses, focus, selection, open menus."""
+"""Updates of a line keep presses, focus, selection and open menus."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from web.companions import Companion, companion
 from web.person import PRESS_MS, Person, query, until
 from web.test_private_messages import GIVE
 
-SLOW = 2_000_000  # bytes a second of a file: 33 chunks
+SLOW = 2_000_000  # bytes a second: 33 chunks
 LARGE = 40_000_000
 LONG = "long\n" * 30 + "end of it"
-# Beside the press of a finger: until what was just sent has long been here.
+# Time for a frame that was just sent to arrive, during a press.
 ARRIVED_S = 0.3
 FOCUS = "(element) => { element.focus(); globalThis.focused = element; }"
 HAS_FOCUS = "() => globalThis.focused.isConnected && document.activeElement === globalThis.focused"
-# Which texts lines have as they come into the document, in the very task.
+# Records the text of each line when it is added to the document.
 WATCH_LINES = """() => {
   globalThis.seen = [];
   const watch = ({ addedNodes }) => [...addedNodes].filter((node) => node.localName === "article");
   new MutationObserver((all) => seen.push(...all.flatMap(watch).map((line) => line.innerText)))
     .observe(document.body, { childList: true, subtree: true });
 }"""
-# How often a progress bar changes within so many ms.
+# Counts the changes of a progress bar within so many ms.
 COUNT_CHANGES = """(bar, ms) => new Promise((resolve) => {
   const end = performance.now() + ms;
   let [last, count] = [null, 0];
@@ -44,14 +44,14 @@ COUNT_CHANGES = """(bar, ms) => new Promise((resolve) => {
 
 
 async def react(bob: Companion, text: str, emoji: str) -> None:
-    """Bob reacts to the line with that text."""
-    message = await bob.hears(text)
+    """Adds a reaction to the message with that text."""
+    message = await bob.receives(text)
     await bob.room.say({"kind": "reaction", "re": message.ref, "emoji": emoji, "on": True})
 
 
 @contextlib.asynccontextmanager
 async def pressing(ann: Person, role: str, name: str, **more) -> AsyncIterator[None]:
-    """Holds an element down as long as the block lasts, and a moment."""
+    """Presses an element for as long as the block runs, and a moment longer."""
     await ann.point_at(role, name, **more)
     await ann.tab.pointer([{"type": "pointerDown", "button": 0}])
     yield
@@ -60,7 +60,7 @@ async def pressing(ann: Person, role: str, name: str, **more) -> AsyncIterator[N
 
 
 async def test_stop_during_a_transfer(people, tmp_path: Path):
-    """One press of 100 ms stops a file that comes in 33 pieces a second; one on "Go on" lets it go on."""
+    """One click of 100 ms on "Stop" works while 33 chunks a second arrive, and so does one on "Go on"."""
     async with offered(people, tmp_path) as ann:
         for _ in range(3):
             await ann.click("button", "Stop")
@@ -70,7 +70,7 @@ async def test_stop_during_a_transfer(people, tmp_path: Path):
 
 
 async def test_focus_during_a_transfer(people, tmp_path: Path):
-    """The button that stops a file keeps the focus, and a key held down for 100 ms works it."""
+    """The "Stop" button keeps the focus during a transfer, and works by a key that is pressed for 100 ms."""
     async with offered(people, tmp_path) as ann:
         await ann.on(query("button", "Stop"), FOCUS)
         before = (await ann.wait("progressbar"))["value"]
@@ -91,7 +91,7 @@ async def test_focus_during_a_transfer(people, tmp_path: Path):
 
 
 async def test_progress_is_calm(people, tmp_path: Path):
-    """A file that comes in 33 pieces a second changes its line four times a second at most."""
+    """A transfer of 33 chunks a second updates its line at most four times a second."""
     async with offered(people, tmp_path) as ann:
         seconds = 3
         changes = await ann.on(query("progressbar"), COUNT_CHANGES, seconds * 1000)
@@ -100,7 +100,7 @@ async def test_progress_is_calm(people, tmp_path: Path):
 
 @contextlib.asynccontextmanager
 async def offered(people, tmp_path: Path) -> AsyncIterator[Person]:
-    """A large file is on its way to ann, slowly."""
+    """A large file is being transferred to ann, slowly."""
     path = tmp_path / "large.bin"
     await asyncio.to_thread(path.write_bytes, bytes(LARGE))
     async with relay_with(limits__file_rate__user_bytes=SLOW) as relay:
@@ -114,7 +114,7 @@ async def offered(people, tmp_path: Path) -> AsyncIterator[Person]:
 
 
 async def test_a_file_comes_with_its_line(people, tmp_path: Path):
-    """The line of a file has the file's name and button from the beginning."""
+    """The line of a file is added together with the file's name and button."""
     path = tmp_path / "small.bin"
     path.write_bytes(b"small")
     ann = await people()
@@ -130,7 +130,7 @@ async def test_a_file_comes_with_its_line(people, tmp_path: Path):
 
 
 async def test_a_line_changes_under_a_press(people):
-    """A button of a line that is pressed for 100 ms works, whatever becomes of that line meanwhile."""
+    """A click on a button of a line works if the line changes or moves during the press."""
     ann = await people()
     async with companion(await ann.create(), "bob") as bob, companion(bob.room.link, "carol") as carol:
         await ann.wait("listitem", text="carol")
@@ -139,7 +139,7 @@ async def test_a_line_changes_under_a_press(people):
         await ann.wait("article", text="Tea?")
 
         async def edit() -> None:
-            message = await bob.hears("Tea?")
+            message = await bob.receives("Tea?")
             await bob.room.say({"kind": "edit", "re": message.ref, "text": "Tea?\nOr something else?"})
 
         async def rename() -> None:
@@ -164,7 +164,7 @@ async def test_a_line_changes_under_a_press(people):
 
 
 async def test_messages_before_a_line(server, people):
-    """The button of a file that waits for a connection keeps the focus as messages come before it and it is sent."""
+    """The button of an unsent file keeps the focus while messages are inserted before it, and when it is sent."""
     async with cutter_before(server.base) as cutter:
         ann = await people(cutter.base)
         link = await ann.create()
@@ -190,7 +190,7 @@ async def test_messages_before_a_line(server, people):
 
 
 async def test_focus_and_selection_stay(people):
-    """Reactions, edits, receipts and messages leave the focus, a selection and an unfolded text as they are."""
+    """Reactions, receipts, renames and new messages change neither focus nor selection nor an unfolded text."""
     ann = await people()
     async with companion(await ann.create(), "bob") as bob, companion(bob.room.link, "carol") as carol:
         await ann.wait("listitem", text="carol")
@@ -220,7 +220,7 @@ async def test_focus_and_selection_stay(people):
         await ann.wait("article", text="and me")
         bob.room.set_nick("robert")
         await ann.wait("listitem", text="robert")
-        carol.room.signal("read", {"seq": (await carol.hears("and me")).seq})
+        carol.room.signal("read", {"seq": (await carol.receives("and me")).seq})
         await ann.wait("img", "Seen by carol")
         assert await ann.tab.evaluate(HAS_FOCUS)
         assert await ann.tab.evaluate("() => getSelection().toString()") == "Tea for"
@@ -229,7 +229,7 @@ async def test_focus_and_selection_stay(people):
 
 
 async def test_an_open_menu_stays(people):
-    """A menu that was opened at a line stays open while the line changes, and acts on it."""
+    """A menu opened at a line stays open while the line changes, and works."""
     ann = await people()
     async with companion(await ann.create(), "bob") as bob:
         await bob.say("Tea?")
@@ -250,7 +250,7 @@ async def test_an_open_menu_stays(people):
 
 
 async def test_people_come_under_a_press(people):
-    """Somebody in the list of people can be chosen while others come, by pointer and by key."""
+    """A row of the list of people can be clicked, and keeps the focus, while other people join."""
     ann = await people()
     async with companion(await ann.create(), "bob") as bob:
         row = query("listitem", text="bob")

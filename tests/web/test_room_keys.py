@@ -1,4 +1,4 @@
-"""Who one is in a room outlives a reload, in every browser, and whatever the device's clock says."""
+"""A user is the same user after a reload, in each browser, and with a wrong clock of the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from web.engines.firefox import Firefox
 from web.person import Person
 
 DAY_MS = 86_400_000
-# A clock that is so many ms fast (or slow), until the page is loaded again.
+# Sets the clock forwards by so many ms, until the page is loaded again.
 SET_CLOCK = """(ms) => {
   const Real = Date;
   globalThis.Date = class extends Real {
@@ -17,14 +17,14 @@ SET_CLOCK = """(ms) => {
     static now() { return Real.now() + ms; }
   };
 }"""
-# What relayd 0.1.0 has stored of a room: today's record, without what was added since.
+# Turns the records into those of relayd 0.1.0.
 AS_STORED_BEFORE = """() => new Promise((resolve, reject) => {
   const opening = indexedDB.open("relay", 1);
   opening.onsuccess = () => {
     const transaction = opening.result.transaction("rooms", "readwrite");
     const store = transaction.objectStore("rooms");
     store.getAll().onsuccess = ({ target }) => {
-      for (const { seenAt, user, ...record } of target.result) {
+      for (const { lastSeenAt, user, ...record } of target.result) {
         store.put({ ...record, user: user && { privateKey: user.privateKey, publicRaw: user.publicRaw } });
       }
     };
@@ -35,7 +35,7 @@ AS_STORED_BEFORE = """() => new Promise((resolve, reject) => {
 
 
 async def is_owner(ann: Person) -> None:
-    """In the room without being asked anything, and its owner."""
+    """Ann is in the room without having been asked anything, as its owner."""
     await ann.wait("textbox", "Message")
     await ann.click("button", "=Menu")
     await ann.wait("menuitem", "Run the room")
@@ -43,7 +43,7 @@ async def is_owner(ann: Person) -> None:
 
 
 async def test_the_owner_reloads(people):
-    """A reload, and the link opened again, find the owner of a sealed room, able to read and to make new keys."""
+    """After a reload the owner of a sealed room is still the owner, and has the keys to read and to rekey."""
     ann = await people()
     link = await ann.create()
     async with companion(link, "bob") as bob:
@@ -63,7 +63,7 @@ async def test_the_owner_reloads(people):
 
 
 async def test_a_guest_reloads(people):
-    """Somebody who joined is the same person after a reload, and is asked nothing."""
+    """A member is the same user after a reload, and is asked nothing."""
     ann, dan = await people(), await people()
     link = await ann.create()
     await dan.join(link, "dan")
@@ -78,7 +78,7 @@ async def test_a_guest_reloads(people):
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_private_window(server):
-    """A private window finds the owner after a reload, too."""
+    """In a private window, too, the owner is still the owner after a reload."""
     firefox = await Firefox.launch(browser__privatebrowsing__autostart=True)
     try:
         ann = Person(await firefox.tab(), server.base)
@@ -90,20 +90,23 @@ async def test_a_private_window(server):
 
 
 async def test_nothing_can_be_stored(server, people):
-    """A browser that stores nothing says what that means, to owner and guest, and asks before one leaves."""
+    """If the browser cannot store the user, the page says what that means, and asks before it is closed."""
     asks = """() => {
       const leaving = new Event("beforeunload", { cancelable: true });
       return !dispatchEvent(leaving);
     }"""
-    forbid = "() => void Object.defineProperty(window, 'indexedDB', { value: undefined })"
+    no_database = "() => void Object.defineProperty(window, 'indexedDB', { value: undefined })"
+    no_keys = """() => {
+      IDBObjectStore.prototype.put = () => { throw new DOMException("cannot be cloned", "DataCloneError"); };
+    }"""
     ann, dan = await people(), await people()
     await ann.open()
-    await ann.tab.evaluate(forbid)
+    await ann.tab.evaluate(no_database)
     await ann.click("button", "Create room")
     await ann.sees("nobody can manage the room")
     link = await ann.tab.evaluate("() => location.href")
     await dan.open(link)
-    await dan.tab.evaluate(forbid)
+    await dan.tab.evaluate(no_keys)
     await dan.fill("textbox", "Your name", "dan")
     await dan.click("button", "Join")
     await dan.sees("you come back as a different person")
@@ -117,7 +120,7 @@ async def test_nothing_can_be_stored(server, people):
 
 
 async def test_rooms_of_the_version_before(request, people):
-    """What relayd 0.1.0 has stored is read."""
+    """Records of relayd 0.1.0 are read."""
     ann = await people()
     await ann.open()
     if "webkit" in request.node.name:  # where 0.1.0 could store open rooms only
@@ -133,7 +136,7 @@ async def test_rooms_of_the_version_before(request, people):
 
 @pytest.mark.parametrize("days", [3, -3])
 async def test_a_clock_that_was_wrong(server, people, days):
-    """A room lives on this device though its clock was days off when it was made, or when another one was joined."""
+    """A clock that was days off when a room was made, or another one joined, does not delete the room's keys."""
     ann = await people()
     other = await server.create()
     await ann.open()

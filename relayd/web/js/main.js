@@ -83,9 +83,9 @@ function show(room, fresh, chatView) {
 const create = async (options) => enter((await engine()).createRoom(options), true, visit);
 
 /**
- * Goes to the room of a link. Another host is asked for nothing before the person agrees.
- * @param {string} text  as somebody pasted it
- * @throws {ProblemShape} it is no link to a room
+ * Opens the room of a pasted link. Asks before it opens a page of another host.
+ * @param {string} text
+ * @throws {ProblemShape} the text contains no complete link
  */
 async function open(text) {
   const { findLink, formatLink } = await import("./wire/link.js");

@@ -190,7 +190,7 @@
  * @property {string} me  own user id
  * @property {boolean} owner
  * @property {boolean} muted  oneself: the composer is shut
- * @property {boolean} remembered  the browser can store who this is: a reload comes back as the same person
+ * @property {boolean} remembered  this user is stored in the browser: after a reload it is the same user
  * @property {Map<string, User>} users  in the order they came; at least the first 200, more as pages come
  * @property {number} userCount  as the server says
  * @property {Line[]} lines  in order, pending ones last; at most 10,000, the oldest go first

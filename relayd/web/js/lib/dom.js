@@ -18,7 +18,7 @@ export function h(tag, props, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(props ?? {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) listen(made, name.slice(2), value);
+    if (name.startsWith("on")) setHandler(made, name.slice(2), value);
     else if (name in made && name !== "list") Reflect.set(made, name, value);
     else made.setAttribute(name, value === true ? "" : String(value));
   }
@@ -28,26 +28,26 @@ export function h(tag, props, ...children) {
 
 /** @typedef {Record<string, ((event: any) => void) | undefined>} Handlers  by kind of event */
 
-/** @type {WeakMap<Element, Handlers>} what elements do: kept apart from them, so that it can be exchanged */
+/** @type {WeakMap<Element, Handlers>} event handlers, so that patch.js can replace them */
 const handlers = new WeakMap();
 
 /** @param {Element} element  @returns {Readonly<Handlers>} */
 export const handlersOf = (element) => handlers.get(element) ?? {};
 
 /**
- * Lets an element do that, and no longer what it has done, at events of a kind.
+ * Sets the one handler that an element has for a kind of event.
  * @param {Element} element
  * @param {string} kind
  * @param {((event: any) => void) | undefined} handler
  */
-export function listen(element, kind, handler) {
+export function setHandler(element, kind, handler) {
   const known = handlersOf(element);
   if (!(kind in known)) element.addEventListener(kind, (event) => handlersOf(element)[kind]?.(event));
   handlers.set(element, { ...known, [kind]: handler });
 }
 
 /** @param {(Child | Child[])[]} children  @returns {ChildNode[]} */
-export const flat = (children) =>
+export const toNodes = (children) =>
   children.flat().filter((child) => child !== null && child !== undefined && child !== false)
     .map((child) => /** @type {ChildNode} */ (child instanceof Node ? child : new Text(String(child))));
 
@@ -59,7 +59,7 @@ export const flat = (children) =>
  * @returns {Parent}
  */
 export function fill(parent, ...children) {
-  parent.replaceChildren(...flat(children));
+  parent.replaceChildren(...toNodes(children));
   return parent;
 }
 
@@ -115,7 +115,7 @@ export function field(label, control, hint) {
 }
 
 /**
- * Puts what one form holds into another that is made alike, e.g. in another language.
+ * Copies the state of the fields of one form into another of the same structure, e.g. the same form in another language.
  * @param {Element} from
  * @param {Element} to
  */

@@ -39,7 +39,7 @@ export class About {
     state.usersLeave = state.details.expiration === "usersLeave";
     state.sealed = this.#voice.sealed;
     state.canRekey = this.#voice.canRekey;
-    Object.assign(this.#identity, { name: fields.name, endsAt: state.endsAt, seenAt: now.server ? now : this.#identity.seenAt });
+    Object.assign(this.#identity, { name: fields.name, endsAt: state.endsAt, lastSeenAt: now.server ? now : this.#identity.lastSeenAt });
     this.#store.touch("details");
   }
 
@@ -71,7 +71,7 @@ export class About {
 }
 
 /**
- * The server's time as it says so just now, in ms since 1970; 0 if it does not.
+ * The server's present time, in ms since 1970; 0 if the details lack it.
  * @param {Frame} details
  */
 export const serverNow = ({ date, time_alive: aliveS }) => Date.parse(date) + 1000 * Number(aliveS) || 0;

@@ -2,7 +2,7 @@
 export class Answers {
   /** @type {Map<unknown, {resolve: () => void, reject: (problem: Error) => void}>} */ #waiting = new Map();
 
-  /** Whether the server owes one. */
+  /** Whether one is due. */
   get isAwaiting() {
     return this.#waiting.size > 0;
   }

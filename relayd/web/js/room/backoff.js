@@ -12,7 +12,7 @@ const STABLE_MS = 10_000; // a connection that held so long makes the next failu
 export class Backoff {
   #failures = 0;
 
-  /** What is next is a first failure again. */
+  /** Forgets the failures so far. */
   reset() {
     this.#failures = 0;
   }

@@ -1,8 +1,8 @@
-/** Time that passes for a page whose device may sleep, and whose device's clock may be set. */
+/** Elapsed time, safe against sleeps of the device and against changes of its clock. */
 
 /**
- * A moment, in ms, by both clocks of a page: `wall` may be set forwards and backwards, `steady` stops on some devices
- * while they sleep.
+ * A point in time, in ms, by two clocks: `wall` (Date.now) can be set forwards and backwards, `steady` (performance.now)
+ * stops on some devices while they sleep.
  * @typedef {{wall: number, steady: number}} Moment
  */
 
@@ -10,15 +10,15 @@
 export const moment = () => ({ wall: Date.now(), steady: performance.now() });
 
 /**
- * ms since then, by whichever clock shows more.
+ * Elapsed ms: the larger of what the two clocks show.
  * @param {Moment} then
  * @param {Moment} [now]
  */
 export const msSince = (then, now = moment()) => Math.max(now.wall - then.wall, now.steady - then.steady);
 
-/** The same, corrected by a server's clock: both of the device's may be wrong, where it slept and its clock was set back. */
+/** The same, corrected by the server's time: if the clock was set back during a sleep, both clocks show too little. */
 export class Clock {
-  #sleptMs = 0; // what `steady` has missed, as far as the server has shown
+  #sleptMs = 0; // missed by `steady`, as far as the server's times show
   /** @type {{server: number, steady: number} | null} */ #synced = null;
 
   /** @returns {Moment} */
@@ -27,16 +27,14 @@ export class Clock {
     return { wall, steady: steady + this.#sleptMs };
   }
 
-  /** ms since then, never too few once the server's time is known again.
+  /** Elapsed ms, and not less than that after a `sync`.
    * @param {Moment} then
    */
   since(then) {
     return msSince(then, this.now());
   }
 
-  /** The server tells its time, in ms.
-   * @param {number} server
-   */
+  /** @param {number} server  its present time, in ms */
   sync(server) {
     const { steady } = this.now();
     const sleptMs = this.#synced ? Math.max(0, server - this.#synced.server - (steady - this.#synced.steady)) : 0;

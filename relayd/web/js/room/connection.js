@@ -15,7 +15,7 @@ import { moment, msSince } from "./clock.js";
  * @property {(problem: Problem, retryAt: number | null) => void} onLost  comes back by itself at `retryAt`, or, if that
  *     is null, when the person does
  * @property {(problem: Problem) => void} onOver  the server's last word
- * @property {() => boolean} isAwaiting  whether the server owes an answer
+ * @property {() => boolean} isAwaiting  whether an answer of the server is due
  */
 
 /** By close code: what it is called, and what follows from it. */
@@ -39,19 +39,19 @@ const CLOSES = /** @type {Record<number, [code: string, then: "over" | "person" 
   4508: ["slow_consumer", "again"],
   4529: ["rate_limited", "again"],
 });
-const QUESTION = "alive"; // the id of a ping that asks whether the server is there
+const PROBE_ID = "alive"; // of the pings that check whether the connection is alive
 const OPEN_TIMEOUT_MS = 20_000; // until the server has let this client in
 const TICK_MS = 500;
-const LATE_MS = 5_000; // a tick that is so late in a visible page: the device has slept
-const HIDDEN_LATE_MS = 90_000; // in a hidden one browsers let a minute pass
-const FRESH_MS = 1_000; // heard so short a time ago, nobody need ask
-const QUIET_MS = 30_000; // so long without a word, a visible page asks whether the server is there
-const AWAITED_MS = 3_000; // so long without an answer that is owed, any page does
-const ANSWER_MS = 5_000; // for the answer to that; and
-const WOKEN_ANSWER_MS = 3_000; // after a sleep: most connections have not outlived it
-const SLOWEST_BYTES_MS = 16; // what a line carries that is slow, but not dead: 128 kbit/s
-const LONGEST_WAY_MS = 30_000; // for what a page sends of files before their receivers ask for more
-const UNASKED_BYTES = 131_072; // of a file, after which it is asked whether they have passed
+const LATE_MS = 5_000; // a tick of a visible page that is this late: the device was asleep
+const HIDDEN_LATE_MS = 90_000; // browsers delay the timers of hidden pages by up to a minute
+const FRESH_MS = 1_000; // a frame received this recently proves that the connection is alive
+const QUIET_MS = 30_000; // a visible page probes after this long without a frame
+const ECHO_MS = 3_000; // any page probes after this long without an answer that is due
+const PROBE_TIMEOUT_MS = 5_000;
+const WAKE_PROBE_TIMEOUT_MS = 3_000; // few connections survive a sleep
+const SLOWEST_BYTES_PER_MS = 16; // 128 kbit/s: a connection slower than this may be taken for dead
+const MAX_FLUSH_MS = 30_000; // 480 KiB at that rate: what receivers of a file grant at a time
+const PROBE_EVERY_BYTES = 131_072; // of an upload, to know how much of it has arrived
 
 export class Connection {
   #url;
@@ -63,16 +63,17 @@ export class Connection {
   generation = 0; // another one after each loss: what was heard before it is of another socket
   #waitsForPerson = false;
   #over = false;
-  #openedAt = 0; // these two in ms of the page's clock
+  // Times are those of performance.now().
+  #openedAt = 0;
   #joinedAt = 0; // 0: not
-  #silentMs = 0; // without a word of the server
-  #owingMs = 0; // that the server has owed an answer
+  #silentMs = 0; // since the last frame from the server
+  #awaitingMs = 0; // since an answer is due
   #sentBytes = 0;
-  #askedBytes = 0; // of them, those before the last question
-  #clearAt = 0; // when all of them have passed, on a slow line
-  #chunkBytes = 0; // of the last frame, if it was of a file: the next may be as long, and is heard only at its end
-  #pausedUntil = 0; // a server that was told too much reads nothing before, ms of the page's clock
-  /** @type {number | null} */ #patienceMs = null; // for the answer to a question that was asked
+  #probedBytes = 0; // sent before the last probe
+  #flushedAt = 0; // when everything sent has arrived, at the slowest rate
+  #chunkBytes = 0; // size of the last frame, if it was a chunk: the next one may take as long to arrive
+  #pausedUntil = 0; // a server that rate-limits a client does not read from it before
+  /** @type {number | null} */ #probeTimeoutMs = null; // of the probe under way
   #tickedAt = moment();
   /** @type {number | undefined} */ #retryAt; // when the server wants to see this client again, if it said so
   #tick = setInterval(() => this.#onTick(), TICK_MS);
@@ -87,7 +88,7 @@ export class Connection {
     this.#listener = listener;
     const { signal } = this.#ending;
     addEventListener("online", () => this.#onWake(), { signal });
-    addEventListener("offline", () => this.#ask(ANSWER_MS), { signal });
+    addEventListener("offline", () => this.#probe(PROBE_TIMEOUT_MS), { signal });
     for (const kind of ["focus", "pageshow"]) addEventListener(kind, () => this.#onPerson(), { signal });
     for (const kind of ["visibilitychange", "resume"]) document.addEventListener(kind, () => this.#onPerson(), { signal });
   }
@@ -119,14 +120,14 @@ export class Connection {
     const bytes = typeof data === "string" ? utf8(data).length : data.length;
     const now = performance.now();
     this.#sentBytes += bytes;
-    this.#clearAt = Math.min(Math.max(now, this.#clearAt) + bytes / SLOWEST_BYTES_MS, now + LONGEST_WAY_MS);
+    this.#flushedAt = Math.min(Math.max(now, this.#flushedAt) + bytes / SLOWEST_BYTES_PER_MS, now + MAX_FLUSH_MS);
     return true;
   }
 
-  /** Connects now, unless there is a socket; asks a living one whether it lives. */
+  /** Connects now, or probes the connection that there is. */
   retry() {
     if (this.#over) return;
-    if (this.#socket) this.#ask(ANSWER_MS);
+    if (this.#socket) this.#probe(PROBE_TIMEOUT_MS);
     else this.#open();
   }
 
@@ -160,8 +161,8 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#openedAt = performance.now();
-    this.#sentBytes = this.#askedBytes = this.#clearAt = this.#chunkBytes = this.#silentMs = this.#owingMs = 0;
-    this.#patienceMs = null;
+    this.#sentBytes = this.#probedBytes = this.#flushedAt = this.#chunkBytes = this.#silentMs = this.#awaitingMs = 0;
+    this.#probeTimeoutMs = null;
     this.#deadline = setTimeout(() => this.drop(noAnswer()), OPEN_TIMEOUT_MS);
     socket.onopen = () => socket === this.#socket && this.#listener.onOpen();
     socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
@@ -193,9 +194,9 @@ export class Connection {
     const waitMs = fields.retry_after_ms ?? fields.retry_in_ms;
     if (typeof waitMs === "number" && waitMs >= 0) this.#retryAt = performance.now() + waitMs;
     if (fields.code === "rate_limited") this.#pausedUntil = this.#retryAt ?? 0;
-    if (fields.type === "pong" && fields.id === QUESTION) {
-      this.#patienceMs = null;
-      this.#clearAt = performance.now() + (this.#sentBytes - this.#askedBytes) / SLOWEST_BYTES_MS;
+    if (fields.type === "pong" && fields.id === PROBE_ID) {
+      this.#probeTimeoutMs = null;
+      this.#flushedAt = performance.now() + (this.#sentBytes - this.#probedBytes) / SLOWEST_BYTES_PER_MS;
     }
     this.#listener.onFrame(fields, data.length);
   }
@@ -226,12 +227,12 @@ export class Connection {
     this.#listener.onLost(problem, Date.now() + delayMs);
   }
 
-  /** The device has a network again, or has slept: what there was may be gone, and what failed may work. */
+  /** The device woke up, or has a network again: the connection may be dead, and a failed one may work now. */
   #onWake() {
     this.#backoff.reset();
-    if (this.#joinedAt) this.#ask(WOKEN_ANSWER_MS);
+    if (this.#joinedAt) this.#probe(WAKE_PROBE_TIMEOUT_MS);
     else if (!this.#socket) this.retry();
-    else if (this.#socket.readyState === WebSocket.CONNECTING && performance.now() - this.#openedAt > WOKEN_ANSWER_MS) {
+    else if (this.#socket.readyState === WebSocket.CONNECTING && performance.now() - this.#openedAt > WAKE_PROBE_TIMEOUT_MS) {
       this.#socket.close();
       this.#open();
     }
@@ -251,26 +252,27 @@ export class Connection {
       return;
     }
     this.#silentMs = performance.now() < this.#pausedUntil ? 0 : this.#silentMs + passedMs;
-    this.#owingMs = this.#listener.isAwaiting() ? this.#owingMs + passedMs : 0;
-    if (this.#patienceMs !== null) {
-      if (this.#silentMs > this.#patienceMs) this.drop(noAnswer());
+    this.#awaitingMs = this.#listener.isAwaiting() ? this.#awaitingMs + passedMs : 0;
+    if (this.#probeTimeoutMs !== null) {
+      if (this.#silentMs > this.#probeTimeoutMs) this.drop(noAnswer());
       return;
     }
-    // A hidden tab is not kept from going idle.
+    // A probe counts as activity, and the server may close hidden tabs that are idle.
     const isQuiet = isVisible && this.#silentMs > QUIET_MS;
-    if (isQuiet || this.#owingMs > AWAITED_MS || this.#sentBytes - this.#askedBytes > UNASKED_BYTES) this.#ask(ANSWER_MS);
+    const isUploading = this.#sentBytes - this.#probedBytes > PROBE_EVERY_BYTES;
+    if (isQuiet || isUploading || this.#awaitingMs > ECHO_MS) this.#probe(PROBE_TIMEOUT_MS);
   }
 
   /**
-   * Asks whether the server is there; without a word in time the socket is taken for dead. The question waits behind
-   * what was sent before it, and the answer behind the frame that may be coming: a slow line needs time for both.
-   * @param {number} patienceMs
+   * Sends a ping; if no frame at all arrives in time, the connection is dead. On a slow connection the ping waits for
+   * what was sent before it, and the answer for a chunk that is arriving: the timeout is longer by both.
+   * @param {number} timeoutMs
    */
-  #ask(patienceMs) {
-    if (!this.joined || !this.send(`{"type":"ping","id":"${QUESTION}"}`)) return;
-    const wayMs = Math.max(0, this.#clearAt - performance.now()) + this.#chunkBytes / SLOWEST_BYTES_MS;
-    this.#patienceMs = patienceMs + wayMs;
-    this.#askedBytes = this.#sentBytes;
+  #probe(timeoutMs) {
+    if (!this.joined || !this.send(`{"type":"ping","id":"${PROBE_ID}"}`)) return;
+    const flushMs = Math.max(0, this.#flushedAt - performance.now());
+    this.#probeTimeoutMs = timeoutMs + flushMs + this.#chunkBytes / SLOWEST_BYTES_PER_MS;
+    this.#probedBytes = this.#sentBytes;
     this.#silentMs = 0;
     this.#tickedAt = moment();
   }

@@ -21,16 +21,15 @@ import { formatLink, parseLink } from "../wire/link.js";
  * @property {Bytes | null} passwordKey  the stretched password, not itself
  * @property {{salt: Bytes, owner: Bytes | null, password: boolean, epoch: number} | null} access  of a sealed room, and
  *     the epoch that `link` is of
- * @property {Seen | null} seenAt  when the server last showed that the room lives
+ * @property {ClockReadings | null} lastSeenAt  when the room was last known to exist
  */
-/** A moment by two clocks, in ms since 1970.
- * @typedef {{server: number, device: number}} Seen
+/** The same moment by two clocks, in ms since 1970.
+ * @typedef {{server: number, device: number}} ClockReadings
  */
 /** @typedef {Omit<Identity, "user"> & {user: import("../seal/user-key.js").StoredUserKey | null}} StoredIdentity */
 
 const STORE = "rooms";
-// No room lives for more than a day; and an hour, so that nothing depends on when exactly it was seen.
-const KEPT_MS = 25 * 3_600_000;
+const RETENTION_MS = 25 * 3_600_000; // a room exists for a day at most; an hour more for imprecise clocks
 
 /** @type {Map<string, Identity>} */
 const inMemory = new Map(); // where there is no IndexedDB: private windows of some browsers
@@ -92,7 +91,7 @@ async function stored(roomId) {
   try {
     return { ...record, user: record.user && (await fromStored(record.user)) };
   } catch {
-    return null; // its key cannot be used: as good as none
+    return null; // its key is unusable
   }
 }
 
@@ -108,7 +107,7 @@ export function takeKeys(identity, voice) {
 
 /**
  * @param {Identity} identity
- * @returns {Promise<boolean>} whether it can be read back: some browsers store nothing, and some not all that they take
+ * @returns {Promise<boolean>} whether it was stored: it is read back, as browsers lose some records without an error
  */
 export async function save(identity) {
   inMemory.set(identity.roomId, identity);
@@ -125,22 +124,23 @@ export async function forget(roomId) {
   await inStore("readwrite", (store) => store.delete(roomId));
 }
 
-/** Forgets the rooms that cannot live any more.
- * @param {Seen} now
+/** Deletes the records of rooms that cannot exist any more.
+ * @param {ClockReadings} now
  */
 export async function forgetPast(now) {
   const all = /** @type {(StoredIdentity | null)[] | null} */ (await inStore("readonly", (store) => store.getAll()));
   for (const record of all ?? []) {
-    if (!record) continue; // WebKit: it holds a key that cannot be read
-    // relayd 0.1.0 noted no time: from now on it lives for a day at most.
-    if (!record.seenAt) await inStore("readwrite", (store) => store.put({ ...record, seenAt: now }));
-    else if (isPast(record.seenAt, now)) await forget(record.roomId);
+    if (!record) continue; // unreadable: WebKit, with an X25519 key
+    // Records of relayd 0.1.0 have no such time: their rooms end within a day from now.
+    if (!record.lastSeenAt) await inStore("readwrite", (store) => store.put({ ...record, lastSeenAt: now }));
+    else if (hasExpired(record.lastSeenAt, now)) await forget(record.roomId);
   }
 }
 
 /**
- * Whether a room that was seen then is over by now. Either clock may be wrong, the device's by days: so both must say so.
- * @param {Seen} seenAt
- * @param {Seen} now
+ * Whether both clocks show that the room has ended. One alone may be wrong, the device's by days.
+ * @param {ClockReadings} lastSeenAt
+ * @param {ClockReadings} now
  */
-const isPast = (seenAt, now) => Math.min(now.server - seenAt.server, now.device - seenAt.device) > KEPT_MS;
+const hasExpired = (lastSeenAt, now) =>
+  Math.min(now.server - lastSeenAt.server, now.device - lastSeenAt.device) > RETENTION_MS;

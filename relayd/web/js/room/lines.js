@@ -126,7 +126,7 @@ export class Lines {
     line.file = offer?.state ?? null;
     line.kind = line.file ? "file" : body.kind === "text" && typeof body.text === "string" ? "text" : "unknown";
     const answered = body.re === undefined ? undefined : this.#named(body.re);
-    // What everyone has heard may be answered in private, but nothing private in public or to somebody else.
+    // A private message may answer a public one. A reply to a private message has the same two people as that.
     if (answered && ["", audienceOf(line)].includes(audienceOf(answered))) line.replyTo = answered.key;
     else line.replyLost = body.re !== undefined;
     line.mentionsMe = from.me ? false : mentions(line.text, this.#roster);

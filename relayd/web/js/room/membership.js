@@ -113,7 +113,7 @@ export class Membership {
     this.onOver(problem);
   }
 
-  /** @returns {boolean} whether the server owes an answer */
+  /** @returns {boolean} whether an answer of the server is due */
   #isAwaiting() {
     return this.outbox.isAwaiting || this.speaker.answers.isAwaiting;
   }
@@ -162,7 +162,7 @@ export class Membership {
       this.connection.drop(new Problem("slow_consumer"));
       return;
     }
-    if (this.isIn) this.#order.heard();
+    if (this.isIn) this.#order.onReceived();
     const { generation } = this.connection;
     this.serial.run(() => {
       // Of a socket that is gone by now: the next one's join is answered, too.

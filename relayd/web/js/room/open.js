@@ -138,7 +138,7 @@ async function comeIn(link, nick, password) {
 async function enter(identity, voice, key) {
   const room = new Room(identity, voice, key);
   await room.join();
-  if (identity.seenAt) await identities.forgetPast(identity.seenAt);
+  if (identity.lastSeenAt) await identities.forgetPast(identity.lastSeenAt);
   return room;
 }
 
@@ -174,7 +174,7 @@ const accessOf = (keys) => ({ salt: keys.salt, owner: keys.owner, password: keys
  */
 const newIdentity = (link, nick) => ({
   roomId: link.roomId, session: "", nick: cleanNick(nick), name: "", endsAt: Date.now() + 86_400_000,
-  link: formatLink(link), ownerKey: "", ownerPair: null, user: null, passwordKey: null, access: null, seenAt: null,
+  link: formatLink(link), ownerKey: "", ownerPair: null, user: null, passwordKey: null, access: null, lastSeenAt: null,
 });
 
 /**

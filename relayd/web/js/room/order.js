@@ -10,7 +10,7 @@ const MOST_DIRECTS = 4096; // as many as a room's ring holds
 
 export class Order {
   /** @type {Back} */ back = { first: true, sameEpoch: false, gapMs: 0, recovered: false };
-  /** @type {import("./clock.js").Moment | null} */ #heardAt = null; // when the server was last heard on a joined connection
+  /** @type {import("./clock.js").Moment | null} */ #receivedAt = null; // the last frame of a joined connection
   #clock;
   #epoch = ""; // another one begins with another life of the server
   /** @type {number | null} */ #seq = null; // the last one heard; null before the first join
@@ -26,9 +26,9 @@ export class Order {
     return this.#seq ?? 0;
   }
 
-  /** The server was heard. */
-  heard() {
-    this.#heardAt = this.#clock.now();
+  /** A frame was received. */
+  onReceived() {
+    this.#receivedAt = this.#clock.now();
   }
 
   /** What the next join says was heard. */
@@ -43,13 +43,13 @@ export class Order {
     const sameEpoch = joined.epoch === this.#epoch;
     const server = serverNow(Object(joined.room));
     if (server) this.#clock.sync(server);
-    const gapMs = this.#heardAt ? this.#clock.since(this.#heardAt) : 0;
+    const gapMs = this.#receivedAt ? this.#clock.since(this.#receivedAt) : 0;
     this.back = { first: this.#seq === null, sameEpoch, gapMs, recovered: joined.recovered === true };
     // In another life of the server places begin anew; in the same one, what was missed comes first.
     if (this.#seq === null || !sameEpoch || joined.seq < this.#seq) this.#seq = joined.seq;
     this.#epoch = String(joined.epoch);
     this.#caughtUpAt = joined.seq;
-    this.heard();
+    this.onReceived();
     return this.back;
   }
 

@@ -42,7 +42,7 @@ export class Outbox {
     this.#clock = clock;
   }
 
-  /** Whether the server owes an answer. */
+  /** Whether an echo of the server is due. */
   get isAwaiting() {
     return this.#isOpen && this.#onItsWay !== null && this.#onItsWay.sentAt !== null;
   }

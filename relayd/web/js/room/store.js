@@ -8,7 +8,7 @@ const MOST_LINES = 10_000;
 const MOST_CHARACTERS = 32_000_000;
 const DROPPED_AT_ONCE = 200;
 const HIDDEN_FRAME_MS = 250; // a hidden tab has no frames
-const PROGRESS_MS = 250; // nobody reads faster, and each costs the line's being drawn
+const PROGRESS_MS = 250; // between two updates of a line that shows the progress of a file
 
 /** @returns {import("../types.js").RoomState} */
 const newState = () => ({
@@ -48,7 +48,7 @@ export class Store {
   /** @type {Set<string>} */ #changed = new Set();
   /** @type {string[]} */ #removed = [];
   /** @type {Line[]} */ #news = [];
-  /** @type {Set<Line>} */ #moving = new Set(); // whose file has come further since they were drawn
+  /** @type {Set<Line>} */ #progressing = new Set(); // lines with an update of their progress pending
   #isScheduled = false;
 
   /**
@@ -118,14 +118,14 @@ export class Store {
     this.#schedule();
   }
 
-  /** A line's file has come further; what else changes goes by `change`.
+  /** The transfer of a line's file has progressed; every other change is reported by `change`.
    * @param {Line} line
    */
   progress(line) {
-    if (this.#moving.has(line)) return;
-    this.#moving.add(line);
+    if (this.#progressing.has(line)) return;
+    this.#progressing.add(line);
     setTimeout(() => {
-      this.#moving.delete(line);
+      this.#progressing.delete(line);
       if (this.line(line.key) === line) this.change(line);
     }, PROGRESS_MS);
   }

@@ -5,7 +5,7 @@ import { importAes } from "./bodies.js";
 import { NotOpened } from "./errors.js";
 
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** The pair of one user: the private half cannot leave WebCrypto. `wrapped`: where the browser cannot store it as it is.
+/** The pair of one user: the private half cannot leave WebCrypto. `wrapped`: if the browser cannot store the key itself.
  * @typedef {{privateKey: CryptoKey, publicRaw: Bytes, wrapped?: import("./user-key.js").WrappedKey}} UserKey
  */
 
@@ -17,7 +17,7 @@ const ENC_BYTES = 32;
 /** A card's key that nothing can be sealed to. */
 export class BadKey extends Error {}
 
-/** @param {boolean} extractable  whether its private half can leave WebCrypto */
+/** @param {boolean} extractable  of the private key */
 export async function newPair(extractable) {
   const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey("X25519", extractable, ["deriveBits"]));
   return { pair, publicRaw: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)) };

@@ -1,11 +1,11 @@
-/** The X25519 pair of one user, in a form that the browser can store. */
+/** The X25519 key pair of a user, in a form that the browser can store. */
 
 import { randomBytes } from "../wire/bytes.js";
 import { newPair } from "./hpke.js";
 
 /** @typedef {import("./hpke.js").UserKey} UserKey */
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** A private key, encrypted under an AES key that cannot leave WebCrypto.
+/** A private key, encrypted with a non-extractable AES key.
  * @typedef {{key: CryptoKey, iv: Bytes, ciphertext: Bytes}} WrappedKey
  */
 /** @typedef {{publicRaw: Bytes} & ({privateKey: CryptoKey} | {wrapped: WrappedKey})} StoredUserKey */
@@ -21,7 +21,7 @@ export async function newUserKey() {
   return { privateKey: await unwrap(wrapped), publicRaw: other.publicRaw, wrapped };
 }
 
-/** What goes into the database.
+/** The form for the database.
  * @param {UserKey} user
  * @returns {StoredUserKey}
  */
@@ -36,7 +36,7 @@ export async function fromStored(stored) {
 }
 
 /**
- * WebKit writes X25519 keys that it cannot read again; the record that holds one is lost with it.
+ * WebKit serializes X25519 keys but cannot deserialize them; a record with such a key is lost.
  * @param {CryptoKey} key
  */
 function canBeStored(key) {
@@ -60,7 +60,7 @@ async function wrap(privateKey) {
 
 /**
  * @param {WrappedKey} wrapped
- * @returns {Promise<CryptoKey>} which no script can read
+ * @returns {Promise<CryptoKey>} not extractable
  */
 const unwrap = ({ key, iv, ciphertext }) =>
   crypto.subtle.unwrapKey("pkcs8", ciphertext, key, { name: "AES-GCM", iv }, "X25519", false, ["deriveBits"]);

@@ -9,16 +9,16 @@ import { nameOf } from "../lib/text.js";
 import { attract, drawTitle } from "./attention.js";
 import { composerView } from "./composer.js";
 import { ask } from "./dialog.js";
+import { deleteDrafts } from "./drafts.js";
 import { logView } from "./log.js";
 import { later } from "./later.js";
 import { openMenu } from "./menu.js";
 import { gist } from "./message.js";
 import { openPerson, peopleView } from "./people.js";
-import { whilePressed } from "./press.js";
+import { deferWhilePressed } from "./pressed.js";
 import { attempt, inWords, problemCard } from "./problem.js";
 import { openShare, sharePanel } from "./share.js";
 import { announce, toast } from "./toasts.js";
-import { forgetWriting } from "./writing.js";
 
 /** @typedef {import("../types.js").Room} Room */
 /** @typedef {import("../types.js").Line} Line */
@@ -38,7 +38,7 @@ const SOON_S = 10 * 60; // the last minutes of a room are shown in another colou
 export function chatView(room, { home, again, language, fresh }) {
   const { state } = room;
   const watching = new AbortController();
-  const unlessPressed = whilePressed(watching.signal);
+  const whenReleased = deferWhilePressed(watching.signal);
   const title = h("h1", { dir: "auto" });
   const about = h("p", { class: "about" });
   const banner = h("div", { class: "banner", role: "status", hidden: true });
@@ -64,7 +64,7 @@ export function chatView(room, { home, again, language, fresh }) {
     react,
     names: mentionable,
   };
-  const lines = logView(room, deeds, { tools: (line) => tools(line), head: invitation, unlessPressed });
+  const lines = logView(room, deeds, { tools: (line) => tools(line), head: invitation, whenReleased });
 
   /** @param {Line} line  @returns {Node[]} */
   const tools = (line) => {
@@ -196,7 +196,7 @@ export function chatView(room, { home, again, language, fresh }) {
     if (preferences.pictures) for (const { key } of changes.placed) fetchPicture(key);
     if (kinds.has("users") || kinds.has("me") || kinds.has("details")) people.draw();
     if (kinds.has("phase") || kinds.has("me") || kinds.has("details")) drawPhase();
-    if (kinds.has("users")) composer.redraw(); // the recipient may have another name, or be gone
+    if (kinds.has("users")) composer.redraw(); // the recipient may have changed their name, or have left
     if (kinds.has("link")) {
       history.replaceState(null, "", state.link);
       invitation.replaceChildren();
@@ -210,7 +210,7 @@ export function chatView(room, { home, again, language, fresh }) {
     drawInvitation();
     seen();
   };
-  const unsubscribe = room.subscribe((changes) => unlessPressed(() => onChanges(changes)));
+  const unsubscribe = room.subscribe((changes) => whenReleased(() => onChanges(changes)));
 
   const unasked = { count: 0, bytes: 0 };
   /** @param {string} key  of a line that has just come */
@@ -223,7 +223,7 @@ export function chatView(room, { home, again, language, fresh }) {
     room.accept(key, true);
   };
 
-  const tick = setInterval(() => unlessPressed(() => {
+  const tick = setInterval(() => whenReleased(() => {
     if (state.phase !== "over") drawHead();
     if (state.phase === "away") drawPhase();
   }), 1_000);
@@ -247,7 +247,7 @@ export function chatView(room, { home, again, language, fresh }) {
 
   for (const kind of ["focus", "visibilitychange"]) addEventListener(kind, seen, { signal: watching.signal, capture: true });
   addEventListener("beforeunload", (event) => {
-    const isLost = composer.isUnsent() || state.lines.some(({ status }) => status === "pending") || !notRemembered.hidden;
+    const isLost = composer.hasUnsentText() || state.lines.some(({ status }) => status === "pending") || !notRemembered.hidden;
     if (!isLost) return;
     event.preventDefault();
     event.returnValue = true; // older browsers ask for this instead
@@ -278,7 +278,7 @@ export function chatView(room, { home, again, language, fresh }) {
     close: () => {
       stop();
       room.close();
-      if (state.phase === "over") forgetWriting(state.details.id);
+      if (state.phase === "over") deleteDrafts(state.details.id);
     },
   };
 }

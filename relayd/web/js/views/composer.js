@@ -1,14 +1,14 @@
-/** Where one writes: text, an answer, a new text of an old line, files; to everyone or to one person. */
+/** The message field: text, replies, edits and files, to everyone or to one person. */
 
 import { freshId, h, icon, iconButton } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { patchChildren } from "../lib/patch.js";
 import { nameOf } from "../lib/text.js";
+import { draftsOf } from "./drafts.js";
 import { later } from "./later.js";
 import { gist } from "./message.js";
 import { inWords } from "./problem.js";
 import { toast } from "./toasts.js";
-import { writingIn } from "./writing.js";
 
 /** @typedef {import("../types.js").Room} Room */
 /** @typedef {import("../types.js").Line} Line */
@@ -16,15 +16,15 @@ import { writingIn } from "./writing.js";
 
 /** Where a finger writes, Enter is a new line, as everywhere on a phone. */
 const touch = matchMedia("(pointer: coarse)");
-const COMPOSING = 229; // key code of a key that an input method takes; Safari tells of it in no other way
+const IME_KEY_CODE = 229; // of keys that an input method handles; Safari marks them in no other way
 
 /**
  * @param {Room} room
  * @param {{onSent: () => void, names: () => string[]}} on
  */
 export function composerView(room, { onSent, names }) {
-  const writing = writingIn(room.state.details.id);
-  writing.keepLines((key) => room.line(key));
+  const drafts = draftsOf(room.state.details.id);
+  drafts.dropMissing((key) => room.line(key));
 
   const context = h("div", { class: "context", id: freshId(), hidden: true });
   const refused = h("p", { class: "bad", role: "alert", hidden: true });
@@ -72,41 +72,40 @@ export function composerView(room, { onSent, names }) {
     refused.textContent = problem ? inWords(problem) : "";
   };
 
-  /** Whom that is for, called as they are called now.
-   * @param {User | null} user
-   */
-  const recipient = (user) => (user ? t("direct.to", { nick: nickOf(user) }) : t("direct.all"));
-  /** @param {User} user */
+  /** @param {User | null} user  null: everyone */
+  const recipientText = (user) => (user ? t("direct.to", { nick: nickOf(user) }) : t("direct.all"));
+  /** @param {User} user  @returns {string} the present name, or the last one */
   const nickOf = (user) => nameOf(room.state.users.get(user.id)?.nick ?? user.nick);
-  const isGone = () => writing.to !== null && !room.state.users.has(writing.to.id);
+  const hasLeft = () => drafts.recipient !== null && !room.state.users.has(drafts.recipient.id);
   const isShut = () => room.state.muted || room.state.phase === "over";
 
-  /** @returns {{to?: string}} */
-  const way = () => {
-    if (isGone()) throw { code: "no_such_user", detail: "" };
-    return writing.to ? { to: writing.to.id } : {};
+  /** @returns {{to?: string}} the recipient, as `Room` takes it
+   *  @throws {import("../types.js").ProblemShape} `no_such_user` */
+  const addressee = () => {
+    if (hasLeft()) throw { code: "no_such_user", detail: "" };
+    return drafts.recipient ? { to: drafts.recipient.id } : {};
   };
 
   const submit = () => {
     const text = (suggestions?.withEmoji(input.value) ?? input.value).trim();
     if (!text || isShut()) return;
-    const { editing, replying } = writing;
+    const { editing, replyTo } = drafts;
     try {
       if (editing) room.edit(editing.key, text).catch(refuse);
-      else room.say(text, { ...(replying && { replyTo: replying.key }), ...way() });
+      else room.say(text, { ...(replyTo && { replyTo: replyTo.key }), ...addressee() });
     } catch (problem) {
       refuse(problem);
       return;
     }
     room.typing(false);
-    change(() => writing.clear());
+    update(() => drafts.clear());
     onSent();
   };
 
   /** @param {Iterable<File> | null} files */
   const offer = (files) => {
     try {
-      for (const file of files ?? []) room.offerFile(file, way());
+      for (const file of files ?? []) room.offerFile(file, addressee());
       refuse(null);
       onSent();
     } catch (problem) {
@@ -114,49 +113,49 @@ export function composerView(room, { onSent, names }) {
     }
   };
 
-  /** Changes what is written, or to whom, and shows it.
-   * @param {() => void} work
+  /** Changes the drafts and shows the current one.
+   * @param {() => void} change
    */
-  const change = (work) => {
-    const before = writing.to;
-    work();
-    if (writing.to !== before) room.typing(false);
+  const update = (change) => {
+    const before = drafts.recipient;
+    change();
+    if (drafts.recipient !== before) room.typing(false);
     refuse(null);
-    input.value = writing.text;
+    input.value = drafts.text;
     redraw();
     grow();
   };
 
   const cancel = () => {
-    change(() => writing.cancel());
+    update(() => drafts.cancel());
     input.focus();
   };
 
   const leave = () => {
-    change(() => writing.writeTo(null));
+    update(() => drafts.switchTo(null));
     toast(t("direct.left"));
     input.focus();
   };
 
   const redraw = () => {
     const { muted, phase, details, owner, users } = room.state;
-    writing.to &&= users.get(writing.to.id) ?? writing.to; // called as they are called now, or were last
-    const { editing, replying, to } = writing;
-    const reader = editing ? editing.toUser : to;
+    drafts.recipient &&= users.get(drafts.recipient.id) ?? drafts.recipient; // with the present name
+    const { editing, replyTo, recipient } = drafts;
+    const reader = editing ? editing.toUser : recipient;
     patchChildren(
       context,
       editing && [icon("edit"), h("span", null, t("composer.editing"))],
-      (editing || to) && [reader && icon("lock"), h("span", { class: reader ? "only" : "" }, recipient(reader))],
-      editing && to && editing.to !== to.id && h("span", null, t("composer.then", { recipient: recipient(to) })),
-      replying && [icon("reply"), h("span", { class: "of", dir: "auto" }, h("strong", null, h("bdi", null, replying.mine ? t("you") : nameOf(replying.author?.nick ?? ""))), " ", gist(replying))],
-      !editing && isGone() && h("span", { class: "bad" }, t("problem.no_such_user")),
-      to && !editing && h("button", { type: "button", class: "small", onclick: leave }, t("direct.leave")),
-      (editing || replying) && iconButton("close", t("cancel"), cancel),
+      (editing || recipient) && [reader && icon("lock"), h("span", { class: reader ? "only" : "" }, recipientText(reader))],
+      editing && recipient && editing.to !== recipient.id && h("span", null, t("composer.then", { recipient: recipientText(recipient) })),
+      replyTo && [icon("reply"), h("span", { class: "of", dir: "auto" }, h("strong", null, h("bdi", null, replyTo.mine ? t("you") : nameOf(replyTo.author?.nick ?? ""))), " ", gist(replyTo))],
+      !editing && hasLeft() && h("span", { class: "bad" }, t("problem.no_such_user")),
+      recipient && !editing && h("button", { type: "button", class: "small", onclick: leave }, t("direct.leave")),
+      (editing || replyTo) && iconButton("close", t("cancel"), cancel),
     );
-    context.hidden = !editing && !replying && !to;
+    context.hidden = !editing && !replyTo && !recipient;
     input.placeholder = reader ? t("composer.private", { nick: nickOf(reader) }) : t("composer.placeholder");
     input.setAttribute("aria-label", input.placeholder);
-    const isKept = isShut() && input.value !== ""; // it cannot be sent, but read and copied
+    const isKept = isShut() && input.value !== ""; // unsent text stays readable
     closed.hidden = phase === "over" ? !isKept : !muted;
     closed.textContent = t(phase === "over" ? "composer.unsent" : "composer.muted");
     node.classList.toggle("shut", isShut());
@@ -168,7 +167,7 @@ export function composerView(room, { onSent, names }) {
   };
 
   input.addEventListener("input", () => {
-    writing.text = input.value;
+    drafts.text = input.value;
     grow();
     refuse(null);
     if (!asked && /[@:]/.test(input.value)) {
@@ -180,30 +179,30 @@ export function composerView(room, { onSent, names }) {
       });
     }
     suggestions?.update();
-    if (!writing.editing && !writing.to) room.typing(input.value !== "");
+    if (!drafts.editing && !drafts.recipient) room.typing(input.value !== "");
   });
 
   const editLast = () => {
     const own = room.state.lines.filter((line) => line.mine && line.kind === "text" && !line.deleted && line.status === "sent");
-    const last = own.findLast((line) => line.to === (writing.to?.id ?? null)) ?? own.at(-1);
+    const last = own.findLast((line) => line.to === (drafts.recipient?.id ?? null)) ?? own.at(-1);
     if (last) edit(last);
     else refuse({ code: "nothing_to_edit" });
   };
 
-  /** Ends one thing, the innermost; a conversation last, and only where nothing is written. */
+  /** Ends one thing at a time, a private conversation last and only if its draft is empty. */
   const escape = () => {
     if (!refused.hidden) refuse(null);
-    else if (writing.editing || writing.replying) cancel();
-    else if (writing.to && input.value === "") leave();
+    else if (drafts.editing || drafts.replyTo) cancel();
+    else if (drafts.recipient && input.value === "") leave();
   };
 
   input.addEventListener("keydown", (event) => {
-    if (event.isComposing || event.keyCode === COMPOSING || suggestions?.key(event) || isShut()) return;
+    if (event.isComposing || event.keyCode === IME_KEY_CODE || suggestions?.key(event) || isShut()) return;
     if (event.key === "Enter" && !event.shiftKey && (!touch.matches || event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       if (!event.repeat) submit();
     } else if (event.key === "Escape" && !event.repeat) escape();
-    else if (event.key === "ArrowUp" && input.value === "" && !writing.editing) {
+    else if (event.key === "ArrowUp" && input.value === "" && !drafts.editing) {
       event.preventDefault();
       editLast();
     }
@@ -218,25 +217,25 @@ export function composerView(room, { onSent, names }) {
   const mayOffer = () => !attach.hidden && !attach.disabled;
   /** @param {Line} line */
   const edit = (line) => {
-    change(() => writing.edit(line));
+    update(() => drafts.edit(line));
     input.focus();
   };
   /** @param {Line} line */
   const reply = (line) => {
-    change(() => writing.reply(line));
+    update(() => drafts.reply(line));
     input.focus();
   };
   /** @param {User} user */
   const toOne = (user) => {
-    change(() => writing.writeTo(user));
+    update(() => drafts.switchTo(user));
     input.focus();
   };
 
-  change(() => {});
+  update(() => {});
   return {
     node, redraw, edit, reply, toOne, offer, mayOffer,
     focus: () => input.focus(),
-    isUnsent: () => writing.isUnsent,
-    dropText: () => (writing.to ? t("drop_private", { nick: nickOf(writing.to) }) : t("drop")),
+    hasUnsentText: () => drafts.hasUnsentText,
+    dropText: () => (drafts.recipient ? t("drop_private", { nick: nickOf(drafts.recipient) }) : t("drop")),
   };
 }

@@ -28,7 +28,7 @@ const WORDS = {
 // Of 4 bytes each: no camera's picture is larger, and browsers decode in one piece.
 const MOST_PIXELS = 40_000_000;
 
-/** @type {WeakSet<FileState>} pictures that are known not to be too large */
+/** @type {WeakSet<FileState>} pictures that have been decoded and are not too large */
 const shown = new WeakSet();
 
 const UNDER_WAY = new Set(["waiting", "receiving", "paused", "hashing"]);

@@ -23,10 +23,10 @@ const FOLLOWS_MS = 5 * 60_000;
 /**
  * @param {Room} room
  * @param {Omit<import("./message.js").Deeds, "room" | "show">} deeds
- * @param {{tools: (line: Line) => Node[], head: Node, unlessPressed?: (work: () => void) => void}} parts  `tools`: buttons
+ * @param {{tools: (line: Line) => Node[], head: Node, whenReleased?: (work: () => void) => void}} parts  `tools`: buttons
  *     for a line that has focus or pointer
  */
-export function logView(room, deeds, { tools, head, unlessPressed = (work) => work() }) {
+export function logView(room, deeds, { tools, head, whenReleased = (work) => work() }) {
   const { lines } = room.state;
   const holder = h("div", { class: "lines" });
   const earlier = h("button", { type: "button", class: "earlier", onclick: () => readBack() }, t("log.earlier"));
@@ -34,7 +34,7 @@ export function logView(room, deeds, { tools, head, unlessPressed = (work) => wo
   const jump = h("button", { type: "button", class: "jump", "aria-label": t("log.jump"), onclick: () => toEnd(), hidden: true }, icon("down"), unreadCount);
   const scroller = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": t("log.label"), tabIndex: -1 }, h("div", { class: "column" }, head, earlier, holder));
   const node = h("section", { class: "log-place" }, scroller, jump);
-  const toolbar = h("div", { class: "tools", role: "toolbar", "aria-label": t("log.tools"), "data-apart": "" });
+  const toolbar = h("div", { class: "tools", role: "toolbar", "aria-label": t("log.tools"), "data-unmanaged": "" });
 
   /** @type {Map<string, HTMLElement>} */
   const nodes = new Map();
@@ -86,7 +86,7 @@ export function logView(room, deeds, { tools, head, unlessPressed = (work) => wo
     scroller.scrollTop = top + scroller.scrollHeight - height;
   };
 
-  /** What a line says now, in its place.
+  /** Updates a line in place.
    * @param {number} index
    */
   const redraw = (index) => {
@@ -97,10 +97,10 @@ export function logView(room, deeds, { tools, head, unlessPressed = (work) => wo
     patchNode(node, draw(index));
     if (node === tabStop) node.tabIndex = 0;
     if (line.key === active) drawTools(node, line);
-    if (hadFocus && !node.contains(document.activeElement)) node.focus({ preventScroll: true }); // what had it is gone
+    if (hadFocus && !node.contains(document.activeElement)) node.focus({ preventScroll: true }); // the focused part was removed
   };
 
-  /** Puts a line before another one, or at the end.
+  /** Inserts a line, or moves it.
    * @param {number} index
    * @param {Node | null} before
    */
@@ -198,7 +198,7 @@ export function logView(room, deeds, { tools, head, unlessPressed = (work) => wo
       made.style.setProperty("--hue", String(user.hue));
       return made;
     });
-    return h("div", { class: "seen", "data-apart": "", title: t("log.seen", { names }), role: "img", "aria-label": t("log.seen", { names }) }, discs, users.length > 6 && `+${users.length - 6}`);
+    return h("div", { class: "seen", "data-unmanaged": "", title: t("log.seen", { names }), role: "img", "aria-label": t("log.seen", { names }) }, discs, users.length > 6 && `+${users.length - 6}`);
   };
 
   const toEnd = () => {
@@ -249,7 +249,7 @@ export function logView(room, deeds, { tools, head, unlessPressed = (work) => wo
   for (const kind of ["pointerover", "focusin"]) {
     holder.addEventListener(kind, (event) => {
       const target = lineAt(event);
-      const busy = toolbar.querySelector(":focus-visible") && kind === "pointerover"; // by keyboard: it must not go away
+      const busy = toolbar.querySelector(":focus-visible") && kind === "pointerover"; // keyboard focus stays
       if (target && !busy && (target.dataset.key !== active || !target.contains(toolbar))) activate(target, false);
     });
   }
@@ -263,7 +263,7 @@ export function logView(room, deeds, { tools, head, unlessPressed = (work) => wo
     next.scrollIntoView({ block: "nearest" });
   });
   // The window changes, and lines grow: pictures when they are there, texts that are unfolded.
-  const sizes = new ResizeObserver(() => unlessPressed(() => {
+  const sizes = new ResizeObserver(() => whenReleased(() => {
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
   }));
   sizes.observe(scroller);

@@ -1,4 +1,4 @@
-/** One line of the chat as an element. When the line changes, another is made, and the one that is shown patched by it. */
+/** One line of the chat as an element. A change makes a new element, by which the one in the document is patched. */
 
 import { copy, fill, h, icon } from "../lib/dom.js";
 import { moment, time } from "../lib/format.js";
@@ -27,7 +27,7 @@ import { toast } from "./toasts.js";
 
 const FOLD_CHARS = 1_500; // longer texts are folded: nobody's screen belongs to one person
 const FOLD_LINES = 20;
-/** @type {WeakSet<Line>} long texts that a person has unfolded */
+/** @type {WeakSet<Line>} long texts that the person has unfolded */
 const unfolded = new WeakSet();
 const ONLY_EMOJI = /^(?:[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f]|\s){1,16}$/u;
 
@@ -108,12 +108,12 @@ function text(line, deeds) {
   if (line.text.length <= FOLD_CHARS && line.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return body;
   const isFolded = !unfolded.has(line);
   body.classList.toggle("folded", isFolded);
-  const turn = (/** @type {MouseEvent} */ { currentTarget }) => {
+  const toggle = (/** @type {MouseEvent} */ { currentTarget }) => {
     if (isFolded) unfolded.add(line);
     else unfolded.delete(line);
     patch(/** @type {HTMLElement} */ (/** @type {Element} */ (currentTarget).parentElement), text(line, deeds));
   };
-  return h("div", { class: "long" }, body, h("button", { type: "button", class: "small", "aria-expanded": String(!isFolded), onclick: turn }, t(isFolded ? "unfold" : "fold")));
+  return h("div", { class: "long" }, body, h("button", { type: "button", class: "small", "aria-expanded": String(!isFolded), onclick: toggle }, t(isFolded ? "unfold" : "fold")));
 }
 
 /** @param {string} code */

@@ -37,21 +37,21 @@ export function parseLink(text) {
   return { origin: url.origin, roomId, ...parseFragment(url.hash.slice(1)) };
 }
 
-/** @param {string} character  a class  @param {number} count  so many of it, with line breaks in between as mails put them */
+/** @param {string} character  a character class  @param {number} count  repetitions, with line breaks of mails in between */
 const run = (character, count) => `(?:[\\s>]*${character}){${count}}`;
 const HOST = `(?:[^\\s/?#@\\\\:<>()"']{1,255}|\\[[\\da-f:.]{2,45}\\])(?::\\d{1,5})?`;
 const ID = [8, 4, 4, 4, 12].map((count) => run("[\\da-f]", count)).join("[\\s>]*-");
 const KEY = `ri_${run("[\\w-]", 22)}`;
 const SECRET = `[\\s>]*\\.[\\s>]*1p?[\\s>]*\\.${run("[\\w-]", 22)}`;
-// A host without a scheme only where a word begins: what follows another scheme, or a user's name, is none.
+// Without a scheme a host starts a word: what follows another scheme, or a user name, is no host.
 const START = `(?:(https?:)//|(?<![^\\s<>()[\\]{}"'“”«»]))`;
 const PASTED = new RegExp(`${START}(${HOST})/+(${ID})/*(?:\\?[^\\s#]*)?(?:#|%23)(${KEY}(?:${SECRET})?)([\\w.-]*)`, "iu");
 const PART = new RegExp(`ri_|${ID}`, "iu");
 
 /**
- * The link to a room in what somebody pasted: with text around it, or without its scheme.
+ * Finds the link to a room in pasted text. It may lack its scheme, and have other text around it.
  * @param {string} text
- * @param {string} protocol  where it has none, e.g. "https:"
+ * @param {string} protocol  for a link without a scheme, e.g. "https:"
  * @returns {Link}
  * @throws {Problem} `link_wrong`, `link_incomplete`, `unknown_suite`
  */
@@ -60,7 +60,7 @@ export function findLink(text, protocol) {
   if (!found) throw new Problem(PART.test(text) ? "link_incomplete" : "link_wrong", "there is no link to a room");
   const [, scheme = protocol, host, id, key, rest] = found;
   const whole = (/** @type {string} */ part) => part.replace(/[\s>]/g, "");
-  // Whatever follows without a space belongs to it, but for what ends a sentence or marks words.
+  // What follows without a space is part of the fragment, except for punctuation and markup.
   const fragment = whole(key) + rest.replace(/[-_.]+$/, "");
   return parseLink(`${scheme.toLowerCase()}//${host}/${whole(id).toLowerCase()}#${fragment}`);
 }
