@@ -54,6 +54,12 @@ class _Said(NamedTuple):
     snippet: str
 
 
+def is_command(text: str) -> bool:
+    """Whether it is a command and not something to be said: a space before `/msg` must not make a secret public."""
+    line = text.lstrip()
+    return line.startswith("/") and not line.startswith("//")
+
+
 class Chat:
     """One room on one screen.
 
@@ -250,8 +256,8 @@ class Chat:
         """Does what a line says: a command, or something to be said; `//` says something that begins with `/`."""
         if not text.strip():
             return
-        if text.startswith("/") and not text.startswith("//"):
-            self._do(self._command(text))
+        if is_command(text):
+            self._do(self._command(text.strip()))
         else:
             self._do(self._say(text.removeprefix("/") if text.startswith("//") else text, None))
 
@@ -276,11 +282,11 @@ class Chat:
             self.unsaid -= 1
 
     async def _command(self, text: str) -> None:
-        word, _, rest = text[1:].partition(" ")
+        word, *rest = text[1:].split(maxsplit=1) or [""]
         command = self.COMMANDS.get(word.lower())
         if command is None:
             raise NotDone(f"there is no /{safe_nick(word)}; /help lists what there is")
-        await command[1](self, rest.strip())
+        await command[1](self, rest[0] if rest else "")
 
     def find(self, name: str) -> User:
         """The user called so: `nick`, `nick#tag` or `#tag`.

@@ -22,7 +22,7 @@ from prompt_toolkit.layout.controls import BufferControl, FormattedTextControl, 
 from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.styles import Style
 
-from relayd.cli.relay_chat import Chat
+from relayd.cli.relay_chat import Chat, is_command
 from relayd.cli.relay_common import Door, make_nick, note, run
 from relayd.cli.relay_refused import EXIT_USAGE, fail
 from relayd.cli.relay_text import safe_line
@@ -154,7 +154,7 @@ class Screen:
 
     def _typed(self) -> None:
         text = self._input.text
-        if text and (not text.startswith("/") or text.startswith("//")) and self._chat.room.connected:
+        if text and not is_command(text) and self._chat.room.connected:
             self._chat.room.typing()
 
     def _keys(self) -> KeyBindings:

@@ -128,8 +128,12 @@ async def test_commands(chat):
     await typed(chat, "/kick bob#3333 ban")
     await typed(chat, "/NICK anna")
     await typed(chat, "   ")
+    await typed(chat, "  /msg al b a secret")  # a space slips in easily
+    await typed(chat, "\u00a0/MSG\tal b another")
+    await typed(chat, " //srv")
     assert chat.room.said == [
         ("hello", None), ("/not a command", None), ("psst", "al b"), ("you there", "bob"),
+        ("a secret", "al b"), ("another", "al b"), (" //srv", None),
     ]  # fmt: skip
     assert chat.room.kicked == [("Bob", True)]
     assert chat.room.nick == "anna"
@@ -147,6 +151,7 @@ async def test_commands(chat):
         ("/\x1b[31m", "there is no /␛[31m"),
         ("/code", "an open room has no safety codes"),
         ("/film x", "there is no /film"),
+        (" / ", "there is no /"),
     ],
 )
 async def test_commands_that_are_wrong(chat, text, says):
