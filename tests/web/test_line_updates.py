@@ -29,6 +29,9 @@ WATCH_LINES = """() => {
     .observe(document.body, { childList: true, subtree: true });
 }"""
 # Counts the changes of a progress bar within so many ms.
+FOCUSED = """() => [document.activeElement.tagName,
+  document.activeElement.closest("article")?.innerText.includes("number 29") ?? false]"""
+
 COUNT_CHANGES = """(bar, ms) => new Promise((resolve) => {
   const end = performance.now() + ms;
   let [last, count] = [null, 0];
@@ -226,6 +229,26 @@ async def test_focus_and_selection_stay(people):
         assert await ann.tab.evaluate("() => getSelection().toString()") == "Tea for"
         await ann.key("Enter")
         await ann.wait("button", "🎉", text="3")
+
+
+async def test_the_keyboard_keeps_the_tools(people):
+    """Lines that move under a resting pointer take neither tools nor focus from the keyboard; a moving pointer does."""
+    ann = await people()
+    async with companion(await ann.create(), "bob") as bob:
+        for number in range(30):
+            await bob.say(f"number {number} of many")
+        await ann.sees("number 29 of many")
+        await ann.point_at("article", text="number 25")
+        await ann.on(query("article", text="number 29"), "(line) => line.focus()")
+        await ann.key("Tab")
+        assert await ann.tab.evaluate(FOCUSED) == ["BUTTON", True]
+        for number in range(3):
+            await bob.say(f"later {number}")
+            await ann.sees(f"later {number}")
+        await asyncio.sleep(ARRIVED_S)
+        assert await ann.tab.evaluate(FOCUSED) == ["BUTTON", True]
+        await ann.line_tool("later 1", "Reply")
+        await ann.wait("button", "=Cancel")
 
 
 async def test_an_open_menu_stays(people):

@@ -232,6 +232,8 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
   const activate = (target, focus) => {
     const line = room.line(target.dataset.key ?? "");
     if (!line) return;
+    // Elements lose the focus when they move.
+    if (toolbar.contains(document.activeElement) && !target.contains(toolbar)) tabStop?.focus({ preventScroll: true });
     active = line.key;
     stopAt(target);
     drawTools(target, line);
@@ -246,13 +248,19 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
   };
   /** @param {Event} event */
   const lineAt = (event) => /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("article"));
-  for (const kind of ["pointerover", "focusin"]) {
-    holder.addEventListener(kind, (event) => {
-      const target = lineAt(event);
-      const busy = toolbar.querySelector(":focus-visible") && kind === "pointerover"; // keyboard focus stays
-      if (target && !busy && (target.dataset.key !== active || !target.contains(toolbar))) activate(target, false);
-    });
-  }
+  /** @param {Event} event */
+  const showTools = (event) => {
+    const target = lineAt(event);
+    if (target && (target.dataset.key !== active || !target.contains(toolbar))) activate(target, false);
+  };
+  holder.addEventListener("focusin", showTools);
+  // Lines that move under a resting pointer cause "pointerover", too: they do not take the toolbar from the keyboard.
+  let pointer = "";
+  const position = (/** @type {PointerEvent} */ { screenX, screenY }) => `${screenX} ${screenY}`;
+  scroller.addEventListener("pointermove", (event) => (pointer = position(event)), { passive: true });
+  holder.addEventListener("pointerover", (event) => {
+    if (position(event) !== pointer || !toolbar.querySelector(":focus-visible")) showTools(event);
+  });
   holder.addEventListener("keydown", (event) => {
     const target = lineAt(event);
     if (!target || event.target !== target) return;
