@@ -190,6 +190,49 @@ async def test_a_private_line_is_answered_in_private(people):
         assert await ann.message() == "for bob"
 
 
+async def test_reactions_and_deletion_stay_private(people):
+    """A reaction to a private message and its deletion reach its two people only."""
+    async with room_of_three(people) as room:
+        ann = room.ann
+        await ann.say("only you")
+        message = await room.bob.receives("only you")
+        await room.bob.say("only for ann", to=message.user.id)
+        await ann.sees("only for ann")
+        await ann.line_tool("only for ann", "React")
+        await ann.fill("searchbox", "Find an emoji", "tada")
+        await ann.click("button", "=tada")
+        await ann.line_tool("only you", "Delete")
+        await ann.click("button", "=Delete")
+        await ann.click("button", "Write to everyone")
+        await ann.say("sentinel")
+        for one in (room.bob, room.carol):
+            await one.receives("sentinel")
+        assert {"reaction", "delete"} <= _kinds(room.bob)
+        assert not {"reaction", "delete"} & _kinds(room.carol)
+
+
+def _kinds(one: Companion) -> set[str]:
+    return {message.body["kind"] for message in one.messages if isinstance(message.body, dict)}
+
+
+async def test_commands_of_other_programs(people):
+    """`/msg bob …` is a private message elsewhere, `relay join` included: it is not sent to everyone here."""
+    async with room_of_three(people) as room:
+        ann = room.ann
+        await ann.click("button", "Write to everyone")
+        for command in ("/msg bob secret", "  /MSG bob secret", "/w bob secret", "/whisper bob: secret"):
+            await ann.fill("textbox", "Message", command)
+            await ann.key("Enter")
+            await ann.sees("This page has no commands")
+            assert await ann.message() == command
+        await ann.fill("textbox", "Message", "sentinel")
+        await ann.key("Enter")
+        for text in ("/srv is full", "//msg", "see /msg", "/message"):
+            await ann.say(text)
+            await room.carol.receives(text)
+        assert "secret" not in room.carol.bodies
+
+
 async def test_typing_in_private_is_not_told(people):
     """Private typing is not signalled; leaving a public draft ends its typing signal."""
     async with room_of_three(people) as room:

@@ -16,6 +16,8 @@ import { toast } from "./toasts.js";
 
 /** Where a finger writes, Enter is a new line, as everywhere on a phone. */
 const touch = matchMedia("(pointer: coarse)");
+/** In other chats, and in `relay join`, this is a private message; sent here it would be public. */
+const PRIVATE_COMMAND = /^\/(?:msg|w|whisper|tell|query|pm|dm)\s/iu;
 const IME_KEY_CODE = 229; // of keys that an input method handles; Safari marks them in no other way
 
 /**
@@ -89,7 +91,11 @@ export function composerView(room, { onSent, names }) {
   const submit = () => {
     const text = (suggestions?.withEmoji(input.value) ?? input.value).trim();
     if (!text || isShut()) return;
-    const { editing, replyTo } = drafts;
+    const { editing, replyTo, recipient } = drafts;
+    if (!recipient && PRIVATE_COMMAND.test(text)) {
+      refuse({ code: "no_commands" });
+      return;
+    }
     try {
       if (editing) room.edit(editing.key, text).catch(refuse);
       else room.say(text, { ...(replyTo && { replyTo: replyTo.key }), ...addressee() });

@@ -28,6 +28,7 @@ const WORDS = /** @type {Record<string, string>} */ ({
   muted: "problem.muted",
   name_taken: "problem.name_taken",
   no_card: "problem.no_card",
+  no_commands: "problem.no_commands",
   no_places: "problem.busy",
   no_such_file: "problem.file_gone",
   no_such_room: "problem.no_such_room",
