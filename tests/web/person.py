@@ -99,7 +99,11 @@ class Person:
         async def look() -> bool:
             return text in await self.text()
 
-        await until(look, f"the text {text!r}", timeout_s)
+        try:
+            await until(look, f"the text {text!r}", timeout_s)
+        except AssertionError as late:
+            late.add_note(f"The page shows:\n{await self.text()}")
+            raise
 
     # Doing. ----------------------------------------------------------------------------------------------------------
 

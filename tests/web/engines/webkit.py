@@ -129,6 +129,10 @@ class WebKitTab:
 
     async def goto(self, url: str) -> None:
         await self._call("/url", {"url": url})
+        # The driver may answer before the process of the new document has replaced that of the old one.
+        async with asyncio.timeout(ANSWER_S):
+            while not await self.evaluate("(url) => location.origin === new URL(url).origin", url):
+                await asyncio.sleep(0.05)
 
     async def reload(self) -> None:
         await self._call("/refresh", {})
