@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -370,6 +371,9 @@ def _place_of(key: str, layers: list[tuple[str, Mapping[str, Any], bool]]) -> st
 
 def _read_file(file: str, problems: list[str]) -> dict[str, Any]:
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - pathlib would say no more
+            problems.append(f"{file}: cannot be read: not a regular file")  # a pipe could be waited for without an end
+            return {}
         # A byte order mark, as some editors write it, is no part of TOML.
         return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except OSError as failed:

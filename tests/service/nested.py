@@ -135,6 +135,7 @@ class System:
         self.end()
         self.mark()
         file = self.root / "etc/relayd/relayd.toml"
+        file.unlink(missing_ok=True)  # it may be a pipe
         file.write_text(settings)
         file.chmod(0o644)
         if unit:

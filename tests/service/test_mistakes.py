@@ -1,6 +1,7 @@
 """What an administrator's mistakes cost: a clear message, and no room."""
 
 import contextlib
+import os
 import re
 import time
 
@@ -15,6 +16,7 @@ PROBLEM = "/etc/relayd/relayd.toml: workers: "
 
 def settings(system, text):
     file = system.root / "etc/relayd/relayd.toml"
+    file.unlink(missing_ok=True)  # it may be a pipe
     file.write_text(text)
     file.chmod(0o644)
 
@@ -54,6 +56,8 @@ def socket_drop_in(system, unit, text):
         ('public_url = "chat.example.org"\n', "relayd.toml: public_url: "),
         (None, "relayd.toml: cannot be read: No such file or directory"),
         ("0600", "relayd.toml: cannot be read: Permission denied"),
+        ("mkfifo", "relayd.toml: cannot be read: not a regular file"),
+        ("/dev/zero", "relayd.toml: cannot be read: not a regular file"),
     ],
 )
 async def test_a_restart_with_invalid_settings_keeps_the_rooms(system, text, problem):
@@ -87,9 +91,12 @@ async def test_a_restart_with_invalid_settings_keeps_the_rooms(system, text, pro
 
 
 def make_invalid(file, text):
-    """Writes that; without text, removes the file; with a mode, closes it to relayd."""
+    """Writes that; without text, removes the file; with a mode, closes it to relayd; or makes it a pipe or a device."""
     if text is None:
         file.unlink()
+    elif text in ("mkfifo", "/dev/zero"):
+        file.unlink()
+        os.mkfifo(file, 0o644) if text == "mkfifo" else file.symlink_to(text)
     elif text == "0600":
         file.chmod(0o600)
     else:
