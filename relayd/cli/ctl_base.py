@@ -10,7 +10,8 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from relayd.cli import ctl_output
-from relayd.cli.ctl_client import BrokenOff, Control, Denied, Refused, Unreachable, find_socket, path
+from relayd.cli.ctl_client import BrokenOff, Control, Denied, Refused, Silent, Unreachable, find_socket, path
+from relayd.machine.places import SERVICE_CONTROL
 
 DONE, FAILED, USAGE, UNREACHABLE, NO_ROOM, OTHER_VERSION, OTHER_ROOMS = range(7)  # exit codes
 _CODES = {"no_such_room": NO_ROOM, "incompatible_version": OTHER_VERSION, "incompatible_rooms": OTHER_ROOMS}
@@ -134,8 +135,10 @@ def daemon_errors(session: Session) -> Iterator[None]:
     """Says in one line what is wrong with the daemon and what to do next."""
     try:
         yield
+    except Silent as error:
+        raise Ending(UNREACHABLE, f"{error}; see its log, and: systemctl status relayd") from None
     except Unreachable as error:
-        raise Ending(UNREACHABLE, f"{error}; start one with: relayd, or: systemctl start relayd") from None
+        raise Ending(UNREACHABLE, f"{error}; {_how_to_start(session.socket_path)}") from None
     except Denied:
         raise Ending(FAILED, _who_may(session.socket_path)) from None
     except BrokenOff:
@@ -149,6 +152,12 @@ def daemon_errors(session: Session) -> Iterator[None]:
 def one_line(error: Refused) -> str:
     """What is wrong, with every field that is."""
     return error.detail if not error.errors else "; ".join(f"{one['field']}: {one['detail']}" for one in error.errors)
+
+
+def _how_to_start(socket_path: str) -> str:
+    if socket_path != SERVICE_CONTROL:
+        return "start one with: relayd"
+    return "systemctl start relayd starts it, or where it runs, systemctl restart relayd.socket opens its sockets again"
 
 
 def _who_may(socket_path: str) -> str:

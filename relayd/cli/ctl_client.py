@@ -15,13 +15,17 @@ from typing import Any, Self
 
 from relayd.machine.places import SERVICE_CONTROL, default_control
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 10.0
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
 _MAX_LINE_BYTES = 65_536
 
 
 class Unreachable(Exception):
     """Nobody answers at the socket."""
+
+
+class Silent(Unreachable):
+    """The socket is open, and no answer comes: relayd hangs, or systemd holds the socket for one that cannot start."""
 
 
 class Denied(Exception):
@@ -85,13 +89,13 @@ class Control:
         """Does what is asked, and gives the answer, decoded; None if it is empty.
 
         Raises:
-            Unreachable, Denied, BrokenOff, Refused: what became of it.
+            Unreachable, Silent, Denied, BrokenOff, Refused: what became of it.
         """
         try:
             with _ask(self._connect(timeout_s), method, target, body) as answer:
                 text = b"".join(answer.chunks())
         except TimeoutError:
-            raise Unreachable(f"relayd did not answer at {self.socket_path} within {timeout_s:.0f} s") from None
+            raise Silent(f"relayd did not answer at {self.socket_path} within {timeout_s:.0f} s") from None
         except ConnectionError:
             raise BrokenOff from None
         return json.loads(text) if text else None
