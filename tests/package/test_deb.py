@@ -224,7 +224,7 @@ async def test_upgrades(admin, package, versions):
         people.push_async_callback(ann.socket.close)
 
         old = system.main_pid
-        assert "the previous version keeps running" in admin.installs(versions["broken"], code=100)
+        assert "the running relayd is left as it is" in admin.installs(versions["broken"], code=100)
         assert system.main_pid == old
         await talks(ann, "1")
 
@@ -274,6 +274,28 @@ def test_the_port_is_taken(admin, package):
         assert '"ok"' in admin.types("curl -sS --unix-socket /run/relayd/http.sock http://localhost/healthz")
         assert "relayd-tcp.socket" in admin.types("relayctl doctor || true")
     admin.types("apt purge -y relayd")
+
+
+def test_removed_beside_make_install(admin, package):
+    """A service of units below /usr/local, as `make install` makes them, goes on without the package."""
+    system = admin.system
+    admin.installs(package)
+    admin.types(
+        "mkdir -p /usr/local/lib/systemd/system && cp -a /usr/lib/relayd /usr/local/lib/"
+        " && cp /lib/systemd/system/relayd* /usr/local/lib/systemd/system/"
+        " && sed -i 's,/usr/bin/relay,/usr/local/lib/relayd/bin/relay,' /usr/local/lib/systemd/system/relayd.service"
+        " && systemctl daemon-reload"
+    )
+    system.relayctl("create", "room", "precious")
+    before = system.main_pid
+    admin.types("apt remove -y relayd")
+    assert system.main_pid == before
+    asked = "curl -sS --unix-socket /run/relayd/control.sock http://relayd/v1/rooms/precious"
+    assert "precious" in admin.types(asked)
+    admin.types(
+        "systemctl stop relayd.socket relayd-tcp.socket relayd-control.socket relayd.service; apt purge -y relayd"
+    )
+    admin.types("rm -r /usr/local/lib/relayd /usr/local/lib/systemd && systemctl daemon-reload")
 
 
 OPEN_SINCE = "ActiveEnterTimestampMonotonic"
