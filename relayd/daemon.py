@@ -281,7 +281,7 @@ class Daemon:
         return f"{counts}; {self._helm.trouble}" if self._helm.trouble else counts
 
     def _store_settings(self, settings: Settings) -> None:
-        if self._hub.keeps:
+        if self._hub.log is not None:
             store(settings, self._systemd)
 
     def _give_up(self) -> None:

@@ -16,6 +16,11 @@ log = logging.getLogger("relayd")
 NAME = "rooms"  # of the descriptor in systemd's store
 
 
+def keep_rooms(systemd: Systemd, memory: MemoryLog) -> bool:
+    """The next start is to find what is in there; False if nobody keeps it. What is kept already stays as it is."""
+    return systemd.store_fd(NAME, memory.fd)
+
+
 def forget_rooms(systemd: Systemd) -> None:
     """The next start is to find none."""
     systemd.remove_fd(NAME)
@@ -56,7 +61,7 @@ class Rooms(NamedTuple):
         clock = SteadyClock()
         memory = MemoryLog.new(clock.offset_s)
         forget_rooms(systemd)
-        if systemd.store_fd(NAME, memory.fd):
+        if keep_rooms(systemd, memory):
             return cls(clock, snapshot.read(memory, clock()))
         memory.close()
         return cls(clock, None)

@@ -15,7 +15,7 @@ import msgspec
 from relayd import __version__
 from relayd.errors import CannotUpgrade, SettingsError
 from relayd.hub.hub import Hub
-from relayd.keeping import forget_rooms
+from relayd.keeping import forget_rooms, keep_rooms
 from relayd.logs import change_logging
 from relayd.machine.process import children, resident_bytes
 from relayd.machine.systemd import Systemd
@@ -74,6 +74,7 @@ class Helm:
         self._upgrading: asyncio.Task[Upgraded] | None = None
         self._started_at, self._started_boottime = time.time(), _since_boot()
         self._draining: asyncio.Task[None] | None = None
+        self._forgetting = self._is_terminating = False
 
     @property
     def settings(self) -> Settings:
@@ -115,6 +116,7 @@ class Helm:
             workers=len(gateways),
             gateways=gateways,
             settings_problems=list(self._problems),
+            keeps_rooms=self._hub.log is not None,
             unreadable_headers=self._hub.admin.unreadable_headers(),
             **self._hub.admin.counts(),
         )
@@ -143,6 +145,7 @@ class Helm:
         Raises:
             SettingsError: some are wrong, and nothing is changed.
         """
+        self._keep_rooms()
         # The time is asked for by Type=notify-reload (systemd 253); those before it pass over it.
         self._systemd.notify(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         try:
@@ -202,12 +205,13 @@ class Helm:
         """
         if forget:
             self._hub.act(lambda now: None)
+        else:
+            self._keep_rooms()
         if self._draining is not None:
             self._draining.cancel()
+        self._forgetting = forget
         counts = self._hub.admin.counts()
-        connections, kept = counts["connections"], self._hub.keeps and not forget
-        # Longer than TimeoutStopSec of the unit allows, if it must be.
-        self._systemd.notify(STOPPING=1, EXTEND_TIMEOUT_USEC=round((over_s + _ENDING_S) * 1e6))
+        connections, kept = counts["connections"], self._hub.log is not None and not forget
         log.info("draining over %.0f s, %d connections", over_s, connections)
         self._draining = asyncio.get_running_loop().create_task(self._drain(over_s, forget=forget))
         return control.Draining(over_s, connections, counts["rooms"], kept)
@@ -239,13 +243,22 @@ class Helm:
         return control.Upgraded(upgraded.version, upgraded.pid)
 
     def on_terminate(self) -> None:
-        """SIGTERM: drains; a second one ends at once."""
+        """SIGTERM: drains, also where relayctl asked for a drain that takes longer; a second one ends at once."""
         if self._upgrading is not None:
             self._upgrading.cancel()
-        if self._hub.draining:
+        if self._is_terminating:
             self._stop.set()
-        else:
-            self.drain(self._settings.timing.drain)
+            return
+        self._is_terminating = True
+        over_s = self._settings.timing.drain
+        # Longer than TimeoutStopSec of the unit allows, if it must be.
+        self._systemd.notify(EXTEND_TIMEOUT_USEC=round((over_s + _ENDING_S) * 1e6))
+        self.drain(over_s, forget=self._forgetting)
+
+    def _keep_rooms(self) -> None:
+        """Has systemd keep them, once more: what it has it ignores, and a masked unit has made it drop what it had."""
+        if self._hub.log is not None:
+            keep_rooms(self._systemd, self._hub.log)
 
 
 def _since_boot() -> float:

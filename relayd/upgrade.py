@@ -237,11 +237,11 @@ class HandOver:
         except TimeoutError:
             raise PassingFailed("not all gateways of this one have stopped reading in time") from None
         memory, connections = self._hub.freeze()
-        state = State(memlog.VERSION, self._hub.keeps, connections)
+        state = State(memlog.VERSION, self._hub.log is not None, connections)
         try:
             _pass(ours, msgspec.msgpack.encode(state), [memory.fd])
         finally:
-            if not self._hub.keeps:
+            if self._hub.log is None:
                 memory.close()
         self._hub.say_phase("give")
         await self._hear(ours, READY, _TAKE_S)

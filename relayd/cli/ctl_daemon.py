@@ -135,12 +135,16 @@ def upgrade(session: Session) -> None:
     If it cannot, the one that runs goes on, and it is said why. Exit code 5: the two versions cannot hand over
     connections, and a restart keeps the rooms; 6: a restart ends the rooms, as the installed one cannot read them.
     """
+    _check_kept("upgrade", session.control.get(path("status")))
     answer = session.control.request("POST", path("upgrade"), timeout_s=_UPGRADE_S)
     session.done(answer, f"relayd {answer['version']} has taken over, pid {answer['pid']}.")
 
 
 def _end(session: Session, verb: str, body: Any, *, wait: bool) -> None:
-    pid = session.control.get(path("status"))["pid"]
+    found = session.control.get(path("status"))
+    pid = found["pid"]
+    if not body["forget"]:
+        _check_kept(verb, found)
     answer = session.control.request("POST", path(verb), body)
     if not session.wants_json and (consequence := _consequence(answer)):
         click.echo(consequence)
@@ -148,6 +152,18 @@ def _end(session: Session, verb: str, body: Any, *, wait: bool) -> None:
         _wait_for_end(session, pid, answer["over"])
     done = "relayd has ended." if wait else f"relayd ends within {duration(answer['over'])}."
     session.done({**answer, "ended": wait}, done)
+
+
+def _check_kept(verb: str, found: Mapping[str, Any]) -> None:
+    """Refuses what would end rooms of which relayd believes that systemd keeps them."""
+    from relayd.cli import unit  # noqa: PLC0415 - it costs most commands for nothing
+
+    if not found.get("keeps_rooms") or not found["rooms"]:
+        return
+    if risk := unit.risk(found["pid"], unit.UPGRADE if verb == "upgrade" else unit.END):
+        rooms = _count(found["rooms"], "room")
+        rest = "" if verb == "upgrade" else f"; to delete them: relayctl {verb} --forget"
+        raise Ending(FAILED, f"this would delete {rooms}, as {risk.what}; {risk.do}{rest}")
 
 
 def _consequence(answer: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     daemon.running,
     daemon.load,
     daemon.pending,
+    daemon.stored_rooms,
     daemon.careless,
     daemon.forwarded_headers,
     daemon.control_socket,

@@ -285,9 +285,9 @@ class Hub:
         return log, self.service.connection_states()
 
     @property
-    def keeps(self) -> bool:
-        """Whether rooms are written down as they change."""
-        return self._snapshot is not None
+    def log(self) -> MemoryLog | None:
+        """Where rooms are written down as they change; None if they are not."""
+        return None if self._snapshot is None else self._snapshot.log
 
     def readmit(self, connections: Iterable[ConnectionState]) -> None:
         """Those who were connected to the process before still are."""

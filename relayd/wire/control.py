@@ -160,6 +160,7 @@ class Status(msgspec.Struct, frozen=True):
     """The answer to `GET /v1/status`. Sizes are bytes, times seconds; counts are since the start.
 
     `settings_problems` says what is wrong with the settings that were read last, one line each; earlier ones hold then.
+    `keeps_rooms` says whether systemd was given the rooms to keep for the next start.
     """
 
     version: str
@@ -180,6 +181,7 @@ class Status(msgspec.Struct, frozen=True):
     workers: int
     gateways: list[GatewayStatus]
     settings_problems: list[str]
+    keeps_rooms: bool
     unreadable_headers: dict[str, int]
 
 

@@ -67,7 +67,11 @@ class Keeper:
         self.told.append(fields)
         self.main_pid = int(fields.get("MAINPID", self.main_pid))
         if "FDSTORE" in fields:
-            self.kept += [(fields["FDNAME"], fd) for fd in fds]
+            for fd in fds:
+                if any(os.path.samestat(os.fstat(fd), os.fstat(kept)) for _, kept in self.kept):
+                    os.close(fd)
+                else:
+                    self.kept.append((fields["FDNAME"], fd))
         if "FDSTOREREMOVE" in fields:
             self.forget(fields["FDNAME"])
 

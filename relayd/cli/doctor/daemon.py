@@ -8,12 +8,11 @@ import os
 import pwd
 import socket as sockets
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from relayd import __version__
-from relayd.cli import ctl_output
+from relayd.cli import ctl_output, unit
 from relayd.cli.ctl_client import Control, Refused, path
 from relayd.cli.doctor.finding import OK, PROBLEM, WARNING, Finding, Patient
 from relayd.gateway.forwarded import REMEDIES
@@ -64,7 +63,10 @@ def pending(patient: Patient) -> Iterator[Finding]:
     try:
         changes = Control(patient.socket).get(path("reload"))["changes"]
     except Refused as refused:
-        do = "correct them until relayctl config check FILE finds nothing, then: relayctl reload"
+        # The environment of a process is that of its start.
+        environment = "environment: " in refused.detail
+        apply = "systemctl restart relayd" if environment else "relayctl reload"
+        do = f"correct them until relayctl config check FILE finds nothing, then: {apply}"
         yield Finding("settings", PROBLEM, f"are invalid, earlier ones hold: {refused.detail}", do)
         return
     now, later = ([one["setting"] for one in changes if one["applied"] is wanted] for wanted in (True, False))
@@ -78,6 +80,15 @@ def pending(patient: Patient) -> Iterator[Finding]:
         yield Finding("settings", WARNING, what, "relayctl reload")
     elif not changes:
         yield Finding("settings", OK, "are those of the file")
+
+
+def stored_rooms(patient: Patient) -> Iterator[Finding]:
+    """Whether systemd has the rooms for the next start, as relayd believes."""
+    if patient.status.get("keeps_rooms"):
+        if risk := unit.risk(patient.status["pid"], unit.RESTART):
+            yield Finding("rooms", PROBLEM, f"a restart or a crash would delete them: {risk.what}", risk.do)
+        else:
+            yield Finding("rooms", OK, "systemd keeps them for the next start")
 
 
 def careless(patient: Patient) -> Iterator[Finding]:
@@ -162,10 +173,8 @@ def socket_units(patient: Patient) -> Iterator[Finding]:
     """Sockets that systemd could not open: relayd runs without them."""
     if patient.socket != SERVICE_CONTROL or not (patient.root / "run/systemd/system").exists():
         return
-    command = ("systemctl", "show", "--property=Id,ActiveState", *SOCKET_UNITS)
-    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - a constant
-    for unit in shown.split("\n\n"):
-        state = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    for shown in unit.systemctl("show", "--property=Id,ActiveState", *SOCKET_UNITS).split("\n\n"):
+        state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         if state.get("ActiveState") == "failed":
             name = state["Id"]
             do = f"journalctl -u {name} says why; when that is resolved: systemctl restart relayd.socket"
