@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp  # noqa: F401 - relayctl imports it and pwd late: as a user who may not be able to read any module
 import json
 import os
+import pwd  # noqa: F401
 import shutil
 import subprocess
 import tempfile
@@ -165,6 +167,8 @@ def test_reads_are_not_logged(people):
 
 def test_permission_denied_names_the_group(people, capsys):
     """relayctl says in one line which group to join, also where the directory hides the socket."""
+    relayctl.run(["--socket", str(people.daemon.socket), "status"])
+    capsys.readouterr()
     os.seteuid(65_534)
     try:
         code = relayctl.run(["--socket", str(people.daemon.socket), "status"])

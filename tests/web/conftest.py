@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -22,6 +23,7 @@ from web.visitors import SIZES, Visitor, chromium
 Visitors = Callable[..., Awaitable[Visitor]]
 People = Callable[..., Awaitable[Person]]
 
+HERE = Path(__file__).parent
 ENGINES = {"chromium": Chromium, "firefox": Firefox, "webkit": WebKit}
 # A browser belongs to the loop that it was started on, so the page's tests share one.
 SHARED_LOOP = {"visitors", "people"}
@@ -36,8 +38,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of a run, not only those of this directory."""
     for item in items:
-        if SHARED_LOOP & set(getattr(item, "fixturenames", ())):
+        if item.path.is_relative_to(HERE) and SHARED_LOOP & set(getattr(item, "fixturenames", ())):
             item.add_marker(ON_SHARED_LOOP, append=False)
 
 
