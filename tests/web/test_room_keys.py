@@ -18,6 +18,16 @@ SET_CLOCK = """(ms) => {
   };
 }"""
 # Turns the records into those of relayd 0.1.0.
+FAIL_TO_GENERATE = """() => {
+  const { generateKey } = SubtleCrypto.prototype;
+  globalThis.failures = 3;
+  SubtleCrypto.prototype.generateKey = function (algorithm, ...more) {
+    if (typeof algorithm !== "string" || failures === 0) return generateKey.call(this, algorithm, ...more);
+    failures -= 1;
+    return Promise.reject(new DOMException("The operation failed", "OperationError"));
+  };
+}"""
+
 AS_STORED_BEFORE = """() => new Promise((resolve, reject) => {
   const opening = indexedDB.open("relay", 1);
   opening.onsuccess = () => {
@@ -87,6 +97,23 @@ async def test_a_private_window(server):
         await is_owner(ann)
     finally:
         await firefox.close()
+
+
+async def test_a_key_pair_that_cannot_be_generated(people):
+    """WebKitGTK sometimes fails to generate a key pair: the page tries again."""
+    ann, bob = await people(), await people()
+    await ann.open()
+    await ann.tab.evaluate(FAIL_TO_GENERATE)
+    await ann.click("button", "Create room")
+    await ann.wait("textbox", "Message")
+    await bob.open(await ann.tab.evaluate("() => location.href"))
+    await bob.tab.evaluate(FAIL_TO_GENERATE)
+    await bob.fill("textbox", "Your name", "bob")
+    await bob.click("button", "Join")
+    await bob.say("hello")
+    await ann.sees("hello")
+    for one in (ann, bob):
+        assert await one.tab.evaluate("() => failures") == 0
 
 
 async def test_nothing_can_be_stored(server, people):

@@ -3,6 +3,7 @@
 import { join, utf8 } from "../wire/bytes.js";
 import { importAes } from "./bodies.js";
 import { NotOpened } from "./errors.js";
+import { newPair } from "./pairs.js";
 
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
 /** The pair of one user: the private half cannot leave WebCrypto. `wrapped`: if the browser cannot store the key itself.
@@ -16,12 +17,6 @@ const ENC_BYTES = 32;
 
 /** A card's key that nothing can be sealed to. */
 export class BadKey extends Error {}
-
-/** @param {boolean} extractable  of the private key */
-export async function newPair(extractable) {
-  const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey("X25519", extractable, ["deriveBits"]));
-  return { pair, publicRaw: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)) };
-}
 
 /**
  * @param {Bytes} key
@@ -103,7 +98,7 @@ async function schedule(shared, enc, receiver, info) {
  * @throws {BadKey}
  */
 export async function sealBox(plaintext, to, info) {
-  const ephemeral = await newPair(false);
+  const ephemeral = await newPair("X25519", false);
   const shared = await agree(ephemeral.pair.privateKey, to);
   const { key, iv } = await schedule(shared, ephemeral.publicRaw, to, info);
   const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, key, plaintext);

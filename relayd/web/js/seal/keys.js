@@ -5,6 +5,7 @@ import { decodeBase64url, encodeBase64url, randomBytes, same } from "../wire/byt
 import { isSealed } from "../wire/link.js";
 import { accessOf, deriveEpoch, derivePasswordKey, ownerSalt, SUITE } from "./derive.js";
 import { NotOpened } from "./errors.js";
+import { newPair } from "./pairs.js";
 
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
 /** @typedef {import("./derive.js").EpochKeys} EpochKeys */
@@ -174,8 +175,7 @@ export class RoomKeys {
  * @param {string | undefined} password
  */
 export async function newSealedRoom(password) {
-  const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]));
-  const publicRaw = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
+  const { pair, publicRaw } = await newPair("Ed25519", false);
   const salt = await ownerSalt(publicRaw);
   const secret = drawSecret();
   const passwordKey = password === undefined ? null : await derivePasswordKey(password, salt);

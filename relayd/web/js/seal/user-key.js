@@ -1,7 +1,7 @@
 /** The X25519 key pair of a user, in a form that the browser can store. */
 
 import { randomBytes } from "../wire/bytes.js";
-import { newPair } from "./hpke.js";
+import { newPair } from "./pairs.js";
 
 /** @typedef {import("./hpke.js").UserKey} UserKey */
 /** @typedef {import("../wire/bytes.js").Bytes} Bytes */
@@ -14,9 +14,9 @@ const IV_BYTES = 12;
 
 /** @returns {Promise<UserKey>} */
 export async function newUserKey() {
-  const { pair, publicRaw } = await newPair(false);
+  const { pair, publicRaw } = await newPair("X25519", false);
   if (canBeStored(pair.publicKey)) return { privateKey: pair.privateKey, publicRaw };
-  const other = await newPair(true);
+  const other = await newPair("X25519", true);
   const wrapped = await wrap(other.pair.privateKey);
   return { privateKey: await unwrap(wrapped), publicRaw: other.publicRaw, wrapped };
 }
