@@ -81,7 +81,7 @@ class Person:
 
     async def wait(self, role: str, name: str = "", **more: Any) -> dict[str, Any]:
         """The same, once there is one."""
-        return await until(lambda: self.find(role, name, **more), f"{role} {name!r} {more or ''}")
+        return await self._until(lambda: self.find(role, name, **more), f"{role} {name!r} {more or ''}")
 
     async def gone(self, role: str, name: str = "", **more: Any) -> None:
         """Waits until there is no such element."""
@@ -89,7 +89,7 @@ class Person:
         async def look() -> bool:
             return await self.find(role, name, **more) is None
 
-        await until(look, f"no {role} {name!r} {more or ''}")
+        await self._until(look, f"no {role} {name!r} {more or ''}")
 
     async def text(self) -> str:
         """All text that is visible."""
@@ -99,10 +99,14 @@ class Person:
         async def look() -> bool:
             return text in await self.text()
 
+        await self._until(look, f"the text {text!r}", timeout_s)
+
+    async def _until(self, look: Callable[[], Awaitable[T | None]], what: str, timeout_s: float = WAIT_S) -> T:
+        """As `until`; and if it fails, what the page shows instead is said, too."""
         try:
-            await until(look, f"the text {text!r}", timeout_s)
+            return await until(look, what, timeout_s)
         except AssertionError as late:
-            late.add_note(f"The page shows:\n{await self.text()}")
+            late.add_note(f"{await self.tab.evaluate('() => location.href')} shows:\n{await self.text()}")
             raise
 
     # Doing. ----------------------------------------------------------------------------------------------------------
