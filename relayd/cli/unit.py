@@ -101,7 +101,13 @@ def risk(pid: int, rules: Sequence[_Rule]) -> Risk | None:
     return broken and Risk(broken.what.format(**unit), broken.do.format(**unit))
 
 
-def systemctl(*arguments: str) -> str:
+def show(units: Sequence[str], properties: Sequence[str], *options: str) -> list[Properties]:
+    """These properties of each of the units, as systemd tells them; without any if it cannot be asked."""
+    shown = _systemctl(*options, "show", f"--property={','.join(properties)}", *units)
+    return [dict(line.split("=", 1) for line in one.splitlines() if "=" in line) for one in shown.split("\n\n")]
+
+
+def _systemctl(*arguments: str) -> str:
     """What that command of systemctl prints; nothing if it cannot be run."""
     command = ("systemctl", *arguments)
     try:
@@ -118,11 +124,10 @@ def _properties(pid: int) -> Properties:
     if not name.endswith(".service"):
         return {}
     manager = ["--user"] if "/user@" in path else []
-    shown = systemctl(*manager, "show", f"--property={','.join(_PROPERTIES)}", name)
-    unit = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    (unit,) = show([name], _PROPERTIES, *manager)
     if not set(_PROPERTIES) <= set(unit):
         return {}
-    jobs = [line.split() for line in systemctl(*manager, "list-jobs", "--plain", "--no-legend").splitlines()]
+    jobs = [line.split() for line in _systemctl(*manager, "list-jobs", "--plain", "--no-legend").splitlines()]
     return {**unit, "Job": next((job[2] for job in jobs if job[1:2] == [name]), "")}
 
 

@@ -173,8 +173,7 @@ def socket_units(patient: Patient) -> Iterator[Finding]:
     """Sockets that systemd could not open: relayd runs without them."""
     if patient.socket != SERVICE_CONTROL or not (patient.root / "run/systemd/system").exists():
         return
-    for shown in unit.systemctl("show", "--property=Id,ActiveState", *SOCKET_UNITS).split("\n\n"):
-        state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    for state in unit.show(SOCKET_UNITS, ("Id", "ActiveState")):
         if state.get("ActiveState") == "failed":
             name = state["Id"]
             do = f"journalctl -u {name} says why; when that is resolved: systemctl restart relayd.socket"
