@@ -41,7 +41,7 @@ from relayd.http.passwords import Passwords
 from relayd.lag import LoopLag
 from relayd.logs import change_logging
 from relayd.machine.process import resident_bytes
-from relayd.rooms.limits import PerAddress
+from relayd.rooms.limits import AddressRateLimiter, per_minute
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
@@ -105,7 +105,7 @@ class Gateway:
         self._fanout.on(Phase, lambda topic, event: self.handing.on_phase(event))
         self._peers = Peers(settings)
         self._passwords = Passwords(random_bytes)
-        self._password_rate = PerAddress(settings.limits.proof_rate)
+        self._password_rate = AddressRateLimiter(per_minute(settings.limits.proof_rate))
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         door = Door(self._calls, self._peers, self._passwords, self._password_rate)
@@ -167,7 +167,7 @@ class Gateway:
         """Other settings hold from now on; a frame's size only for sockets to come."""
         self._station.settings = settings
         self._peers.change(settings)
-        self._password_rate.change(settings.limits.proof_rate)
+        self._password_rate.change(per_minute(settings.limits.proof_rate))
         self._pressure.max_bytes = settings.limits.max_outboxes
         self._calls.timeout_s = settings.timing.call_timeout
         self._close_timeout_s = settings.timing.close_timeout + 1

@@ -9,7 +9,7 @@ from relayd.gateway.calls import HubCalls
 from relayd.gateway.peer import Peers
 from relayd.http.handler import JsonHandler
 from relayd.http.passwords import Passwords
-from relayd.rooms.limits import PerAddress
+from relayd.rooms.limits import AddressRateLimiter
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -32,7 +32,7 @@ class Door(NamedTuple):
     calls: HubCalls
     peers: Peers
     passwords: Passwords
-    password_rate: PerAddress  # deriving one takes a core for a while, whether or not the room is made then
+    password_rate: AddressRateLimiter  # deriving one takes a core for a while, whether or not the room is made then
 
 
 class Handler(JsonHandler):

@@ -21,7 +21,7 @@ from relayd.bus.messages import (
 )
 from relayd.errors import RelayError
 from relayd.hub.service import RoomService
-from relayd.rooms.limits import PerAddress
+from relayd.rooms.limits import AddressRateLimiter, per_minute
 from relayd.rooms.room import Room
 from relayd.settings import Settings
 from relayd.wire import ids
@@ -37,7 +37,7 @@ class Calls:
 
     def __init__(self, service: RoomService) -> None:
         self._service = service
-        self._creations = PerAddress(service.settings.limits.create_rate)
+        self._creations = AddressRateLimiter(per_minute(service.settings.limits.create_rate))
         self._handlers: dict[type, Callable[[Any, float], Any]] = {
             CreateRoom: self._create,
             ReadRoom: lambda call, now: service.details(self._room_of(call, now), now),
@@ -50,7 +50,7 @@ class Calls:
 
     def change(self, settings: Settings) -> None:
         """Other settings hold from now on."""
-        self._creations.change(settings.limits.create_rate)
+        self._creations.change(per_minute(settings.limits.create_rate))
 
     def answer(self, call: Call, now: float) -> Answer:
         """Does what is asked; an error is an answer, too."""

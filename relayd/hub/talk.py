@@ -49,7 +49,7 @@ from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
 from relayd.rooms import view
 from relayd.rooms.addresses import neighbourhood
-from relayd.rooms.limits import PerAddress
+from relayd.rooms.limits import AddressRateLimiter, per_minute
 from relayd.rooms.member import Connection
 from relayd.rooms.room import Admission, Missed, Room, Ticket
 from relayd.settings import Settings
@@ -77,7 +77,7 @@ class Talk:
         self._files = files
         self._outgoing = outgoing
         self._random = random_bytes
-        self._joins = PerAddress(service.settings.limits.join_rate)
+        self._joins = AddressRateLimiter(per_minute(service.settings.limits.join_rate))
         self._counts = service.counts
         self._sealed = SealedRooms(service, outgoing)
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
@@ -109,7 +109,7 @@ class Talk:
 
     def change(self, settings: Settings) -> None:
         """Other settings hold from now on."""
-        self._joins.change(settings.limits.join_rate)
+        self._joins.change(per_minute(settings.limits.join_rate))
         self._sealed.change(settings)
 
     def hear(self, batch: Batch, now: float) -> None:

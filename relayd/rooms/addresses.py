@@ -10,8 +10,9 @@ import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
-_IPV6_PREFIX = 64  # what one subscriber has (RFC 6177); to draw another address in it costs nothing
-_IPV6_REST = 128 - _IPV6_PREFIX
+_SUBSCRIBER_BITS = 64  # of IPv6: the network of one subscriber; to draw another address in it costs nothing
+_SITE_BITS = 48  # of IPv6: the most that one subscriber is given (RFC 6177)
+SITE_FACTOR = 16  # a /48 may do so many times what a /64 may: it can be one stranger's, or a whole campus
 _V4_BITS = 0xFFFFFFFF
 _MAPPED_PREFIX = 96  # bits before the IPv4 address of an IPv4-mapped one
 _ZONE = re.compile(r"%[^/]*")  # which of this machine's links: `fe80::1%eth0` (RFC 4007, section 11)
@@ -59,15 +60,28 @@ def canonical(address: str) -> str:
     return address if ip is None else str(_carried(ip) or ip)
 
 
-def neighbourhood(address: str) -> str:
-    """What counts as one address: of IPv6, the network of one subscriber."""
+def prefixes(address: str) -> tuple[str, ...]:
+    """The networks that an address counts for: itself; for IPv6 its /64, and the /48 around that.
+
+    What the first may do, the second may do `SITE_FACTOR` times. Text that is no IPv6 address stands for itself.
+    """
     ip = _ipv6(address)
     if ip is None:
-        return address
+        return (address,)
     v4 = _carried(ip)
     if v4 is not None:
-        return str(v4)
-    return f"{IPv6Address(int(ip) >> _IPV6_REST << _IPV6_REST)}/{_IPV6_PREFIX}"
+        return (str(v4),)
+    return _prefix(ip, _SUBSCRIBER_BITS), _prefix(ip, _SITE_BITS)
+
+
+def neighbourhood(address: str) -> str:
+    """What counts as one address: of IPv6, the network of one subscriber."""
+    return prefixes(address)[0]
+
+
+def _prefix(ip: IPv6Address, bits: int) -> str:
+    rest = 128 - bits
+    return f"{IPv6Address(int(ip) >> rest << rest)}/{bits}"
 
 
 def network(text: str) -> IPv4Network | IPv6Network:

@@ -8,9 +8,12 @@ that one number says everything and a limit that is never near costs a compariso
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import repeat
+from typing import NamedTuple
 
 from relayd.errors import RateLimited
-from relayd.rooms.addresses import neighbourhood
+from relayd.rooms.addresses import SITE_FACTOR, prefixes
 from relayd.settings import MessageRate
 
 BURST_S = 5.0  # what that time brings may come at once: a pasted paragraph or two is no flood
@@ -117,40 +120,86 @@ class Pace:
             self._paid_at -= size / self.bytes_per_s
 
 
-class PerAddress:
-    """A rate for each address, for a bounded number of addresses.
+class Window(NamedTuple):
+    """A rate limit: so much may happen at once, and comes back evenly over so many seconds. An amount of 0 is none."""
+
+    amount: float
+    seconds: float
+
+
+class AddressRateLimiter:
+    """Rate limits of each address, for a bounded number of addresses; all windows hold at the same time.
+
+    An IPv6 address counts for its /64 and for its /48, which may do `SITE_FACTOR` times as much.
 
     Args:
-        per_minute: how many an address may do in a minute, all at once if it likes; 0 means no limit.
-        most: addresses remembered; the one unused for longest is forgotten first.
+        windows: the limits; none of them limits nothing.
+        most: networks remembered; the one unused for longest is forgotten first.
     """
 
-    def __init__(self, per_minute: float, most: int = 10_000) -> None:
-        self.per_minute = per_minute
+    def __init__(self, *windows: Window, most: int = 20_000) -> None:
+        self._windows = _limiting(windows)
         self._most = most
-        self._paid_at: OrderedDict[str, float] = OrderedDict()
+        self._paid_at: OrderedDict[str, tuple[float, ...]] = OrderedDict()  # by network: a time for each window
 
-    def change(self, per_minute: float) -> None:
-        """Another rate holds from now on, and everyone starts with a full minute's worth."""
-        if per_minute != self.per_minute:
-            self.per_minute = per_minute
+    def change(self, *windows: Window) -> None:
+        """Replace the limits. If they differ, every address starts with all that the new ones allow at once."""
+        if _limiting(windows) != self._windows:
+            self._windows = _limiting(windows)
             self._paid_at.clear()
 
-    def spend(self, address: str, now: float) -> None:
-        """Books one.
+    def spend(self, address: str, now: float, cost: float = 1.0) -> None:
+        """Book `cost`, if the address has that much left; else book nothing.
 
         Raises:
-            RateLimited: with the time after which the next one may come.
+            RateLimited: with the time after which it would be booked.
         """
-        if not self.per_minute:
-            return
-        address = neighbourhood(address)
-        cost_s = 60 / self.per_minute
-        paid_at = self._paid_at.pop(address, now)
-        wait_s = _wait_s(paid_at, cost_s, now, burst_s=60)
-        spent = wait_s <= _EXACT_S
-        self._paid_at[address] = max(paid_at, now) + cost_s if spent else paid_at
-        if len(self._paid_at) > self._most:
-            self._paid_at.popitem(last=False)
-        if not spent:
+        wait_s = max(
+            (
+                _wait_s(paid_at, cost * window.seconds / amount, now, burst_s=window.seconds)
+                for _, window, amount, paid_at in self._states(address, now)
+            ),
+            default=0.0,
+        )
+        if wait_s > _EXACT_S:
             raise RateLimited("Your address does that too often", retry_after_s=wait_s)
+        self.book(address, now, cost)
+
+    def check(self, address: str, now: float) -> None:
+        """Refuse an address that has spent more than it may, for costs that are known only afterwards; see `book`.
+
+        Raises:
+            RateLimited: with the time after which it has something left again.
+        """
+        states = self._states(address, now)
+        wait_s = max((paid_at - now - window.seconds for _, window, _, paid_at in states), default=0.0)
+        if wait_s > _EXACT_S:
+            raise RateLimited("Your address has used up what it may for now", retry_after_s=wait_s)
+
+    def book(self, address: str, now: float, cost: float = 1.0) -> None:
+        """Book `cost`, even if the address has less than that left; it is then refused until that is paid for."""
+        paid: dict[str, list[float]] = {}
+        for network, window, amount, paid_at in self._states(address, now):
+            paid.setdefault(network, []).append(max(paid_at, now) + cost * window.seconds / amount)
+        for network, times in paid.items():
+            self._paid_at[network] = tuple(times)
+            self._paid_at.move_to_end(network)
+        while len(self._paid_at) > self._most:
+            self._paid_at.popitem(last=False)
+
+    def _states(self, address: str, now: float) -> Iterator[tuple[str, Window, float, float]]:
+        """For each network of the address and each window: what it may do, and when all of it is paid for."""
+        if not self._windows:
+            return
+        for factor, network in zip((1, SITE_FACTOR), prefixes(address), strict=False):
+            for window, paid_at in zip(self._windows, self._paid_at.get(network) or repeat(now), strict=False):
+                yield network, window, window.amount * factor, paid_at
+
+
+def _limiting(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    return tuple(window for window in windows if window.amount)
+
+
+def per_minute(rate: float) -> Window:
+    """A rate a minute, a whole minute's worth of which may come at once."""
+    return Window(rate, 60)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.rooms.addresses import canonical, neighbourhood, network, trust_forms
+from relayd.rooms.addresses import canonical, neighbourhood, network, prefixes, trust_forms
 
 V4 = st.ip_addresses(v=4)
 
@@ -157,3 +157,17 @@ def test_what_is_no_network(text):
 )
 def test_forms_in_which_a_proxy_may_be_named(address, forms):
     assert [str(form) for form in trust_forms(address)] == forms
+
+
+@pytest.mark.parametrize(
+    ("address", "networks"),
+    [
+        ("1.2.3.4", ("1.2.3.4",)),
+        ("::ffff:1.2.3.4", ("1.2.3.4",)),
+        ("2002:102:304:ffff::1", ("1.2.3.4",)),
+        ("2001:db8:5:7:1:2:3:4%eth0", ("2001:db8:5:7::/64", "2001:db8:5::/48")),
+        ("unix:", ("unix:",)),
+    ],
+)
+def test_networks_an_address_counts_for(address, networks):
+    assert prefixes(address) == networks

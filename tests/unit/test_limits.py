@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.errors import RateLimited
-from relayd.rooms.limits import BURST_S, Allowance, PerAddress, room_allowance, user_allowance
+from relayd.rooms.limits import (
+    BURST_S,
+    AddressRateLimiter,
+    Allowance,
+    Window,
+    per_minute,
+    room_allowance,
+    user_allowance,
+)
 from relayd.settings import MessageRate
 
 STEPS = st.lists(st.tuples(st.floats(0, 10), st.integers(0, 2000)), max_size=60)
@@ -100,35 +108,82 @@ def test_user_and_room_have_their_own_rates():
         assert one.take_message(size, 0.0) == pytest.approx(1)
 
 
+def refused(limit, address, now, cost=1.0):
+    """Seconds to wait; 0 if it was booked."""
+    try:
+        limit.spend(address, now, cost)
+    except RateLimited as error:
+        return error.retry_after_s
+    return 0
+
+
 def test_addresses_do_not_share():
-    limit = PerAddress(2)
+    limit = AddressRateLimiter(per_minute(2))
     for address in ("a", "b", "a", "b"):
         limit.spend(address, 0.0)
     with pytest.raises(RateLimited, match="address") as caught:
         limit.spend("a", 0.0)
     assert caught.value.retry_after_s == pytest.approx(30)
     limit.spend("a", 30.001)
-    with pytest.raises(RateLimited):
-        limit.spend("a", 30.001)
+    assert refused(limit, "a", 30.001)
 
 
 def test_address_without_limit():
-    limit = PerAddress(0)
-    for _ in range(1000):
-        limit.spend("a", 0.0)
+    limit = AddressRateLimiter(per_minute(0))
+    assert not any(refused(limit, "a", 0.0) for _ in range(1000))
+    limit.book("a", 0.0, 1e9)
+    limit.check("a", 0.0)
 
 
 def test_addresses_remembered_are_bounded():
     """The one unused for longest is forgotten, not the one that just asked."""
-    limit = PerAddress(1, most=2)
+    limit = AddressRateLimiter(per_minute(1), most=2)
     limit.spend("a", 0.0)
     limit.spend("b", 0.0)
-    with pytest.raises(RateLimited):
-        limit.spend("a", 0.0)
+    limit.book("a", 0.0, 0)
     limit.spend("c", 0.0)  # b goes
-    with pytest.raises(RateLimited):
-        limit.spend("a", 0.0)
+    assert refused(limit, "a", 0.0)
     limit.spend("b", 0.0)
-    with pytest.raises(RateLimited):
-        limit.spend("b", 0.0)
+    assert refused(limit, "b", 0.0)
     assert len(limit._paid_at) == 2
+
+
+def test_every_window_holds():
+    """Sixty a minute, but no more than a hundred an hour."""
+    limit = AddressRateLimiter(Window(60, 60), Window(100, 3600))
+    assert not any(refused(limit, "a", 0.0) for _ in range(60))
+    assert refused(limit, "a", 0.0) == pytest.approx(1)
+    assert not any(refused(limit, "a", 60.0) for _ in range(41))  # one and two thirds have come back to the hundred
+    assert refused(limit, "a", 60.0) == pytest.approx(12)
+    assert refused(limit, "a", 60.0) == pytest.approx(12)  # a refusal costs nothing
+
+
+def test_a_site_may_do_sixteen_times_what_one_network_in_it_may():
+    """Whoever has a /48 has 65,536 networks of /64."""
+    limit = AddressRateLimiter(per_minute(10))
+    addresses = [f"2001:db8:0:{number:x}::1" for number in range(1000)]
+    assert sum(not refused(limit, address, 0.0) for address in addresses) == 160
+    assert refused(limit, "2001:db8:0:ffff::1", 0.0)
+    assert not refused(limit, "2001:db8:1::1", 0.0)
+    assert sum(not refused(limit, f"2001:db8:2::{number:x}", 0.0) for number in range(100)) == 10
+
+
+def test_costs_that_are_known_afterwards():
+    """An address in debt is refused until it has something left; what it has spent is not forgotten by a refusal."""
+    limit = AddressRateLimiter(Window(1000, 10))
+    limit.check("a", 0.0)
+    limit.book("a", 0.0, 3000)
+    with pytest.raises(RateLimited) as caught:
+        limit.check("a", 0.0)
+    assert caught.value.retry_after_s == pytest.approx(20)
+    limit.check("a", 20.0)
+    limit.check("b", 0.0)
+
+
+def test_other_windows_begin_anew_and_equal_ones_do_not():
+    limit = AddressRateLimiter(per_minute(1))
+    limit.spend("a", 0.0)
+    limit.change(per_minute(1))
+    assert refused(limit, "a", 0.0)
+    limit.change(per_minute(1), Window(2, 3600))
+    assert not refused(limit, "a", 0.0)
