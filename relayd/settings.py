@@ -79,6 +79,8 @@ class Limits(Part, frozen=True):
         max_connections_per_user: of one user in one room; the longest idle goes first.
         max_connections_per_address: sockets from one address.
         max_ring: bytes kept over all rooms for members who come back; past it the largest room's are dropped.
+        max_read_buffers_bytes: bytes that clients of one gateway have sent and that are not acted on yet; past it the
+            connections with most of them are closed.
         max_outbox: bytes that wait for one reader before it is cut off.
         max_outboxes: bytes that wait for all readers of one gateway; past it the longest queue goes first.
     """
@@ -97,6 +99,7 @@ class Limits(Part, frozen=True):
     max_connections_per_user: Count = 8
     max_connections_per_address: Count = 0
     max_ring: Count = 256 * 2**20
+    max_read_buffers_bytes: Count = 64 * 2**20
     max_outbox: Annotated[int, Meta(ge=65_536)] = 2**20
     max_outboxes: Count = 256 * 2**20
 

@@ -46,7 +46,7 @@ from relayd.machine.systemd import Systemd
 log = logging.getLogger("relayd")
 
 OPTION = "--take-over"  # of relayd's command line; hidden
-FORMAT = 2  # of all that goes from one process to the next; both must have the same
+FORMAT = 3  # of all that goes from one process to the next; both must have the same
 _START_S = 60.0  # for the next process, and its workers, to be prepared
 _HALT_S = 10.0  # for all gateways to have sent what their clients said
 _TAKE_S = 30.0  # for the next process to be ready

@@ -327,6 +327,13 @@ class Attached(_Item, tag=7):
     frame_bytes: int = 0
 
 
+class FrameLimit(_Item, tag=12):
+    """Owner's sockets in a sealed room, which may send longer frames from now on; see `Attached.frame_bytes`."""
+
+    numbers: list[int]
+    frame_bytes: int
+
+
 class Sent(_Item, tag=8):
     """A frame for some sockets."""
 
@@ -419,6 +426,7 @@ Event = (
     | Rekeyed
     | Ended
     | Attached
+    | FrameLimit
     | Sent
     | Dropped
     | Asked

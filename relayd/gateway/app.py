@@ -35,6 +35,7 @@ from relayd.gateway.peer import UNIX_IP, Peers
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.probes import Probes
 from relayd.gateway.publisher import Publisher
+from relayd.gateway.read_buffers import ReadBuffers
 from relayd.gateway.wheel import Wheel
 from relayd.http.handler import MAX_DROPPED_BYTES
 from relayd.http.passwords import Passwords
@@ -90,6 +91,7 @@ class Gateway:
             self._chunks,
             self._wheel,
             self._pressure,
+            ReadBuffers(settings.limits.max_read_buffers_bytes, self._wheel),
             unmask,
             random,
             Counter(),
@@ -169,6 +171,7 @@ class Gateway:
         self._peers.change(settings)
         self._password_rate.change(per_minute(settings.limits.proof_rate))
         self._pressure.max_bytes = settings.limits.max_outboxes
+        self._station.read_buffers.max_bytes = settings.limits.max_read_buffers_bytes
         self._calls.timeout_s = settings.timing.call_timeout
         self._close_timeout_s = settings.timing.close_timeout + 1
         for socket in self._fanout.sockets.values():

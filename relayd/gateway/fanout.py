@@ -19,6 +19,7 @@ from relayd.bus.messages import (
     Dropped,
     Ended,
     Event,
+    FrameLimit,
     PresenceTold,
     Rekeyed,
     Said,
@@ -115,6 +116,7 @@ class Fanout:
             Rekeyed: self._on_rekeyed,
             Ended: self._on_ended,
             Attached: self._on_attached,
+            FrameLimit: self._on_frame_limit,
             Sent: self._on_sent,
             Dropped: self._on_dropped,
             Asked: self._on_asked,
@@ -308,6 +310,12 @@ class Fanout:
         if event.sid is not None:
             socket.seal(event.sid, event.frame_bytes)
         socket.on_attached(event.user_id, b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames]))
+
+    def _on_frame_limit(self, topic: RoomId, event: FrameLimit) -> None:
+        for number in event.numbers:
+            socket = self.sockets.get(number)
+            if socket is not None:
+                socket.allow_frame(event.frame_bytes)
 
     def _on_sent(self, topic: RoomId, event: Sent) -> None:
         data = encode_frame(Opcode.TEXT, event.frame)

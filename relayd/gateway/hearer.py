@@ -42,6 +42,9 @@ class Hearer(Protocol):
     def seal(self, sid: bytes, frame_bytes: int) -> None:
         """Its room is sealed: what it may say from now on."""
 
+    def allow_frame(self, frame_bytes: int) -> None:
+        """It may send a rekey that is so long."""
+
     def on_subscribed(self) -> None:
         """The room's topic is heard."""
 

@@ -17,14 +17,13 @@ from relayd.gateway.fanout import Fanout
 from relayd.gateway.hearer import Hearer
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
+from relayd.gateway.read_buffers import PROGRESS_BYTES, PROGRESS_S, ReadBuffers
 from relayd.gateway.wheel import Wheel
 from relayd.settings import Settings
 from relayd.wire import events
 from relayd.wire.frames import Opcode, Unmask, encode_close, encode_frame
 from relayd.wire.ids import RoomId
 
-# A reader that takes less than that in so long is gone or hostile: the slowest telephone line takes 50 KiB.
-STUCK_BYTES, STUCK_S = 16 * 1024, 10.0
 RESUME_WRITING_BYTES, SLOW_BYTES = 16 * 1024, 64 * 1024  # waiting for one reader: caught up, and behind
 _PING = encode_frame(Opcode.PING, b"")
 
@@ -49,6 +48,7 @@ class Station(msgspec.Struct):
     chunks: GatewayChunks
     wheel: Wheel
     pressure: Pressure
+    read_buffers: ReadBuffers
     unmask: Unmask
     random: Random  # for ping times only
     joins_refused: Counter[str]  # before the hub heard of them, by error code
@@ -137,7 +137,7 @@ class Outlet(_Base):
         self._station.pressure.add(self)
         self._station.fanout.slow_down(self)
         if self._state is State.JOINED:
-            self._station.wheel.set(self, STUCK_S)
+            self._station.wheel.set(self, PROGRESS_S)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -230,11 +230,11 @@ class Outlet(_Base):
 
     def _check_progress(self) -> None:
         waiting = self.waiting_bytes
-        if cast(int, self._behind) - waiting < STUCK_BYTES:
+        if cast(int, self._behind) - waiting < PROGRESS_BYTES:
             self.cut_off()
             return
         self._behind = waiting
-        self._station.wheel.set(self, STUCK_S)
+        self._station.wheel.set(self, PROGRESS_S)
 
     def _schedule_ping(self) -> None:
         interval = self._station.settings.timing.ping_interval

@@ -12,6 +12,7 @@ from relayd.bus.messages import Asked, Behind, Gone, Item, Spoiled, Stopped
 from relayd.bus.messages import Join as JoinItem
 from relayd.errors import (
     BadChunk,
+    Overloaded,
     ProtocolViolation,
     RateLimited,
     RelayError,
@@ -20,6 +21,7 @@ from relayd.errors import (
 )
 from relayd.gateway.items import Spoken, spoken
 from relayd.gateway.outlet import Outlet, State, Station
+from relayd.gateway.read_buffers import Deadline
 from relayd.gateway.sealed import Seal
 from relayd.gateway.uploads import Download, Uploads
 from relayd.rooms.limits import Allowance, user_allowance
@@ -30,7 +32,9 @@ from relayd.wire.frames import FrameReader, Message, Opcode, encode_frame, parse
 from relayd.wire.ids import RoomId
 from relayd.wire.sealing_text import encode_base64url
 
-FRAMES_AT_ONCE = 256  # acted on in one turn of the loop
+FRAMES_AT_ONCE = 256  # read, and acted on, in one turn of the loop
+SMALL_FRAGMENT_BYTES = 1_024  # a shorter one costs what a message does: it is as much work
+CLOSING_BYTES = 64 * 1024  # so much is still looked through for the peer's close frame; the rest is discarded
 TOO_MUCH_SHARE = 4  # of what may wait for a reader: behind by that part of it, it gets no more of files for now
 PAUSE_S = 1.0  # at least so long a client that says too much is not read from
 MAX_STRIKES = 10  # so often it may run into a limit with less than FORGIVEN_S in between
@@ -45,8 +49,8 @@ class SocketState(msgspec.Struct, array_like=True, gc=False):
     room_id: RoomId
     user_id: str  # "" before it is in the room
     address: str
-    rest: tuple[bytes, int, bytes | None]  # see FrameReader.rest
-    held: list[tuple[int, bytes]]  # messages that were read, and not acted on
+    rest: tuple[bytes, int, int, bytes | None]  # see FrameReader.rest
+    waiting: bytes | None  # a chunk of a file that the way to the hub had no room for
     seal: tuple[bytes, int, int] | None  # sid, and bytes of a message and of a rekey at most
     debts: tuple[float, float, float] | None  # see Allowance.debts
     strikes: int
@@ -67,15 +71,18 @@ class RelaySocket(Outlet):
 
     __slots__ = (
         "_allowance",
+        "_closing_bytes",
+        "_deadline",
         "_download",
         "_early",
-        "_held",
+        "_is_paused",
         "_joining",
         "_reader",
         "_seal",
         "_strikes",
         "_struck_at",
         "_uploads",
+        "_waiting",
         "address",
         "on_lost",
     )
@@ -88,20 +95,24 @@ class RelaySocket(Outlet):
         self._reader = FrameReader(station.settings.limits.max_message, station.unmask)
         self._allowance: Allowance | None = None
         self._seal: Seal | None = None  # None in an open room
-        self._held: list[Message] | None = None  # read, but not to be acted on yet
+        self._is_paused = False  # nothing is read from it; what has come stays in the reader, as bytes
+        self._closing_bytes = CLOSING_BYTES  # that may still come once it is closing
+        self._deadline: Deadline | None = None  # of an unfinished message
         self._joining: commands.Join | None = None  # the frame, until the room's topic is heard
         self._strikes = 0
         self._struck_at = 0.0
         # Of files; most connections never have to do with any.
         self._uploads: Uploads | None = None
         self._download: Download | None = None
+        self._waiting: Message | None = None  # a chunk that the way to the hub had no room for
 
     @classmethod
     def restored(cls, station: Station, state: SocketState) -> RelaySocket:
         """A connection that another process had, before it is connected; it acts on nothing until it is to go on."""
         socket = cls(station, state.number, state.room_id, state.address, b"")
         socket.user_id = state.user_id
-        socket._held = [Message(*message) for message in state.held]
+        socket._is_paused = True
+        socket._waiting = None if state.waiting is None else Message(Opcode.BINARY, state.waiting)
         socket._strikes, socket._struck_at, socket._spoke_at = state.strikes, state.struck_at, state.spoke_at
         socket._reader.go_on(state.rest)
         if state.seal is not None:
@@ -128,16 +139,15 @@ class RelaySocket(Outlet):
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
         self._heard = True
-        if self._state is State.CLOSED:
-            return
-        messages = self._reader.receive_data(data)
-        if self._held is not None:
-            self._held += messages
-        elif messages:
-            self._act(messages)
-        failure = self._reader.failure
-        if failure is not None and self._held is None:
-            self.close(failure.code, failure.reason)
+        if self._state >= State.CLOSING:
+            self._closing_bytes -= len(data)
+            if self._state is State.CLOSED or self._closing_bytes < 0:
+                return
+        self._reader.feed(data)
+        if self._is_paused:
+            self._station.read_buffers.hold(self)
+        else:
+            self._read()
 
     def eof_received(self) -> bool:
         """The client sends nothing more, so it is gone: a WebSocket is closed as a whole."""
@@ -147,9 +157,7 @@ class RelaySocket(Outlet):
         """The socket is gone."""
         super().connection_lost(exc)
         # The wheel may know it for half a minute yet: nothing that a peer has sent may stay that long.
-        self._held, self._joining, self._early = None, None, b""
-        self._uploads = None
-        self._reader = FrameReader(0, self._station.unmask)
+        self._forget_input()
         if self.on_lost is not None:
             self.on_lost()
 
@@ -181,7 +189,7 @@ class RelaySocket(Outlet):
     def go_on(self) -> None:
         """Acts on what was held back, and reads on."""
         if self._state in (State.OPEN, State.JOINED):
-            self._release()
+            self._resume()
 
     def state(self) -> SocketState | None:
         """All that another process needs; None if it cannot go on with this one, and its client has to come back."""
@@ -195,7 +203,7 @@ class RelaySocket(Outlet):
             user_id=self.user_id,
             address=self.address,
             rest=self._reader.rest(),
-            held=[(message.opcode, message.payload) for message in self._held or ()],
+            waiting=None if self._waiting is None else self._waiting.payload,
             seal=None if seal is None else (seal.sid, seal.max_message_bytes, self._reader.max_message_bytes),
             debts=None if self._allowance is None else self._allowance.debts,
             strikes=self._strikes,
@@ -273,9 +281,12 @@ class RelaySocket(Outlet):
 
     def seal(self, sid: bytes, frame_bytes: int) -> None:
         """The room is sealed: `sid` is that of the card sent with the join, `frame_bytes` a rekey's at most."""
-        ordinary = self._reader.max_message_bytes
-        self._seal = Seal(sid, ordinary)
-        self._reader.max_message_bytes = max(ordinary, frame_bytes)
+        self._seal = Seal(sid, self._reader.max_message_bytes)
+        self.allow_frame(frame_bytes)
+
+    def allow_frame(self, frame_bytes: int) -> None:
+        """A rekey may be so long; it never becomes shorter again, as one may be on its way."""
+        self._reader.max_message_bytes = max(self._reader.max_message_bytes, frame_bytes)
 
     def on_attached(self, user_id: str, data: bytes) -> None:
         """The hub has let this socket in: `data` are the frames it starts with."""
@@ -283,23 +294,101 @@ class RelaySocket(Outlet):
         self._state = State.JOINED
         self.offer(data)
         self._schedule_ping()
-        self._release()
+        self._resume()
 
-    # Frames. ----------------------------------------------------------------------------------------------------
+    # Reading. ---------------------------------------------------------------------------------------------------
 
-    def _act(self, messages: list[Message]) -> None:
-        for index, message in enumerate(messages):
-            if index == FRAMES_AT_ONCE:
-                self._take_a_break(messages[index:])
+    def close(self, code: int, reason: str) -> None:
+        """Starts the closing handshake. Of what the client sends then, `CLOSING_BYTES` are searched for its answer."""
+        if self._state >= State.CLOSING:
+            return
+        super().close(code, reason)
+        self._joining = self._waiting = None
+        self._closing_bytes -= self._reader.unread_bytes
+        if self._closing_bytes < 0:
+            self._forget_input()
+        elif self._is_paused:
+            self._is_paused = False
+            asyncio.get_running_loop().call_soon(self._read)
+
+    def _forget_input(self) -> None:
+        self._station.read_buffers.release(self)
+        self._joining, self._waiting, self._uploads, self._early = None, None, None, b""
+        self._reader = FrameReader(0, self._station.unmask)
+
+    def _read(self) -> None:
+        """Acts on frames until none is left, the client is to wait, or it is the turn of the others."""
+        reader = self._reader
+        for _ in range(FRAMES_AT_ONCE):
+            message = reader.next_frame()
+            if message is None:
+                self._all_read()
                 return
             if self._state >= State.CLOSING:
                 if message.opcode == Opcode.CLOSE:
                     self._transport.close()
-                continue
-            self._ON[message.opcode](self, message)
-            if self._held is not None:
-                self._held += messages[index + 1 :]
-                return
+                    return
+            else:
+                self._ON[message.opcode](self, message)
+                if self._is_paused:
+                    self._station.read_buffers.hold(self)
+                    return
+        self._pause(0.0)
+
+    def _all_read(self) -> None:
+        failure = self._reader.failure
+        if failure is not None:
+            self.close(failure.code, failure.reason)
+        if self._reader.is_within_message:
+            self._station.read_buffers.hold(self)
+            if self._deadline is None or self._deadline.is_over:
+                self._deadline = self._station.read_buffers.watch(self)
+        else:
+            self._station.read_buffers.release(self)
+
+    def _pause(self, seconds: float) -> None:
+        """Reads nothing for a while: what the client sends stays with the kernel, and what has come, in the reader."""
+        self._is_paused = True
+        self._transport.pause_reading()
+        self._station.read_buffers.hold(self)
+        asyncio.get_running_loop().call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        """Acts on what has come meanwhile, and reads on."""
+        if self._station.halted and self._state is not State.CLOSED:
+            self._is_paused = True
+            return
+        self._is_paused = False
+        if self._state is State.CLOSED:
+            return
+        self._transport.resume_reading()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._on_binary(waiting)
+        if not self._is_paused:
+            self._read()
+
+    # What `ReadBuffers` calls. ----------------------------------------------------------------------------------
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that have come and were not acted on."""
+        return self._reader.unread_bytes
+
+    @property
+    def message_number(self) -> int | None:
+        """Which of its messages is unfinished; None if none is, or if this gateway lets the client wait."""
+        return self._reader.messages if self._reader.is_within_message and not self._is_paused else None
+
+    def drop_unread(self) -> None:
+        """All clients together have sent too much that is not acted on yet, and this one most of it."""
+        self.close(Overloaded.close, Overloaded.code)
+
+    def fail_stalled(self) -> None:
+        """The end of a message does not come."""
+        self.close(1008, "message too slow")
+
+    # Frames. ----------------------------------------------------------------------------------------------------
 
     def _on_text(self, message: Message) -> None:
         self._spoke_at = self._station.wheel.now
@@ -327,14 +416,17 @@ class RelaySocket(Outlet):
         if upload.over or self._station.chunks.send(self.number, stream, frame):
             self._own_uploads().passed(stream, upload)
         else:
-            self._held = [message]
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(FULL_S, self._release)
+            self._waiting = message
+            self._pause(FULL_S)
 
     def _own_uploads(self) -> Uploads:
         if self._uploads is None:
             self._uploads = Uploads(lambda stream: self._say(Spoiled(self.number, stream)))
         return self._uploads
+
+    def _on_fragment(self, message: Message) -> None:
+        if len(message.payload) < SMALL_FRAGMENT_BYTES:
+            self._book_answer(0)
 
     def _on_close(self, message: Message) -> None:
         code, failure = parse_close(message.payload)
@@ -342,18 +434,13 @@ class RelaySocket(Outlet):
         self._transport.close()
 
     _ON: ClassVar[dict[int, Callable[[RelaySocket, Message], None]]] = {
+        Opcode.CONTINUATION: _on_fragment,
         Opcode.TEXT: _on_text,
         Opcode.BINARY: _on_binary,
         Opcode.CLOSE: _on_close,
         Opcode.PING: _on_ping,
         Opcode.PONG: _on_pong,
     }
-
-    def _take_a_break(self, rest: list[Message]) -> None:
-        """Lets the others have their turn of the loop."""
-        self._held = rest
-        self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._release)
 
     def _hear(self, message: Message) -> None:
         command: commands.Command | None = None
@@ -380,7 +467,7 @@ class RelaySocket(Outlet):
         if isinstance(command.profile, msgspec.Raw):
             check_object(bytes(command.profile), MAX_PROFILE_BYTES, "profile")
         self._state = State.JOINING
-        self._joining, self._held = command, []
+        self._joining, self._is_paused = command, True
         self._transport.pause_reading()
         self._station.fanout.enter(self)
 
@@ -406,10 +493,10 @@ class RelaySocket(Outlet):
         self._say(spoken.item)
 
     def _book_answer(self, size: int) -> None:
-        """A frame that nobody but this client hears of costs what a message does: the answer to it is one."""
+        """A frame that nobody but this client hears of costs what a message does: it is as much work."""
         now = self._station.wheel.now
         wait_s = self._own_allowance().take_message(size, now)
-        if wait_s and self._state is State.JOINED:
+        if wait_s and self._state < State.CLOSING:
             self._strike(now, wait_s)
 
     def _own_allowance(self) -> Allowance:
@@ -421,25 +508,16 @@ class RelaySocket(Outlet):
         self._strikes = self._strikes + 1 if now - self._struck_at < FORGIVEN_S else 1
         self._struck_at = now
         if self._strikes > MAX_STRIKES:
-            self.close(RateLimited.close, RateLimited.code)
-        elif self._held is None:
-            self._held = []
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(max(wait_s, PAUSE_S), self._release)
+            self._end(RateLimited)
+        elif not self._is_paused:
+            self._pause(max(wait_s, PAUSE_S))
 
-    def _release(self) -> None:
-        """Acts on what was held back, and reads on."""
-        if self._station.halted and self._state is not State.CLOSED:
-            self._held = self._held or []
-            return
-        held, self._held = self._held, None
-        if self._state is State.CLOSED:
-            return
-        self._transport.resume_reading()
-        if held:
-            self._act(held)  # while closing: its close frame may be among it
-        if self._held is None and self._reader.failure is not None:
-            self.close(self._reader.failure.code, self._reader.failure.reason)
+    def _end(self, error: type[RelayError]) -> None:
+        """Closes the connection, in a room or before the join."""
+        if self._state is State.OPEN:
+            self._turn_away(error)
+        else:
+            self.close(error.close, error.code)
 
     def _refuse(self, error: RelayError, message_id: str | None, fid: str | None = None) -> None:
         if self._state is State.OPEN:
@@ -453,7 +531,6 @@ class RelaySocket(Outlet):
 
     def _part(self) -> None:
         """Out of the room, and the hub is told if it knows of this socket."""
-        self._held = None  # nothing of it is acted on any more; the peer's close frame must not wait behind it
         if self._state in (State.JOINING, State.JOINED):
             self._station.fanout.exit(self)
             self._say(Gone(self.number))

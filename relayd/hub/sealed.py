@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from relayd.bus.messages import Join, Rekeyed
+from relayd.bus.messages import FrameLimit, Join, Rekeyed
 from relayd.errors import Forbidden, RelayError, StaleEpoch
-from relayd.hub.outgoing import Outgoing
+from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.service import RoomService
 from relayd.rooms.guessing import Guessing
 from relayd.rooms.member import Member
 from relayd.rooms.meta import changed_meta
 from relayd.rooms.room import Room
-from relayd.rooms.seal import check_rekey, read_card, rekey_bytes
+from relayd.rooms.seal import check_rekey, frame_users, read_card, rekey_bytes
 from relayd.settings import Settings
 from relayd.wire import commands, events
 from relayd.wire.ids import UserId
@@ -96,13 +96,27 @@ class SealedRooms:
             self._service.settings.timing.join_timeout / 2,
         )
 
-    def frame_bytes(self, room: Room, *, is_owner: bool) -> int:
-        """The longest frame the user may send beyond the ordinary: the owner, keys for everyone; else 0."""
+    def frame_bytes(self, room: Room) -> int:
+        """The longest frame that the room's owner may send beyond the ordinary: keys for everyone; 0 if there are none.
+
+        It grows with the users whom the room knows, so that an owner alone in a room cannot fill megabytes with a
+        frame that never ends.
+        """
         seal = room.meta.seal
-        if not is_owner or seal is None or not seal.has_owner_pair:
-            return 0
-        # The server's limit, as the room's own may be raised any time.
-        return rekey_bytes(self._service.settings.limits.max_members or room.meta.max_users)
+        return rekey_bytes(frame_users(room.known_number)) if seal is not None and seal.has_owner_pair else 0
+
+    def raise_frame_limit(self, room: Room) -> None:
+        """After a join: the owner's connections may send a longer frame if keys for everyone need one.
+
+        It is sent before anyone, the owner too, can learn of the user who came.
+        """
+        known = room.known_number
+        owner = room.members.get(room.meta.owner_id)
+        if owner is None or not self.frame_bytes(room) or frame_users(known) == frame_users(known - 1):
+            return
+        for gateway, group in by_gateway(owner.connections).items():
+            limit = FrameLimit([connection.number for connection in group], self.frame_bytes(room))
+            self._outgoing.to_gateway(room.meta.room_id, gateway, limit)
 
     # The next epoch. --------------------------------------------------------------------------------------------
 

@@ -164,7 +164,8 @@ class Talk:
         if item.since_epoch:
             self._counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
         joined = events.encode(self._joined(room, admission, key, missed, item, now))
-        frame_bytes = self._sealed.frame_bytes(room, is_owner=admission.member.is_owner)
+        self._sealed.raise_frame_limit(room)
+        frame_bytes = self._sealed.frame_bytes(room) if admission.member.is_owner else 0
         is_back = item.since_epoch == room.meta.epoch
         since_seq = max(item.since_seq, admission.member.joined_seq) if is_back else None
         after = self._service.attendance.after_joined(room, since_seq, missed.frames, now)

@@ -102,6 +102,11 @@ class Sessions:
         """Those who have left and are remembered, in that order."""
         return self._departed_of
 
+    @property
+    def departed_number(self) -> int:
+        """How many those are."""
+        return len(self._departed_of)
+
     def departed_of(self, user_id: UserId) -> list[bytes]:
         """The sessions by which a user who has left can come back."""
         return self._departed_of.get(user_id, [])

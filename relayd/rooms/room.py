@@ -377,6 +377,11 @@ class Room:
         """Those who are here, and those who can come back as who they were."""
         return {*self.members, *self.sessions.departed_users()}
 
+    @property
+    def known_number(self) -> int:
+        """How many `known_users` there are, at most: who came back by one of several sessions counts twice."""
+        return len(self.members) + self.sessions.departed_number
+
     def show(self, connection: Connection, profile: bytes) -> None:
         """A connection sends a profile; in a sealed room it is the card of that connection."""
         member, before = connection.member, connection.card

@@ -143,6 +143,14 @@ def kick_note(seal: Seal | None) -> str:
     return "" if seal is None or seal.has_owner_pair else _KICKED_BUT_KNOWS
 
 
+def frame_users(known: int) -> int:
+    """For how many users a rekey's frame may have boxes while a room knows `known` of them: a power of two above it.
+
+    So that a limit that was told holds for a while, and an owner of a small room cannot have megabytes waiting.
+    """
+    return 1 << known.bit_length()
+
+
 def rekey_bytes(users: int) -> int:
     """The most bytes that the frame of a rekey has with boxes for so many users."""
     return _REKEY_BYTES + _BOX_ENTRY_BYTES * users

@@ -48,52 +48,81 @@ _MASK_BIT = 0x80
 _UNMASKED = Failure(1002, "a client's frames must be masked")
 _MASKED = Failure(1002, "a server's frames must not be masked")
 _TOO_BIG = Failure(1009, "message too big")
+_NOT_UTF8 = Failure(1007, "text must be UTF-8")
+# Of one message. A fragment may be empty, so that no limit of bytes ever stops them. Where messages may be larger than
+# 64 KiB there may be more: the largest in fragments of 64 bytes. In network packets of the usual size 64 KiB are 45.
+MAX_FRAGMENTS, _MIN_FRAGMENT_BYTES = 1_024, 64
+_TOO_MANY_FRAGMENTS = Failure(1008, "a message has too many fragments")
 
 
 class FrameReader:
     """Puts messages together from the bytes of one peer.
 
+    Bytes are added by `feed` and read frame by frame by `next_frame`, so that the caller decides how many frames it
+    takes; what it has not taken stays as the bytes that came. `receive_data` does both, for a peer that is trusted.
+
     Args:
         max_message_bytes: a longer message fails the connection with 1009, as soon as its header says so.
         unmask: XORs data with a mask; passed in because the fast ones are written in C and live elsewhere. None
             reads what a server sends, which is not masked.
+
+    Attributes:
+        failure: why the connection must be failed; set once, and nothing that comes after it is read.
+        messages: how many were complete so far; control frames count unless they came between fragments.
     """
 
     __slots__ = (
+        "_at",
+        "_cut",
+        "_data",
         "_fragments",
+        "_fragments_number",
         "_fragments_opcode",
         "_mask_bit",
         "_mask_bytes",
         "_needed",
-        "_pending",
         "_unmask",
         "failure",
         "max_message_bytes",
+        "messages",
     )
 
     def __init__(self, max_message_bytes: int, unmask: Unmask | None) -> None:
         self.max_message_bytes = max_message_bytes
-        self.failure: Failure | None = None  # set once; nothing that comes after it is read
+        self.failure: Failure | None = None
+        self.messages = 0
         self._unmask = unmask or _unmasked
         self._mask_bit, self._mask_bytes = (_MASK_BIT, 4) if unmask else (0, 0)
-        # None while empty: an idle connection, of which there are thousands, holds no buffer.
-        self._pending: bytearray | None = None  # bytes of an unfinished frame
-        self._needed = 0  # bytes that must be pending before another look can find a whole frame
+        # All three are empty, or None, on an idle connection, of which there are thousands.
+        self._cut: bytearray | None = None  # an unfinished frame
+        self._data = b""  # what came after it; up to `_at` it has been read
         # One buffer: of many small pieces each would cost twenty times its size.
         self._fragments: bytearray | None = None  # of an unfinished message
-        self._fragments_opcode = 0
+        self._fragments_opcode = self._fragments_number = 0
+        self._at = 0
+        self._needed = 0  # bytes that `_cut` must have before another look can find a whole frame
 
-    def rest(self) -> tuple[bytes, int, bytes | None]:
-        """What another reader needs to go on: bytes of an unfinished frame; opcode and bytes of an unfinished
-        message, None if there is none.
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes held: of frames that were not taken, of an unfinished frame, and of an unfinished message."""
+        return len(self._data) - self._at + len(self._cut or b"") + len(self._fragments or b"")
+
+    @property
+    def is_within_message(self) -> bool:
+        """Whether a frame or a message has begun whose end has not come, and all that has come is read."""
+        return self._at == len(self._data) and (self._cut is not None or self._fragments is not None)
+
+    def rest(self) -> tuple[bytes, int, int, bytes | None]:
+        """What another reader needs to continue: bytes that were not read; opcode, number of fragments and bytes of an
+        unfinished message, None if there is none.
         """
         fragments = None if self._fragments is None else bytes(self._fragments)
-        return bytes(self._pending or b""), self._fragments_opcode, fragments
+        unread = b"".join((self._cut or b"", memoryview(self._data)[self._at :]))
+        return unread, self._fragments_opcode, self._fragments_number, fragments
 
-    def go_on(self, rest: tuple[bytes, int, bytes | None]) -> None:
+    def go_on(self, rest: tuple[bytes, int, int, bytes | None]) -> None:
         """Starts where another one has stopped."""
-        pending, self._fragments_opcode, fragments = rest
-        self._pending = bytearray(pending) if pending else None
+        self._data, self._fragments_opcode, self._fragments_number, fragments = rest
         self._fragments = None if fragments is None else bytearray(fragments)
 
     def receive_data(self, data: bytes) -> list[Message]:
@@ -103,35 +132,64 @@ class FrameReader:
             The messages now complete, in order, control frames at their place. `failure` may be set after
             them: the messages are valid all the same, then the connection must be failed.
         """
-        if self.failure is not None:
-            return []
+        self.feed(data)
         messages: list[Message] = []
-        at = 0
-        if self._pending is not None:
-            at = max(0, self._needed - len(self._pending))
-            if at > len(data):
-                self._pending += data
-                return messages
-            pending, self._pending = self._pending, None
-            # Only the frame that was cut is put together; what follows it is read where it is.
-            if at:
-                messages = self.receive_data(b"".join((pending, memoryview(data)[:at])))
-            else:
-                data = bytes(pending + data)
-        end = len(data)
-        while at < end and (header := self._read_header(data, at)) is not None:
-            first, body, length = header
-            if end - body < length:
-                self._needed = body + length - at
-                break
-            payload = self._unmask(data[body - 4 : body], data[body : body + length])
-            at = body + length
-            message = self._put_together(first, payload)
-            if message is not None:
+        while (message := self.next_frame()) is not None:
+            if message.opcode != Opcode.CONTINUATION:
                 messages.append(message)
-        if at < end and self.failure is None:
-            self._pending = bytearray(memoryview(data)[at:])
         return messages
+
+    def feed(self, data: bytes) -> None:
+        """Adds bytes to those that `next_frame` has not read yet."""
+        if self._at < len(self._data):
+            data = b"".join((memoryview(self._data)[self._at :], data))
+        self._data, self._at = data, 0
+
+    def next_frame(self) -> Message | None:
+        """Reads one more frame.
+
+        Returns:
+            A whole message or control frame; a fragment that does not end its message, as a CONTINUATION with the
+            fragment's payload; None if no whole frame has come, or `failure` is set.
+        """
+        if self.failure is not None:
+            self._data, self._at, self._cut = b"", 0, None
+            return None
+        if self._cut is not None:
+            return self._complete_cut(self._cut)
+        data, at = self._data, self._at
+        header = self._read_header(data, at) if at < len(data) else None
+        if header is None or len(data) - header[1] < header[2]:
+            if header is not None:
+                self._needed = header[1] + header[2] - at
+            self._cut = bytearray(memoryview(data)[at:]) if at < len(data) and self.failure is None else None
+            self._data, self._at = b"", 0
+            return None
+        first, body, length = header
+        self._advance(body + length)
+        return self._put_together(first, self._unmask(data[body - 4 : body], data[body : body + length]))
+
+    def _complete_cut(self, cut: bytearray) -> Message | None:
+        """Reads the frame that was cut, if all of it has come."""
+        missing = max(0, self._needed - len(cut))
+        if missing > len(self._data) - self._at:
+            cut += memoryview(self._data)[self._at :]
+            self._data, self._at = b"", 0
+            return None
+        self._cut = None
+        if not missing:  # it was cut within its header
+            self._data, self._at = b"".join((cut, memoryview(self._data)[self._at :])), 0
+            return self.next_frame()
+        # Only this frame is put together; what follows it is read where it is.
+        frame = b"".join((cut, memoryview(self._data)[self._at : self._at + missing]))
+        self._advance(self._at + missing)
+        header = self._read_header(frame, 0)
+        assert header is not None  # noqa: S101 - its header was read before: `_needed` is made of it
+        first, body, _ = header
+        return self._put_together(first, self._unmask(frame[body - 4 : body], frame[body:]))
+
+    def _advance(self, at: int) -> None:
+        self._data, self._at = (b"", 0) if at == len(self._data) else (self._data, at)
 
     def _read_header(self, data: bytes, at: int) -> tuple[int, int, int] | None:
         """First byte, start of the payload, its length; None if that cannot be had (yet, or any more)."""
@@ -154,8 +212,10 @@ class FrameReader:
         # One frame that is a whole message, or a control frame: nearly always so.
         if first & 0x80 and first != 0x80:
             if first == 0x81 and not _is_utf8(payload):
-                self.failure = Failure(1007, "text must be UTF-8")
+                self.failure = _NOT_UTF8
                 return None
+            if self._fragments is None:
+                self.messages += 1
             return Message(first & 0x0F, payload)
         return self._add_fragment(first, payload)
 
@@ -176,14 +236,19 @@ class FrameReader:
 
     def _add_fragment(self, first: int, payload: bytes) -> Message | None:
         if self._fragments is None:
-            self._fragments, self._fragments_opcode = bytearray(), first & 0x0F
+            self._fragments, self._fragments_opcode, self._fragments_number = bytearray(), first & 0x0F, 0
         self._fragments += payload
+        self._fragments_number += 1
         if not first & 0x80:
-            return None
+            if self._fragments_number >= max(MAX_FRAGMENTS, self.max_message_bytes // _MIN_FRAGMENT_BYTES):
+                self.failure = _TOO_MANY_FRAGMENTS
+                return None
+            return Message(Opcode.CONTINUATION, payload)
         whole, self._fragments = bytes(self._fragments), None
         if self._fragments_opcode == Opcode.TEXT and not _is_utf8(whole):
-            self.failure = Failure(1007, "text must be UTF-8")
+            self.failure = _NOT_UTF8
             return None
+        self.messages += 1
         return Message(self._fragments_opcode, whole)
 
 

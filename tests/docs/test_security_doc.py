@@ -19,13 +19,13 @@ from relayd.client import socket as client_socket
 from relayd.client.files import desk, receiving
 from relayd.client.seal import codes, files, opener
 from relayd.client.seal.bodies import BodyType
-from relayd.gateway import app, outlet, socket
+from relayd.gateway import app, read_buffers, socket
 from relayd.gateway.handlers import SECURITY_HEADERS
 from relayd.http import handler, passwords
 from relayd.hub.control import listener
 from relayd.rooms import access, addresses, guessing, limits, member, offers, ring, seal, transfer
 from relayd.settings import Settings, setting_paths, value_of
-from relayd.wire import chunks, commands, sealed_shapes, sealing
+from relayd.wire import chunks, commands, frames, sealed_shapes, sealing
 from relayd.wire.sealing_text import encode_base64url
 
 DOCUMENT = ROOT / "docs" / "security.md"
@@ -45,7 +45,11 @@ FIXED = {
     "data of a signal": (commands.MAX_SIGNAL_BYTES,),
     "nesting of bodies, profiles and data": (commands.MAX_DEPTH,),
     "runs into a limit, with less than 10 s between": (socket.MAX_STRIKES,),
-    "a reader that takes less than 16 KiB in": (outlet.STUCK_S,),
+    "a reader that takes less than 16 KiB in": (read_buffers.PROGRESS_S,),
+    "an unfinished message that grows by less than 16 KiB in": (read_buffers.PROGRESS_S,),
+    "fragments of a message": (frames.MAX_FRAGMENTS,),
+    "frames read of a connection in a turn of the loop": (socket.FRAMES_AT_ONCE,),
+    "bytes looked through after a close frame": (socket.CLOSING_BYTES,),
     "chunks of files under way to a connection": (chunks.MAX_CHUNKS_IN_FLIGHT, chunks.MAX_BYTES_IN_FLIGHT),
     "bytes of a chunk of a longer file, at least": (chunks.MIN_CHUNK_BYTES,),
     "files received by a connection at once": (offers.MAX_RECEIVED,),
@@ -87,7 +91,7 @@ GUESSES = {
     "the first is answered after": guessing.FIRST_DELAY_S,
     "each next one takes twice as long, up to": guessing.MAX_DELAY_S,
     "looked at, for one address and room, in a minute": DEFAULTS.limits.proof_rate,
-    "counted as one address, of IPv6": addresses._IPV6_PREFIX,
+    "counted as one address, of IPv6": addresses._SUBSCRIBER_BITS,
     "so many from all addresses weigh, for their room, what one weighs for its address": guessing.ROOM_SHARE,
 }
 
@@ -217,7 +221,7 @@ def test_other_numbers():
         f"receives {WORDS[desk.MOST_RECEIVED]} files at once",
         f"nothing has come for {receiving.STALLED_S:.0f} s",
         f"with less than {socket.FORGIVEN_S:.0f} s between",
-        f"takes less than {outlet.STUCK_BYTES // 1024} KiB",
+        f"takes less than {read_buffers.PROGRESS_BYTES // 1024} KiB",
         f"Rates let {WORDS[limits.BURST_S]} seconds' worth",
     ):
         assert said in words, said

@@ -237,25 +237,35 @@ async def test_a_kick_alone_where_there_is_an_owner_pair(relay):
 
 
 async def test_a_great_room(relay):
-    """A rekey may be longer than other frames, for its owner and for nothing else."""
+    """A rekey may be longer than other frames, for its owner and for nothing else, also for users who came later."""
     room, (owner, ann) = await people(relay, "owner", "ann", max=2_000)
+    others = [await Person(relay, room, str(number)).join(card=False) for number in range(520)]
     box = encode_base64url(bytes(128))
-    many = {f"u_{number:016x}": box for number in range(2_000)}
+    many = {one.id: box for one in others}
     rekey = owner.rekey(ann).frame("r")
     frame = json.dumps(rekey | {"boxes": rekey["boxes"] | many})
-    assert len(frame) > 5 * 65_536
-    await owner.peer.socket.send(frame)
-    await owner.go_on()
-    await ann.go_on()
+    assert len(frame) > 65_536
     with contextlib.suppress(websockets.ConnectionClosed):
         await ann.peer.socket.send(frame)
     assert (await ann.peer.closed())[0] == 1009
+    await owner.peer.socket.send(frame)
+    event = await others[-1].peer.until("room", event="rekeyed")
+    assert event["box"] == box
+    await owner.go_on()
     long = owner.message("long", "x" * 60_000)
     assert len(json.dumps(long)) > 65_536
     with contextlib.suppress(websockets.ConnectionClosed):
         await owner.peer.say("long", long)
     assert (await owner.peer.closed())[0] == 1009
     assert (await relay.details(room.created))["messages"] == 0
+
+
+async def test_an_owner_alone_has_no_longer_frames(relay):
+    """However many may come: an unfinished frame of megabytes would be held for a room of one."""
+    _, (owner, _) = await people(relay, "owner", "ann", max=10_000)
+    with contextlib.suppress(websockets.ConnectionClosed):
+        await owner.peer.send("rekey", id="x" * 70_000)
+    assert (await owner.peer.closed())[0] == 1009
 
 
 async def test_an_owner_of_an_open_room_has_no_longer_frames(relay):

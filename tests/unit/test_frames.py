@@ -14,6 +14,7 @@ from websockets.frames import Opcode as Op
 from websockets.streams import StreamReader
 
 from relayd.wire.frames import (
+    MAX_FRAGMENTS,
     Failure,
     FrameReader,
     Message,
@@ -123,8 +124,8 @@ def test_idle_reader_holds_no_buffer():
     """Thousands of connections wait for their next message at any time."""
     one = reader()
     one.receive_data(whole(1, b"a" * 1000))
-    assert one._pending is None
-    assert one._fragments is None
+    assert one.unread_bytes == 0
+    assert (one._data, one._cut, one._fragments) == (b"", None, None)
 
 
 def test_large_frame_is_not_parsed_again_with_each_packet():
@@ -149,6 +150,58 @@ def test_empty_fragments_cost_no_memory():
     one.receive_data(whole(1, b"", fin=False) + whole(0, b"", fin=False) * 1000)
     assert one._fragments == bytearray()
     assert one.receive_data(whole(0, b"end")) == [Message(1, b"end")]
+
+
+@pytest.mark.parametrize("payload", [b"", b"x"])
+def test_fragments_of_a_message_are_limited(payload):
+    """Empty ones never reach the limit of bytes; what each costs must end somewhere."""
+    one = reader()
+    most = whole(1, payload, fin=False) + whole(0, payload, fin=False) * (MAX_FRAGMENTS - 2)
+    assert one.receive_data(most) == []
+    assert one.receive_data(whole(9, b"between")) == [Message(9, b"between")]
+    assert one.receive_data(whole(0, payload)) == [Message(1, payload * MAX_FRAGMENTS)]
+    assert one.receive_data(most) == []  # counted for each message by itself
+    assert one.receive_data(whole(0, payload, fin=False)) == []
+    assert one.failure == Failure(1008, "a message has too many fragments")
+
+
+def test_frames_are_read_one_by_one():
+    """What the caller does not take stays as the bytes that came; fragments can be counted, too."""
+    one, last = reader(), whole(2, b"e")
+    one.feed(whole(1, b"a") + whole(1, b"b", fin=False) + whole(9, b"c"))
+    one.feed(whole(0, b"d") + last[:5])
+    assert one.unread_bytes == 4 * len(last) + 5
+    assert one.next_frame() == Message(1, b"a")
+    assert one.next_frame() == Message(Opcode.CONTINUATION, b"b")
+    assert not one.is_within_message
+    assert one.next_frame() == Message(9, b"c")
+    assert one.next_frame() == Message(1, b"bd")
+    assert one.messages == 2
+    assert one.next_frame() is None
+    assert one.is_within_message
+    assert one.unread_bytes == 5
+    one.feed(last[5:])
+    assert one.next_frame() == Message(2, b"e")
+    assert one.next_frame() is None
+    assert one.unread_bytes == 0
+    assert not one.is_within_message
+    assert one.messages == 3
+
+
+@given(st.binary(max_size=400), st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3)), max_size=8))
+def test_frames_taken_late_are_the_same(data, steps):
+    """Whatever comes while frames wait, the same frames are read in the same order."""
+    data += whole(1, b"abc", fin=False) + whole(9, b"") + whole(0, data[:130])
+    expected = read([data])
+    one, got, at = reader(), [], 0
+    for size, number in [*steps, (len(data), 10**6)]:
+        one.feed(data[at : at + size])
+        at += size
+        for _ in range(number):
+            if (message := one.next_frame()) is None:
+                break
+            got += [message] if message.opcode != Opcode.CONTINUATION else []
+    assert (got, one.failure) == (expected[0], expected[1])
 
 
 # What is not. ---------------------------------------------------------------------------------------------------
