@@ -113,9 +113,11 @@ class Limits(Part, frozen=True):
 
 
 class Rooms(Part, frozen=True):
-    """What a room is like whose creator did not say, and how long one waits for people.
+    """Who may create rooms, what a room is like whose creator did not say, and how long one waits for people.
 
     Attributes:
+        create: who may create rooms: `anyone`, those who have a `key`, or `nobody`. Admins always may, by `relayctl`.
+        create_keys: SHA-256 digests of the keys that let people create rooms, as `relayctl create key` prints them.
         max: most users at once.
         resume, idle_timeout: seconds; see the protocol's `settings` of a room.
         files: whether files may be sent; max_file: bytes of the largest.
@@ -123,6 +125,8 @@ class Rooms(Part, frozen=True):
         join_grace: seconds it waits for its first user.
     """
 
+    create: Literal["anyone", "key", "nobody"] = "anyone"
+    create_keys: tuple[str, ...] = ()
     max: Annotated[int, Meta(ge=1)] = 50
     resume: Annotated[int, Meta(ge=0, le=60)] = 60
     idle_timeout: Annotated[int, Meta(ge=0, le=86_400)] = 900
@@ -333,8 +337,20 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             _ = text == "unix:" or ipaddress.ip_network(text)
         except ValueError:
             yield "trusted_proxies", f'{text!r} is neither an address, a network like 10.0.0.0/8 nor "unix:"'
+    yield from _about_create_keys(settings.rooms)
     if settings.limits.max_members and settings.rooms.max > settings.limits.max_members:
         yield "rooms.max", "is higher than limits.max_members"
+
+
+def _about_create_keys(rooms: Rooms) -> Iterator[tuple[str, str]]:
+    for digest in rooms.create_keys:
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            yield (
+                "rooms.create_keys",
+                "holds no digest of 64 hex digits; `relayctl create key` prints a key and its digest",
+            )
+    if rooms.create == "key" and not rooms.create_keys:
+        yield "rooms.create_keys", "is empty, so nobody could create rooms; `relayctl create key` makes a key"
 
 
 def _why_not_private(place: str) -> Iterator[str]:
@@ -366,10 +382,19 @@ def _is_origin(url: str) -> bool:
 
 def _place_of(key: str, layers: list[tuple[str, Mapping[str, Any], bool]]) -> str:
     """Where the setting was given last."""
-    # The one contradiction between two settings lies in either of their tables.
-    tables = {"rooms", "limits"} if key == "rooms.max" else {key}
-    places = [where for where, values, _ in layers if any(name.partition(".")[0] in tables for name in values)]
+    keys = (key, *_TOGETHER.get(key, ()))
+    places = [where for where, values, _ in layers if any(_has(values, one) for one in keys)]
     return places[-1] if places else "defaults"
+
+
+# Settings that contradict each other only together: by the one that is named, the other.
+_TOGETHER = {"rooms.max": ("limits.max_members",), "rooms.create_keys": ("rooms.create",)}
+
+
+def _has(values: Any, key: str) -> bool:
+    """Whether the setting is among these, whose names are dotted paths or, in a file, tables."""
+    name, _, rest = key.partition(".")
+    return key in values or (bool(rest) and isinstance(values.get(name), dict) and _has(values[name], rest))
 
 
 def _read_file(file: str, problems: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 from relayd.cli import ctl_output
 from relayd.cli.ctl_base import CONTEXT, Session, command, option, room_argument, usage, with_common_options
 from relayd.cli.ctl_client import path
+from relayd.cli.ctl_create_key import create_key
 from relayd.cli.ctl_output import Column, duration, number, size
 
 SORT_FIELDS = "name id users max connections messages message_rate data_volume date time_alive expiration_date".split()
@@ -49,7 +50,7 @@ set_option = option(
 @click.group(context_settings=CONTEXT, epilog="Example: relayctl create room tea -max 8 -expiration 2")
 @with_common_options
 def create() -> None:
-    """Create a room."""
+    """Create a room, or a key with which people may create rooms."""
 
 
 @click.group(context_settings=CONTEXT, epilog="Example: relayctl get room tea")
@@ -325,6 +326,7 @@ def _user_cells(user: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 create.add_command(create_room)
+create.add_command(create_key)
 get.add_command(get_room)
 list_.add_command(list_rooms)
 list_.add_command(list_users)

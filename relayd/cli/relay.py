@@ -36,17 +36,37 @@ def cli() -> None:
 @click.option("--expires", metavar="HOURS|usersLeave", default="usersLeave", show_default=True)
 @click.option("--password", "with_password", is_flag=True, help="Ask for a password, needed beside the link.")
 @click.option("--open", "is_open", is_flag=True, help="Do not seal: the server can read what is said.")
+@click.option(
+    "--create-key", "with_create_key", is_flag=True, help="Ask for the key that the server wants for new rooms."
+)
 def new(
-    server: str, name: str | None, max_users: int | None, expires: str, *, with_password: bool, is_open: bool
+    server: str,
+    name: str | None,
+    max_users: int | None,
+    expires: str,
+    *,
+    with_password: bool,
+    is_open: bool,
+    with_create_key: bool,
 ) -> None:
     """Make a room and print its link.
 
     The key that makes you its owner is kept in $XDG_STATE_HOME/relay until the room is over; `relay join LINK` on
-    this machine uses it.
+    this machine uses it. The key that some servers want for new rooms may also be in RELAY_CREATE_KEY.
     """
     from relayd.cli.relay_new import NewOptions, make  # noqa: PLC0415
 
-    make(NewOptions(server, name, max_users, expires, with_password=with_password, is_open=is_open))
+    make(
+        NewOptions(
+            server,
+            name,
+            max_users,
+            expires,
+            with_password=with_password,
+            is_open=is_open,
+            with_create_key=with_create_key,
+        )
+    )
 
 
 @cli.command()

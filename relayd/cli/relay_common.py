@@ -82,19 +82,29 @@ def make_nick(given: str | None) -> str:
 
 
 def ask_password(prompt: str) -> str:
+    """Asks for a password; see `ask_secret`."""
+    return ask_secret(prompt, "RELAY_PASSWORD")
+
+
+def ask_secret(prompt: str, variable: str) -> str:
     """Asks at the terminal without echo, even where standard input is a pipe.
+
+    Args:
+        prompt: what is asked for, with a colon and a space.
+        variable: of the environment, in which it could have been given.
 
     Raises:
         Refused: there is no terminal.
     """
+    what = prompt.partition(":")[0].lower()
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
-        raise Refused("a password is needed, and there is no terminal to ask: set RELAY_PASSWORD", EXIT_USAGE) from None
+        raise Refused(f"{what}: there is no terminal to ask for it: set {variable}", EXIT_USAGE) from None
     try:
         return getpass.getpass(prompt)
     except EOFError:
-        raise Refused("no password was given", EXIT_USAGE) from None
+        raise Refused(f"{what}: none was given", EXIT_USAGE) from None
 
 
 def given_password() -> str | None:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import click
 
 from relayd.cli import relay_keys
-from relayd.cli.relay_common import ask_password, given_password, note, run
+from relayd.cli.relay_common import ask_password, ask_secret, given_password, note, run
 from relayd.cli.relay_refused import EXIT_USAGE, fail
 from relayd.client import Rest, create
 from relayd.client.words import words_of
+from relayd.errors import NoKey
 from relayd.wire.rest import USERS_LEAVE
 from relayd.wire.sealing import password_bytes
 from relayd.wire.sealing_text import SealingError
@@ -30,6 +31,7 @@ class NewOptions(NamedTuple):
     expires: str
     with_password: bool
     is_open: bool
+    with_create_key: bool
 
 
 def make(options: NewOptions) -> None:
@@ -38,7 +40,10 @@ def make(options: NewOptions) -> None:
         fail("--open and --password do not go together: a room with a password is sealed", EXIT_USAGE)
     expires = _hours(options.expires)
     password = _choose_password() if options.with_password else None
-    run(_make(options, expires, password))
+    create_key = os.environ.pop("RELAY_CREATE_KEY", "")
+    if options.with_create_key:
+        create_key = ask_secret("Key to create rooms: ", "RELAY_CREATE_KEY")
+    run(_make(options, expires, password, create_key.strip()))
 
 
 def _hours(text: str) -> float | str:
@@ -69,15 +74,19 @@ def _choose_password() -> str:
     return password
 
 
-async def _make(options: NewOptions, expires: float | str, password: str | None) -> None:
-    made = await create(
-        options.server,
-        name=options.name,
-        max_users=options.max_users,
-        expires=expires,
-        password=password,
-        sealed=not options.is_open,
-    )
+async def _make(options: NewOptions, expires: float | str, password: str | None, create_key: str) -> None:
+    try:
+        made = await create(
+            options.server,
+            name=options.name,
+            max_users=options.max_users,
+            expires=expires,
+            password=password,
+            sealed=not options.is_open,
+            create_key=create_key,
+        )
+    except NoKey:
+        fail("this server wants a key for new rooms: use --create-key, or set RELAY_CREATE_KEY")
     try:
         relay_keys.keep(made)
     except OSError as wrong:

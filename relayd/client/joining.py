@@ -69,6 +69,7 @@ async def create(
     password: str | None = None,
     sealed: bool = True,
     settings: dict[str, Any] | None = None,
+    create_key: str = "",
     tls: ssl.SSLContext | None = None,
     random_bytes: RandomBytes = os.urandom,
 ) -> Made:
@@ -82,6 +83,7 @@ async def create(
         password: to be told to members by another way than the link. It never leaves this process.
         sealed: False for an open room, in which the server reads along.
         settings: the room's behaviours.
+        create_key: for servers on which only people with such a key create rooms.
         tls: how certificates are checked; by default as the system does.
         random_bytes: where keys come from.
 
@@ -96,7 +98,12 @@ async def create(
     # In a thread: a password is stretched for 0.2 to 0.4 s.
     keys = await asyncio.to_thread(new_room, password, random_bytes) if sealed else None
     made = await rest.create(
-        name=name, max_users=max_users, expires=expires, access=keys.access if keys else None, settings=settings
+        name=name,
+        max_users=max_users,
+        expires=expires,
+        access=keys.access if keys else None,
+        settings=settings,
+        create_key=create_key,
     )
     link = keys.link(made.invite_key) if keys else Link(invite_key=made.invite_key)
     return Made(

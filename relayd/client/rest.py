@@ -43,6 +43,7 @@ class Rest:
         expires: float | str = USERS_LEAVE,
         access: Access | None = None,
         settings: dict[str, Any] | None = None,
+        create_key: str = "",
     ) -> CreatedRoom:
         """Makes a room; `relayd.client.create` does it with keys and all.
 
@@ -52,10 +53,11 @@ class Rest:
             expires: hours to live, at most 24, or `usersLeave`.
             access: what makes it a sealed room; None for an open one.
             settings: the room's behaviours.
+            create_key: for servers on which only people with such a key create rooms.
         """
         fields = {"name": name, "max": max_users, "expiration_date": expires, "access": access, "settings": settings}
         answer = await self._call(
-            "POST", "room", "", {key: value for key, value in fields.items() if value is not None}
+            "POST", "room", create_key, {key: value for key, value in fields.items() if value is not None}
         )
         return read_answer(answer.body, CreatedRoom)
 

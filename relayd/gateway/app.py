@@ -42,6 +42,7 @@ from relayd.http.passwords import Passwords
 from relayd.lag import LoopLag
 from relayd.logs import change_logging
 from relayd.machine.process import resident_bytes
+from relayd.rooms.creation import CreationPolicy
 from relayd.rooms.limits import AddressRateLimiter, per_minute
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
@@ -110,7 +111,8 @@ class Gateway:
         self._password_rate = AddressRateLimiter(per_minute(settings.limits.proof_rate))
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
-        door = Door(self._calls, self._peers, self._passwords, self._password_rate)
+        self._creation = CreationPolicy(settings.rooms)
+        door = Door(self._calls, self._creation, self._peers, self._passwords, self._password_rate)
         self._front = Front(self._application({"door": door}), door, self._lobby, self._lines, _IDLE_HTTP_S)
         self._server = HTTPServer(
             self._front,
@@ -169,6 +171,7 @@ class Gateway:
         """Other settings hold from now on; a frame's size only for sockets to come."""
         self._station.settings = settings
         self._peers.change(settings)
+        self._creation.change(settings.rooms)
         self._password_rate.change(per_minute(settings.limits.proof_rate))
         self._pressure.max_bytes = settings.limits.max_outboxes
         self._station.read_buffers.max_bytes = settings.limits.max_read_buffers_bytes

@@ -9,6 +9,7 @@ from relayd.gateway.calls import HubCalls
 from relayd.gateway.peer import Peers
 from relayd.http.handler import JsonHandler
 from relayd.http.passwords import Passwords
+from relayd.rooms.creation import CreationPolicy
 from relayd.rooms.limits import AddressRateLimiter
 
 SECURITY_HEADERS = {
@@ -30,6 +31,7 @@ class Door(NamedTuple):
     """What the handlers work with."""
 
     calls: HubCalls
+    creation: CreationPolicy
     peers: Peers
     passwords: Passwords
     password_rate: AddressRateLimiter  # deriving one takes a core for a while, whether or not the room is made then
@@ -65,10 +67,16 @@ class Handler(JsonHandler):
         Raises:
             NoKey: there is none, or not as `Bearer`.
         """
-        scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        key = self.given_key
+        if key is None:
             raise NoKey
-        return key.strip()
+        return key
+
+    @property
+    def given_key(self) -> str | None:
+        """The key of the request; None if there is none, or not as `Bearer`."""
+        scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
+        return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 class NothingHere(Handler):

@@ -40,8 +40,8 @@ _PROBLEM: dict[str, Any] = {
 
 _WHAT: dict[str, str] = {
     "400": "The request could not be read",
-    "401": "No key",
-    "403": "The owner's work, and that is the invite key",
+    "401": "No key, and one is needed",
+    "403": "The key does not permit it: only the owner may do that, or only people with a key create rooms here",
     "404": "No such room, or a key that does not fit it: the same answer for both",
     "405": "Wrong method; `Allow` says which work",
     "409": "Another living room has that name",
@@ -96,7 +96,14 @@ def openapi_json() -> bytes:
             "paths": _paths(),
             "components": {
                 "schemas": schemas | {"Problem": _PROBLEM},
-                "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "Invite or owner key"}},
+                "securitySchemes": {
+                    "key": {"type": "http", "scheme": "bearer", "description": "Invite or owner key"},
+                    "create_key": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "Key to create rooms, on servers that let nobody create them without one",
+                    },
+                },
             },
         }
     )
@@ -107,7 +114,13 @@ def _paths() -> dict[str, Any]:
     return {
         "/api/v1/room": {
             "post": _operation(
-                "Open a room", 201, rest.Created, body=rest.CreateRoom, headers=created, errors="409 429 503"
+                "Open a room",
+                201,
+                rest.Created,
+                body=rest.CreateRoom,
+                headers=created,
+                security=[{}, {"create_key": []}],
+                errors="401 403 409 429 503",
             )
         },
         "/api/v1/openapi.json": {
@@ -156,6 +169,7 @@ def _operation(
     headers: dict[str, Any] | None = None,
     keyed: bool = False,
     owner: bool = False,
+    security: list[dict[str, list[str]]] | None = None,
     errors: str = "",
 ) -> dict[str, Any]:
     statuses = {"400", "413", "421", "503", *errors.split()}
@@ -172,8 +186,8 @@ def _operation(
         "operationId": re.sub(r"\W+", "_", re.split("[;,]", summary)[0]).lower(),
         "responses": {str(status): good} | {code: _problem(code) for code in sorted(statuses)},
     }
-    if keyed:
-        operation["security"] = _SECURITY
+    if keyed or security:
+        operation["security"] = security or _SECURITY
     if body is not None:
         kinds = {JSON: body.__name__, FORM: f"{body.__name__}Form"}
         operation["requestBody"] = {"content": {kind: {"schema": _ref(name)} for kind, name in kinds.items()}}

@@ -25,6 +25,7 @@ class Rooms(Handler):
     async def post(self) -> None:
         """Opens a room."""
         base = self.door.peers.base_url(self.request)
+        self.door.creation.check(self.given_key)
         body = read_body(rest.CreateRoom, self.request.headers.get("Content-Type", ""), self.body)
         address, mark = self.door.peers.address(self.request), ""
         if body.password is not None:

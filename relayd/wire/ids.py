@@ -17,8 +17,8 @@ RoomId = NewType("RoomId", bytes)  # the 16 bytes of a UUID v4: a bus topic as i
 UserId = NewType("UserId", str)  # "u_" + 16 hex digits
 RandomBytes = Callable[[int], bytes]
 
-INVITE, OWNER, SESSION = "ri_", "ro_", "rs_"
-_KEY_BYTES = {INVITE: 16, OWNER: 32, SESSION: 32}
+INVITE, OWNER, SESSION, CREATE = "ri_", "ro_", "rs_", "rc_"
+_KEY_BYTES = {INVITE: 16, OWNER: 32, SESSION: 32, CREATE: 32}
 _ROOM_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -58,7 +58,7 @@ def new_user_id(random_bytes: RandomBytes) -> UserId:
 
 
 def new_key(kind: str, random_bytes: RandomBytes) -> str:
-    """A fresh key of that kind (`INVITE`, `OWNER` or `SESSION`) as text."""
+    """A fresh key of that kind (`INVITE`, `OWNER`, `SESSION` or `CREATE`) as text."""
     return kind + urlsafe_b64encode(random_bytes(_KEY_BYTES[kind])).rstrip(b"=").decode()
 
 

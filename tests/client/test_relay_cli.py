@@ -25,6 +25,7 @@ from fake_relay import fake_relay
 from relayd.cli import relay_keys
 from relayd.client import Message, Rest, UserJoined, UserLeft, create, join
 from relayd.client.seal.link import parse_link
+from relayd.wire.ids import CREATE, digest_of, new_key
 
 RELAY = str(Path(sys.executable).parent / "relay")
 
@@ -596,3 +597,23 @@ async def test_the_clients_import_nothing_of_the_server():
         sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, env=plain
     )
     assert (await process.communicate())[0] == b"[]\n"
+
+
+async def test_new_with_a_key_to_create_rooms(home):
+    """From the environment, or asked for where there is a terminal; never an argument."""
+    key = new_key(CREATE, os.urandom)
+    async with relay_with(rooms__create="key", rooms__create_keys=[digest_of(key).hex()]) as relay:
+        made = await start("new", "--server", relay.base, RELAY_CREATE_KEY=key)
+        assert (await made.communicate())[0].startswith(relay.base.encode())
+        for arguments, variables, told in (
+            ([], {}, "use --create-key, or set RELAY_CREATE_KEY"),
+            ([], {"RELAY_CREATE_KEY": new_key(CREATE, os.urandom)}, "does not let you create rooms"),
+            (["--create-key"], {}, "set RELAY_CREATE_KEY"),
+        ):
+            refused = await start("new", "--server", relay.base, *arguments, **variables)
+            _, error = await refused.communicate()
+            assert told in error.decode()
+            assert error.count(b"\n") == 1
+            assert refused.returncode in (1, 2)
+        made = await create(relay.base, create_key=key)
+        assert made.link.startswith(relay.base)

@@ -41,7 +41,7 @@ _NAMES = (
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
     r"u_[0-9a-f]{16}",
     r"r[is]_[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])",
-    r"r[os]_[A-Za-z0-9_-]{43}",
+    r"r[cos]_[A-Za-z0-9_-]{43}",
     r'(?<="epoch":")[0-9a-f]{16}',
 )
 # What differs from run to run, and is of no account.

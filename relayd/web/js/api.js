@@ -45,8 +45,21 @@ async function ask(method, path, { key, body } = {}) {
 /** Why there is no answer. */
 export const noAnswer = () => new Problem(navigator.onLine === false ? "offline" : "server_away");
 
-/** @param {Record<string, unknown>} fields */
-export const createRoom = (fields) => ask("POST", "room", { body: fields });
+/**
+ * @param {Record<string, unknown>} fields
+ * @param {string} [key]  for servers that let nobody create rooms without one
+ * @throws {Problem} `create_key_needed`, `create_key_wrong`, `create_nobody`, and what `ask` throws
+ */
+export async function createRoom(fields, key) {
+  try {
+    return await ask("POST", "room", { body: fields, ...(key && { key }) });
+  } catch (problem) {
+    const { code } = /** @type {Problem} */ (problem);
+    if (code === "no_key") throw new Problem("create_key_needed");
+    if (code === "not_permitted") throw new Problem(key ? "create_key_wrong" : "create_nobody");
+    throw problem;
+  }
+}
 
 /**
  * @param {string} roomId

@@ -43,6 +43,7 @@
  * @property {number | "usersLeave"} [expires]  hours
  * @property {string} [password]  only where `sealed`
  * @property {boolean} [sealed]  default true
+ * @property {string} [createKey]  for servers that let nobody create rooms without one
  */
 
 /**

@@ -53,7 +53,7 @@ async function look(text) {
 export const createRoom = (wanted) => coded(() => make(wanted));
 
 /** @param {NewRoom} wanted */
-async function make({ nick, name, max, expires, password, sealed = true }) {
+async function make({ nick, name, max, expires, password, sealed = true, createKey }) {
   if (sealed) needWebCrypto();
   const made = sealed ? await newSealedRoom(password) : null;
   const created = await api.createRoom({
@@ -61,7 +61,7 @@ async function make({ nick, name, max, expires, password, sealed = true }) {
     ...(max && { max }),
     ...(expires && { expiration_date: expires }),
     ...(made && { access: made.access }),
-  });
+  }, createKey);
   const { id: roomId, invite_key: inviteKey, owner_key: ownerKey } = created;
   const link = { origin: location.origin, roomId, inviteKey, password: made?.keys.password ?? false, secret: made?.secret ?? null };
   const identity = newIdentity(link, nick);

@@ -34,6 +34,16 @@ export function startView({ create, open, settings }) {
     if (!sealed.checked) password.value = "";
     drawSealed();
   } });
+  const createKey = h("input", { type: "text", autocomplete: "off", spellcheck: false, autocapitalize: "off", class: "secret" });
+  const createKeyField = field(t("start.create_key"), createKey);
+  createKeyField.hidden = true; // until the server asks for it
+  const askForKey = (/** @type {unknown} */ problem) => {
+    if (["create_key_needed", "create_key_wrong"].includes(/** @type {{code?: string}} */ (problem).code ?? "")) {
+      createKeyField.hidden = false;
+      createKey.focus();
+    }
+    throw problem;
+  };
   const refused = h("p", { class: "bad", role: "alert", hidden: true });
   const unsealed = h("p", { class: "note warn", id: freshId() }, icon("warn"), t(canSeal() ? "start.not_sealed" : "start.not_sealed_http"));
   const button = h("button", { class: "primary large", "aria-describedby": unsealed.id }, t("start.create"));
@@ -70,8 +80,9 @@ export function startView({ create, open, settings }) {
       sealed: sealed.checked,
       ...(name.value.trim() && { name: name.value.trim() }),
       ...(password.value && { password: password.value }),
+      ...(createKey.value.trim() && { createKey: createKey.value.trim() }),
     };
-    button.disabled = await attempt(() => create(room), tellAt(refused));
+    button.disabled = await attempt(() => create(room).catch(askForKey), tellAt(refused));
   };
 
   const link = h("input", { type: "text", inputMode: "url", autocomplete: "off", spellcheck: false, dir: "ltr", "aria-label": t("start.link"), placeholder: t("start.link"), oninput: () => tellAt(noLink)("") });
@@ -88,7 +99,7 @@ export function startView({ create, open, settings }) {
       h("button", { type: "button", class: "round", title: t("settings.title"), "aria-label": t("settings.title"), onclick: settings }, icon("settings"))),
     h("h1", null, t("start.title")),
     h("p", { class: "lead" }, t("start.lead")),
-    h("form", { class: "card", onsubmit: submit }, field(t("start.name"), name), more, refused, unsealed, button),
+    h("form", { class: "card", onsubmit: submit }, field(t("start.name"), name), createKeyField, more, refused, unsealed, button),
     h("form", { class: "visit", onsubmit: visit }, link, h("button", null, t("start.open"))),
     noLink,
     h("ul", { class: "promises" }, [
