@@ -229,7 +229,7 @@ class Chat:
 
     def _on_rekeyed(self, event: Rekeyed) -> None:
         self.tell("the room has new keys; links of before are dead")
-        if self.room.me.is_owner:
+        if event.link:
             self.tell(f"the new link: {event.link}")
 
     _KINDS: ClassVar[dict[str, Callable[..., None]]] = {
@@ -355,7 +355,12 @@ class Chat:
         self.tell("Read both aloud to each other: the room's must be the same, and each theirs as you see it.")
 
     async def _link(self, _: str) -> None:
-        self.tell(self.room.link)
+        link = self.room.link
+        if not link and self.room.me.is_owner:
+            link = await self.room.renew_link()
+        if not link:
+            raise NotDone("the owner made new keys, and has the new link: ask there")
+        self.tell(link)
 
     async def _close(self, _: str) -> None:
         await self.room.close()

@@ -149,7 +149,10 @@ class Announcement(msgspec.Struct, frozen=True):
 
 
 class Rekeyed(Redacted, msgspec.Struct, frozen=True):
-    """The room has new keys, since somebody was thrown out: `link` invites from now on, the old one is dead."""
+    """The room has new keys, since somebody was thrown out: the old link is dead.
+
+    `link` is the new one for the owner's client that made the keys, "" for everyone else.
+    """
 
     epoch: int
     link: str

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+from msgspec.structs import replace
+
 from relayd.client.errors import ClientError, NotConnected, Unconfirmed, Unreachable
 from relayd.client.events import Disconnected, Event, Reconnected, Rekeyed, RekeyRefused
 from relayd.client.files.desk import Files
@@ -18,6 +20,7 @@ from relayd.client.hearing import Hearing
 from relayd.client.outbox import NOT_SENT, Outbox, Pending, Receipt, new_id
 from relayd.client.rest import Rest
 from relayd.client.seal.link import ShareLink
+from relayd.client.seal.rekey import NewEpoch
 from relayd.client.sealed_voice import SealedVoice
 from relayd.client.sealing_errors import RekeyError
 from relayd.client.shapes import (
@@ -32,7 +35,7 @@ from relayd.client.shapes import (
 )
 from relayd.client.stream import Back, Lost, Stream
 from relayd.client.voice import Voice
-from relayd.errors import Muted, RelayError, StaleEpoch, TooLarge, by_code
+from relayd.errors import Muted, ProtocolViolation, RelayError, StaleEpoch, TooLarge, by_code
 from relayd.wire.sealing_text import Redacted, SealingError
 
 MOST_EVENTS: Final = 1024  # told and not taken; past it (16 of it beside files) the server is not read from
@@ -77,6 +80,7 @@ class Membership(Redacted):
         self._moved = asyncio.Event()  # there is an event to take, or it is over
         self._taken = asyncio.Event()  # there is room for more, or somebody waits for an answer
         self._rekeyed = asyncio.Event()
+        self._makes_keys = False  # this client has asked for new keys, and the answer has the new invite key
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._caught_up = False  # the present connection has delivered everything missed before it
         self._card_taken = False  # the server has accepted this connection's card of the present epoch
@@ -240,6 +244,32 @@ class Membership(Redacted):
             self._rekeyed.clear()
             await self._rekeyed.wait()
 
+    async def rekey(self, new: NewEpoch) -> None:
+        """Begins an epoch that this client has made, and renews the invite key with it. Raises: as `command`."""
+        frame = new.frame("rekey")
+        self._makes_keys = True
+        try:
+            try:
+                ok = await self.command(frame | {"renew_invite": True})
+            except ProtocolViolation:  # a server that does not know of `renew_invite`
+                ok = await self.command(frame)
+            await self.wait_for_epoch(new.part.epoch)
+        finally:
+            self._makes_keys = False
+        self._take_invite(ok.invite_key)
+        self._emit(Rekeyed(self.voice.epoch, self.link))
+
+    async def renew_invite(self) -> None:
+        """Replaces the invite key; takes the owner key. Raises: as `Rest.new_invite`."""
+        self.check()
+        self._take_invite(await self._rest.new_invite(self.share.room_id, self._key))
+
+    def _take_invite(self, invite_key: str | None) -> None:
+        if isinstance(self.voice, SealedVoice):
+            self.voice.take_invite(invite_key)
+        elif invite_key is not None:
+            self.share = replace(self.share, link=replace(self.share.link, invite_key=invite_key))
+
     def _transmit(self, pending: Pending) -> None:
         """Send a message if everyone can read it; else it is sent when they can."""
         if not (self._caught_up and (self._card_taken or self._muted)) or pending.done.done():
@@ -402,7 +432,8 @@ class Membership(Redacted):
         self._rekeyed.set()
         self._card_taken = self._muted = False
         self.send_profile()  # waiting messages are sent when it is accepted
-        self._emit(Rekeyed(self.voice.epoch, self.link))
+        if not self._makes_keys:  # else `rekey` does, when the link is known
+            self._emit(Rekeyed(self.voice.epoch, self.link))
 
     _HANDLERS: ClassVar[dict[type, Callable[..., None]]] = {
         MessageFrame: _on_message,
@@ -416,15 +447,16 @@ class Membership(Redacted):
 
     @property
     def link(self) -> str:
-        """The present link: a secret."""
+        """The present link: a secret. "" if new keys were made elsewhere."""
         link = self.voice.link if isinstance(self.voice, SealedVoice) else self.share.link
-        return ShareLink(self.share.server, self.share.room_id, link).url
+        return "" if link is None else ShareLink(self.share.server, self.share.room_id, link).url
 
     async def _fetch_users(self, after: str) -> None:
         """The users that did not fit into the list; without them they show as strangers, no worse."""
         with contextlib.suppress(RelayError, ClientError), contextlib.ExitStack() as stack:
             stack.callback(self._all_known.set)
-            while page := await self._rest.users(self.share.room_id, self._key, after):
+            # By the session, which is good for it where the invite key has been renewed.
+            while page := await self._rest.users(self.share.room_id, self.stream.session, after):
                 self.hearing.on_page(page, self.stream.seq)
                 if len(page) < _PAGE or page[-1].id == after:
                     return

@@ -93,7 +93,10 @@ class Room(Redacted):
 
     @property
     def link(self) -> str:
-        """The present link, which changes when somebody is thrown out of a sealed room: a secret, not for logs."""
+        """The present link: a secret, not for logs. "" if it is not known here.
+
+        It changes when somebody is thrown out of a sealed room, and then only the owner's client that did it knows it.
+        """
         return self._inside.link
 
     async def room_code(self) -> str:
@@ -242,9 +245,18 @@ class Room(Redacted):
         await self._inside.wait_for_users()
         keep = {user.id for user in self.users} | {self._inside.me}
         new = voice.make_rekey(keep - {user_id}, user_id if kick else None, voice.keys_of(user_id))
-        await self._inside.command(new.frame("rekey"))
         async with asyncio.timeout(REKEY_TIMEOUT_S):
-            await self._inside.wait_for_epoch(new.part.epoch)
+            await self._inside.rekey(new)
+        return self.link
+
+    async def renew_link(self) -> str:
+        """Replaces the invite key, and returns the new link: the old one lets no newcomer in.
+
+        Raises:
+            RelayError: refused; `OwnerOnly` if this is not the owner.
+            Unreachable: there is no connection at the moment.
+        """
+        await self._inside.renew_invite()
         return self.link
 
     async def mute(self, user: User | str, *, on: bool = True) -> None:

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from relayd.client.events import Message
 from relayd.client.seal.files import Digest
@@ -42,16 +43,20 @@ class SealedVoice(Redacted):
     """The keys of one room and what is done with them.
 
     Args:
-        link: what the person followed; `link` is the present one, after rekeys too.
+        link: what the person followed.
         keys: from `unlock`.
         owner: the owner's signing pair, if this is the owner and the room has one.
         random_bytes: where this user's pair and the sids come from.
+
+    Attributes:
+        link: the present one; None if new keys were made elsewhere, since the invite key is renewed with them.
     """
 
     sealed = True
 
     def __init__(self, link: Link, keys: RoomKeys, owner: OwnerKey | None, random_bytes: RandomBytes) -> None:
-        self.link = link
+        self.link: Link | None = link
+        self._last_link = link  # with the present secret, and the last invite key that this client was given
         self._keys = keys
         self._owner = owner
         self._random = random_bytes
@@ -174,8 +179,15 @@ class SealedVoice(Redacted):
         if event.epoch <= self._keys.epoch:
             return False  # heard before: by the join, and again in its place among what was missed
         secret = take_rekey(self._keys, self._user, event)
-        self.link = Link(invite_key=self.link.invite_key, password=self._keys.password, secret=secret)
+        self._last_link = replace(self._last_link, password=self._keys.password, secret=secret)
+        self.link = None
         return True
+
+    def take_invite(self, invite_key: str | None) -> None:
+        """From now on this is the room's invite key; None if it is still the last one that was known."""
+        if invite_key is not None:
+            self._last_link = replace(self._last_link, invite_key=invite_key)
+        self.link = self._last_link
 
     @property
     def epoch(self) -> int:

@@ -151,11 +151,12 @@ class RoomFrame(Frame, tag="room"):
 
 
 class OkFrame(Frame, tag="ok"):
-    """Done; or said before, and where."""
+    """Done; or said before, and where. With `invite_key` after a rekey that has renewed it."""
 
     id: str | None = None
     seq: int | None = None
     after: int | None = None
+    invite_key: str | None = None
 
 
 class ErrorFrame(Frame, tag="error"):

@@ -137,6 +137,11 @@ class Stream:
         return self._socket is not None
 
     @property
+    def session(self) -> str:
+        """The session key, a secret; "" before the first join."""
+        return self._session
+
+    @property
     def seq(self) -> int:
         """The last place in the room's order that was heard."""
         return self._seq or 0

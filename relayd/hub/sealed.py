@@ -18,6 +18,7 @@ from relayd.rooms.seal import check_rekey, frame_users, read_card, rekey_bytes
 from relayd.settings import Settings
 from relayd.wire import commands, events
 from relayd.wire.ids import UserId
+from relayd.wire.rest import Invite
 
 
 class Entry(NamedTuple):
@@ -120,8 +121,11 @@ class SealedRooms:
 
     # The next epoch. --------------------------------------------------------------------------------------------
 
-    def rekey(self, room: Room, command: commands.Rekey, now: float) -> None:
+    def rekey(self, room: Room, command: commands.Rekey, now: float) -> Invite | None:
         """Begins the next epoch, and puts out who is not to read on: all of it, or nothing.
+
+        Returns:
+            The new invite key if one was asked for. Only the owner's client gets it, which makes the new link of it.
 
         Raises:
             CannotRekey, StaleEpoch, InvalidFields, NoSuchUser: nothing has changed then.
@@ -144,3 +148,4 @@ class SealedRooms:
         self._outgoing.to_room(room.meta.room_id, Rekeyed(room.seq, command.epoch, command.check, inside))
         self._service.happened("room_rekeyed", room, epoch=command.epoch)
         self._service.presence_changed(room, now)
+        return self._service.renew_invite(room, now) if command.renew_invite else None

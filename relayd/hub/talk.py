@@ -55,7 +55,7 @@ from relayd.rooms.room import Admission, Missed, Room, Ticket
 from relayd.settings import Settings
 from relayd.wire import commands, events, ids
 from relayd.wire.ids import RandomBytes
-from relayd.wire.rest import EditRoom
+from relayd.wire.rest import EditRoom, Invite
 
 log = logging.getLogger("relayd.hub")
 
@@ -291,7 +291,8 @@ class Talk:
             return
         if not isinstance(command, commands.Close):
             detail = done if isinstance(done, str) and done else None
-            self._reply(connection, events.Ok(id=command.id, detail=detail))
+            invite_key = done.invite_key if isinstance(done, Invite) else None
+            self._reply(connection, events.Ok(id=command.id, detail=detail, invite_key=invite_key))
 
     def _file_work(self, connection: Connection, item: FileWork, now: float) -> None:
         connection.active_at = now

@@ -115,12 +115,17 @@ class FileEvent(Event, tag="file"):
 
 
 class Ok(Event, tag="ok", omit_defaults=True):
-    """A command was done, and what is to be known of it; or a message was said before, and this is where it stands."""
+    """A command was done, and what is to be known of it; or a message was said before, and this is where it stands.
+
+    Attributes:
+        invite_key: the new one, after a `rekey` with `renew_invite`.
+    """
 
     id: str | None = None
     seq: int | None = None
     after: int | None = None
     detail: str | None = None
+    invite_key: str | None = None
 
 
 class Error(Event, tag="error", omit_defaults=True):

@@ -114,6 +114,7 @@ class RekeyPart(Redacted, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
         boxes: for each user id the new link secret and the owner's signature, HPKE-sealed to that user,
             128 bytes.
         kick: the user thrown out with it; gets no box.
+        renew_invite: also replace the invite key: links of before are worth nothing, not even for the details.
     """
 
     epoch: Annotated[int, msgspec.Meta(ge=1, lt=2**32)]
@@ -121,6 +122,7 @@ class RekeyPart(Redacted, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     check: Base64Of16
     boxes: dict[UserIdText, Base64Of128]
     kick: UserIdText | None = None
+    renew_invite: bool = False  # off: clients that do not know of it would show a link with the replaced key
 
 
 def parse_rekey(frame: Mapping[str, Any]) -> RekeyPart:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -31,7 +32,7 @@ from relayd.client.sealing import Sealer, UserKey, parse_link, unlock
 from relayd.client.sealing_errors import PasswordNeeded, RekeyError
 from relayd.client.shapes import RoomDetails, read_access
 from relayd.client.socket import ClientSocket
-from relayd.errors import Forbidden, Kicked
+from relayd.errors import Forbidden, Kicked, NoSuchRoom, OwnerOnly
 from relayd.wire.sealing_text import SealingError
 
 CANARY = "canary-" + os.urandom(8).hex()
@@ -152,11 +153,12 @@ async def test_who_is_thrown_out_reads_nothing_new_and_who_is_away_reads_on(rela
                 ("missed, in the old epoch", 0),
                 ("missed, in the new epoch", 1),
             ]
-            assert cyd.link.replace(way.base, relay.base) == link
+            assert cyd.link == "", "the new invite key is the owner's alone"
             await cyd.say("still here")
             assert (await heard(ann, Message, mine=False)).text == "still here"
-            with pytest.raises(Forbidden):
+            with pytest.raises(NoSuchRoom):
                 await join(made.link, "bob").__aenter__()
+            assert parse_link(link).link.invite_key != parse_link(made.link).link.invite_key
             async with join(link, "dee") as dee:
                 await dee.say("invited anew")
                 assert (await heard(cyd, Message, mine=False)).user.nick in ("ann", "dee")
@@ -168,6 +170,53 @@ async def test_a_ban_gives_new_keys_too(relay):
         await heard(ann, UserJoined)
         assert await ann.kick(bob.me, ban=True) != made.link
         await ann.say("among us")
+        with pytest.raises(NoSuchRoom):
+            await Rest(relay.base).details(made.id, parse_link(made.link).link.invite_key)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_the_owner_renews_the_link(relay, sealed):
+    """The old link lets no newcomer in, the new one does; a member cannot renew it."""
+    made = await create(relay.base, sealed=sealed)
+    async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+        with pytest.raises(OwnerOnly):
+            await bob.renew_link()
+        link = await ann.renew_link()
+        assert link == ann.link != made.link
+        with pytest.raises(NoSuchRoom):
+            await join(made.link, "cyd").__aenter__()
+        async with join(link, "cyd") as cyd:
+            await cyd.say("here")
+
+
+async def test_members_find_everyone_after_the_invite_key_was_renewed(relay):
+    """Who does not fit into the list of 200 is fetched by the session, as the key in the link is no longer good."""
+    made = await create(relay.base, max_users=210)
+    async with contextlib.AsyncExitStack() as stack:
+        way = await stack.enter_async_context(cutter_before(relay.base))
+        ann = await stack.enter_async_context(join(made.link, "ann", owner=made.owner, events=False))
+        for number in range(202):
+            await stack.enter_async_context(join(made.link, f"guest {number}", events=False))
+        bob = await stack.enter_async_context(join(made.link.replace(relay.base, way.base), "bob", backoff=quick()))
+        await ann.renew_link()
+        way.cut()
+        await heard(bob, Reconnected)
+        async with asyncio.timeout(20):
+            while {"ann", "guest 0", "guest 201"} - {user.nick for user in bob.users}:
+                await asyncio.sleep(0.05)
+
+
+async def test_new_keys_from_a_server_that_cannot_renew_the_invite_key():
+    """Relays of before refuse the field: the room gets its new keys all the same."""
+    async with fake_relay() as fake:
+        made = await create(fake.base)
+        unknown = {"code": "protocol_error", "detail": "Object contains unknown field renew_invite"}
+        refuse = fake.refuse
+        fake.refuse = lambda user, frame: unknown if "renew_invite" in frame else refuse(user, frame)
+        async with join(made.link, "ann", owner=made.owner) as ann:
+            link = await ann.kick("u_" + "0" * 16)
+            assert parse_link(link).link.invite_key == parse_link(made.link).link.invite_key
+            assert parse_link(link).link.secret != parse_link(made.link).link.secret
 
 
 async def test_two_owner_tabs_that_rekey_at_once_one_wins_and_the_other_is_told(relay):

@@ -14,7 +14,7 @@ from relayd.client.sealing import new_room, parse_fragment, unlock
 from relayd.client.sealing_errors import RekeyError
 from relayd.wire.sealing import PublicAccess
 from relayd.wire.sealing_text import encode_base64url
-from tests.conftest import Relay, relay_with
+from tests.conftest import Relay, problem, relay_with
 from tests.faults.world import relayd
 from tests.sealed.sealed_people import Person, kicked_out, make_room, people, plain, send
 
@@ -320,3 +320,48 @@ async def test_no_longer_frames_without_an_owner_pair(relay):
     with contextlib.suppress(websockets.ConnectionClosed):
         await owner.send("rekey", id="x" * 70_000)
     assert (await owner.closed())[0] == 1009
+
+
+# The invite key. ------------------------------------------------------------------------------------------------
+
+
+async def test_a_rekey_can_renew_the_invite_key(relay):
+    """The user thrown out cannot read details or ids by the old key; the owner is answered the new one, others not."""
+    room, (owner, ann, eve) = await people(relay, "owner", "ann", "eve")
+    old = room.created["invite_key"]
+    rekey = owner.rekey(ann, kick=eve)
+    await owner.peer.socket.send(json.dumps(rekey.frame("r") | {"renew_invite": True}))
+    key = (await owner.peer.until("ok", id="r"))["invite_key"]
+    assert key != old
+    event = await ann.peer.until("room", event="rekeyed")
+    assert key not in json.dumps(event)
+    await eve.peer.closed()
+    for path in (room.id, f"{room.id}/users"):
+        for credential in (old, eve.session):
+            problem(await relay.request("GET", f"/api/v1/{path}", credential), 404, "no_such_room")
+        for credential in (key, ann.session):
+            assert (await relay.request("GET", f"/api/v1/{path}", credential)).code == 200
+    newcomer = room.keys().derive(1, rekey.secret)
+    assert await eve.refused(key=old, proof=newcomer.proof_text) == (4004, "no_such_room")
+    peer = await relay.connect(room.id)
+    await peer.send("join", key=key, proof=newcomer.proof_text)
+    assert (await peer.recv())["type"] == "joined"
+
+
+@pytest.mark.parametrize("more", [{}, {"renew_invite": False}])
+async def test_without_being_asked_the_invite_key_stays(relay, more):
+    """A client that does not know of the new key goes on showing links that work."""
+    room, (owner, ann) = await people(relay, "owner", "ann")
+    await owner.peer.socket.send(json.dumps(owner.rekey(kick=ann).frame("r") | more))
+    assert "invite_key" not in await owner.peer.until("ok", id="r")
+    assert (await relay.details(room.created))["access"]["epoch"] == 1
+
+
+@pytest.mark.parametrize("wrong", [{"epoch": 7}, {"kick": "u_" + "0" * 16}, {"renew_invite": 1}])
+async def test_a_rekey_that_fails_leaves_the_invite_key(relay, wrong):
+    """All of it happens, or nothing."""
+    room, (owner, ann) = await people(relay, "owner", "ann")
+    frame = owner.rekey(kick=ann).frame("r") | {"renew_invite": True} | wrong
+    await owner.peer.socket.send(json.dumps(frame))
+    await owner.peer.until("error", id="r")
+    assert (await relay.details(room.created))["access"]["epoch"] == 0
