@@ -288,18 +288,16 @@ class Chat:
             raise NotDone(f"there is no /{safe_nick(word)}; /help lists what there is")
         await command[1](self, rest[0] if rest else "")
 
-    def find(self, name: str) -> User:
+    def find(self, name: str, *, departed: bool = False) -> User:
         """The user called so: `nick`, `nick#tag` or `#tag`.
+
+        Args:
+            departed: if nobody here is called so, look among those who have left.
 
         Raises:
             NotDone: nobody, or several.
         """
-        nick, _, tag = name.strip().removeprefix("@").partition("#")
-        found = [
-            user
-            for user in self.room.users
-            if (not nick or safe_nick(user.nick).casefold() == nick.casefold()) and (not tag or user.tag == tag)
-        ]
+        found = _called(name, self.room.users) or (_called(name, self.room.departed_users) if departed else [])
         if len(found) == 1 and name.strip():
             return found[0]
         if not found or not name.strip():
@@ -335,7 +333,7 @@ class Chat:
 
     async def _kick(self, rest: str) -> None:
         ban = rest.endswith(" ban")
-        user = self.find(rest.removesuffix(" ban"))
+        user = self.find(rest.removesuffix(" ban"), departed=True)
         link = await self.room.kick(user, ban=ban)
         if link is None and self.room.sealed:
             self.tell("out, but the room has no new keys: only the client that made it can make them", _WARN)
@@ -395,6 +393,16 @@ def _text_lines(head: Line, text: str) -> list[Line]:
     first, *more = safe_lines(text)
     # Set in, so that no line of a message can pass for one of somebody else.
     return [[*head, ("", first)], *([("", " " * INDENT + line)] for line in more)]
+
+
+def _called(name: str, users: list[User]) -> list[User]:
+    """Those of `users` to whom `nick`, `nick#tag` or `#tag` applies."""
+    nick, _, tag = name.strip().removeprefix("@").partition("#")
+    return [
+        user
+        for user in users
+        if (not nick or safe_nick(user.nick).casefold() == nick.casefold()) and (not tag or user.tag == tag)
+    ]
 
 
 def _named(ref: Any) -> tuple[str, str]:

@@ -68,6 +68,11 @@ class Room(Redacted):
         return self._inside.hearing.roster.all()
 
     @property
+    def departed_users(self) -> list[User]:
+        """Users whom this client has seen leave, as last known. `kick` and `mute` reach them, too."""
+        return self._inside.hearing.roster.departed()
+
+    @property
     def user_count(self) -> int:
         """How many are here, as the server says; `users` may still lack some of a very large room."""
         return max(self._inside.hearing.roster.count, len(self.users))
@@ -218,7 +223,7 @@ class Room(Redacted):
         """Throws a user out; in a sealed room everyone else gets new keys, so that their old ones open nothing new.
 
         Args:
-            user: who.
+            user: who; may have left already: the session is worth nothing then.
             ban: also refuse their session and address until the room ends.
 
         Returns:

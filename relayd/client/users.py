@@ -63,6 +63,10 @@ class Roster:
         """Everyone known, in the order they came."""
         return list(self._users.values())
 
+    def departed(self) -> list[User]:
+        """Users who were here and are not any more, as last known, in the order they left."""
+        return [user for user_id, user in self._past.items() if user_id not in self._users]
+
     def get(self, user_id: str) -> User | None:
         """The user with that id, if here."""
         return self._users.get(user_id)

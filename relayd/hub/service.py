@@ -348,7 +348,7 @@ class RoomService:
         return view.users(room, after)
 
     def kick(self, room: Room, user_id: str, *, ban: bool, now: float) -> str:
-        """Puts a user out.
+        """Removes a user, who may have left already: then nobody comes back by the user's sessions.
 
         Returns:
             What whoever did it should know, or "".
@@ -356,22 +356,26 @@ class RoomService:
         Raises:
             NoSuchUser, InvalidFields: nobody is put out.
         """
-        member = room.member(user_id)
+        member = room.members.get(UserId(user_id))
+        if member is None:
+            room.kick_departed(UserId(user_id), ban=ban)
+            self.happened("user_kicked", room, user=user_id, ban=ban)
+            return kick_note(room.meta.seal)
         self.attendance.introduce(room, member)
         connections = room.kick(member, ban=ban, now=now)
         self.happened("user_kicked", room, user=user_id, ban=ban)
-        self.on_silenced(room, UserId(user_id), "left")
+        self.on_silenced(room, member.user_id, "left")
         self.drop(connections, Kicked())
         self.presence_changed(room, now)
         return kick_note(room.meta.seal)
 
     def mute(self, room: Room, user_id: str, *, muted: bool, now: float) -> None:
-        """Takes or gives back a user's word.
+        """Takes or gives back a user's word, also of one who has left and may come back.
 
         Raises:
-            NoSuchUser: nobody here has that id.
+            NoSuchUser: nobody has that id, here or among those who left and are remembered.
         """
-        room.set_muted(room.member(user_id), muted=muted)
+        room.set_muted(UserId(user_id), muted=muted)
         if muted:
             self.on_silenced(room, UserId(user_id), "withdrawn")
         self.presence_changed(room, now)
@@ -406,7 +410,22 @@ class RoomService:
         Raises:
             RateLimited: it was too much.
         """
-        room, member = connection.room, connection.member
+        self._book(connection.room, connection.member, size, now, signal=signal)
+
+    def check_profile_rate(self, room: Room, user_id: UserId, profile: bytes | None, now: float) -> None:
+        """Books the profile of a join as a signal, where it changes how a user looks who is in the room.
+
+        What newcomers show is not booked: they are bounded by `limits.join_rate`, and nobody who comes back after an
+        outage, as everybody else then does, is refused for it.
+
+        Raises:
+            RateLimited: it was too much.
+        """
+        member = room.members.get(user_id)
+        if member is not None and profile not in (None, member.profile) and room.may_show(user_id, member.profile):
+            self._book(room, member, len(profile or b""), now, signal=True)
+
+    def _book(self, room: Room, member: Member, size: int, now: float, *, signal: bool) -> None:
         own, shared = member.allowance, room.allowance
         if own is None:
             own = member.allowance = user_allowance(self.settings.limits.rate, now)

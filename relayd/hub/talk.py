@@ -150,6 +150,7 @@ class Talk:
             )
             user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random), now)
             entry = self._sealed.let_in(room, user_id, item, now, by_session=known)
+            self._service.check_profile_rate(room, user_id, entry.profile, now)
             admission = room.admit(user_id, ticket, entry.profile, gateway, item.number, now)
         except RelayError as error:
             self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now))
@@ -262,17 +263,18 @@ class Talk:
             self._outgoing.to_connections(receiver.connections, frame, droppable=True)
 
     def _set_profile(self, connection: Connection, item: SetProfile, now: float) -> None:
+        room, member = connection.room, connection.member
         connection.active_at = now
         try:
-            if connection.member.muted:
+            if not room.may_show(member.user_id, member.profile):
                 raise Muted
             self._service.check_rate(connection, len(item.profile), now, signal=True)
-            _check_epoch(connection.room, item)
+            _check_epoch(room, item)
         except RelayError as error:
             self._refuse(connection, error, item.id)
             return
-        connection.room.show(connection, item.profile)
-        self._service.presence_changed(connection.room, now)
+        room.show(connection, item.profile)
+        self._service.presence_changed(room, now)
         if item.id is not None:
             self._reply(connection, events.Ok(id=item.id))
 

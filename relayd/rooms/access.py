@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from relayd.errors import NoSuchRoom, OwnerOnly
 from relayd.wire.ids import INVITE, OWNER, Credential, UserId
@@ -84,15 +85,30 @@ class Passes:
             self._until.pop(credential.digest, None)
 
 
+class Departure(NamedTuple):
+    """How a user left.
+
+    Attributes:
+        addresses: digests of those that the user was last seen at, for a ban.
+        lost_at: seconds, when the place of a user without connection ended; None of one who left by `leave`.
+        profile: JSON text, of a muted user, who may not come back with another; b"" of others.
+    """
+
+    addresses: tuple[bytes, ...] = ()
+    lost_at: float | None = None
+    profile: bytes = b""
+
+
 class Sessions:
     """Which session is which user: of those inside, and of a bounded number of those who have left."""
 
-    __slots__ = ("_departed", "_departed_of", "_inside")
+    __slots__ = ("_departed", "_departed_of", "_departures", "_inside")
 
     def __init__(self) -> None:
         self._inside: dict[bytes, UserId] = {}
         self._departed: dict[bytes, UserId] = {}  # in the order they left
         self._departed_of: dict[UserId, list[bytes]] = {}  # the same by user
+        self._departures: dict[UserId, Departure] = {}  # of the same users
 
     def user_of(self, digest: bytes) -> UserId | None:
         """The user of the session with that digest."""
@@ -111,6 +127,10 @@ class Sessions:
         """The sessions by which a user who has left can come back."""
         return self._departed_of.get(user_id, [])
 
+    def departure_of(self, user_id: UserId) -> Departure | None:
+        """How the user left; None if not departed, or forgotten."""
+        return self._departures.get(user_id)
+
     def add(self, digest: bytes, user_id: UserId) -> None:
         """The session is that of a user inside."""
         self._inside[digest] = user_id
@@ -122,7 +142,7 @@ class Sessions:
             self._inside.pop(digest, None)
             self._forget_departed(digest)
 
-    def depart(self, digests: list[bytes]) -> list[UserId]:
+    def depart(self, digests: list[bytes], departure: Departure) -> list[UserId]:
         """The user of these sessions has left, and may come back while there is room to remember.
 
         Returns:
@@ -135,6 +155,7 @@ class Sessions:
                 self._departed[digest] = user_id
                 before = self._departed_of.pop(user_id, [])
                 self._departed_of[user_id] = [*before, digest]
+                self._departures[user_id] = departure
         while len(self._departed) > MAX_DEPARTED:
             forgotten.append(self._forget_departed(next(iter(self._departed))))
         return [user_id for user_id in forgotten if user_id is not None]
@@ -144,7 +165,7 @@ class Sessions:
         if user_id is not None:
             self._departed_of[user_id].remove(digest)
             if not self._departed_of[user_id]:
-                del self._departed_of[user_id]
+                del self._departed_of[user_id], self._departures[user_id]
         return user_id
 
 

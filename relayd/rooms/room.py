@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
-from relayd.rooms.access import MAX_DEPARTED, Bans, Keys, Passes, Sessions
+from relayd.rooms.access import MAX_DEPARTED, Bans, Departure, Keys, Passes, Sessions
 from relayd.rooms.expiry import next_warning
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import Allowance
@@ -18,7 +18,7 @@ from relayd.rooms.member import MAX_CARDS, MAX_SESSIONS, REMEMBERED_S, Card, Con
 from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
-from relayd.rooms.seal import OPEN, Rekeying
+from relayd.rooms.seal import OPEN, Rekeying, card_epoch
 from relayd.wire.ids import Credential, UserId
 
 MIN_PLACE_KEPT_S = 10.0  # so that a reload of the page is no leaving, even where nothing is kept to resume
@@ -104,7 +104,8 @@ class Room:
         self.sessions = Sessions()
         self.bans = Bans()
         self._passes = Passes()
-        self.muted: set[UserId] = set()
+        self.muted: set[UserId] = set()  # also departed ones, as long as they can come back
+        self.locked_at: float | None = None  # seconds, when it was locked; None while it is not
         self.known: dict[UserId, dict[str, Said]] = {}  # ids of what those said who have left since, in that order
         self.away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
         self.empty_at: float | None = meta.created_at + graces.join_s
@@ -164,6 +165,8 @@ class Room:
         if meta.users_leave and not self._meta.users_leave and not self.members:
             # Never sooner than it would have been all along: the people invited may still be on their way.
             self.empty_at = max(self.empty_at or 0.0, now + self._graces.leave_s)
+        if meta.locked != self._meta.locked:
+            self.locked_at = now if meta.locked else None
         self._meta = meta
         self.ring.kept_s = meta.settings.resume
         self._ledger.head(self)
@@ -178,14 +181,16 @@ class Room:
 
         Raises:
             NoSuchRoom: no session or key that fits, or a ban.
-            Locked: a newcomer without a pass, and the room is locked.
+            Locked: the room is locked, and it is a newcomer without a pass, or one who was not in it at that time.
         """
         if ticket.session is not None:
             if ticket.session.digest in self.bans:
                 raise NoSuchRoom
             known = self.sessions.user_of(ticket.session.digest)
-            if known is not None:
+            if known is not None and self._may_return(known):
                 return known, True
+            if known is not None and ticket.key is None:
+                raise Locked
         if self._passes.has(ticket.key, now):
             return new_user_id(), False
         if self.keys.is_owner(ticket.key):
@@ -196,6 +201,18 @@ class Room:
             raise Locked
         return new_user_id(), False
 
+    def _may_return(self, user_id: UserId) -> bool:
+        """Whether the user's session is good just now.
+
+        A lock keeps out those who left before, or by their own choice. It does not keep out those who were in the room
+        when it was locked and have lost the connection since, for however long: telephones sleep.
+        """
+        departure = self.sessions.departure_of(user_id)
+        if not self._meta.locked or departure is None or user_id == self._meta.owner_id:
+            return True
+        # None: restored from a process that did not write it down.
+        return departure.lost_at is not None and (self.locked_at is None or self.locked_at <= departure.lost_at)
+
     def admit(
         self, user_id: UserId, ticket: Ticket, profile: bytes | None, gateway: bytes, number: int, now: float
     ) -> Admission:
@@ -203,13 +220,16 @@ class Room:
 
         Args:
             user_id: from `identify`.
-            profile: JSON text; None leaves the present one, or makes it empty.
+            profile: JSON text; None leaves the present one, or makes it empty. So does a muted user's: `may_show`.
             gateway, number: where the socket is.
 
         Raises:
             RoomFull: the user has no place, and none is free.
         """
         member = self.members.get(user_id)
+        present = self._kept_profile(user_id) if member is None else member.profile
+        if not self.may_show(user_id, present):
+            profile = None
         if member is None:
             if len(self.members) >= self._meta.max_users:
                 raise RoomFull
@@ -217,7 +237,7 @@ class Room:
             member = Member(
                 user_id,
                 is_owner=user_id == self._meta.owner_id,
-                profile=profile or b"{}",
+                profile=profile or present,
                 joined_seq=self.seq,
                 joined_mark=self.ring.mark,
             )
@@ -293,12 +313,16 @@ class Room:
             self._looks_different(member)
             self._ledger.user(self, member.user_id)
 
-    def leave(self, member: Member, now: float) -> list[Connection]:
+    def leave(self, member: Member, now: float, *, lost: bool = False) -> list[Connection]:
         """The user gives up the place, and may come back by session.
+
+        Args:
+            lost: not by choice: the connection was lost for too long.
 
         Returns:
             The connections that are to be closed.
         """
+        departure = Departure(_addresses_of(member), now if lost else None, member.profile if member.muted else b"")
         connections = list(member.connections)
         for connection in connections:
             self._drop(connection)
@@ -306,7 +330,8 @@ class Room:
         del self.members[member.user_id]
         self.with_other_cards.pop(member.user_id, None)
         self._ledger.user(self, member.user_id)
-        for forgotten in self.sessions.depart(member.sessions):
+        for forgotten in self.sessions.depart(member.sessions, departure):
+            self._forget_mute(forgotten)
             self._ledger.user(self, forgotten)
         self._keep_known(member, now)
         self.presence.leave(member.user_id)
@@ -314,6 +339,12 @@ class Room:
             self.empty_at = now + self._graces.leave_s
             self._ledger.head(self)
         return connections
+
+    def _forget_mute(self, user_id: UserId) -> None:
+        """Drops the mute of a user who cannot come back: by no session, and not by the owner key."""
+        is_known = user_id in self.members or self.sessions.departure_of(user_id) is not None
+        if not is_known and user_id != self._meta.owner_id:
+            self.muted.discard(user_id)
 
     def _keep_known(self, member: Member, now: float) -> None:
         """What somebody said who lost the place, or left, is not said twice either if it comes again in time."""
@@ -338,16 +369,37 @@ class Room:
         Raises:
             InvalidFields: that is the owner.
         """
-        if member.is_owner:
+        self._check_not_owner(member.user_id)
+        addresses = _addresses_of(member)
+        connections = self.leave(member, now)
+        self._shut_out(member.user_id, member.sessions, addresses, ban=ban)
+        return connections
+
+    def kick_departed(self, user_id: UserId, *, ban: bool) -> None:
+        """The same for a user who has left and could come back by session. What the user said stays the user's.
+
+        Raises:
+            NoSuchUser: nobody of that id has left, as far as that is remembered.
+            InvalidFields: that is the owner.
+        """
+        self._check_not_owner(user_id)
+        departure = self.sessions.departure_of(user_id)
+        if departure is None:
+            raise NoSuchUser
+        self._shut_out(user_id, [*self.sessions.departed_of(user_id)], departure.addresses, ban=ban)
+
+    def _shut_out(self, user_id: UserId, sessions: list[bytes], addresses: Iterable[bytes], *, ban: bool) -> None:
+        if ban:
+            self.bans.add([*sessions, *addresses])
+            self._ledger.head(self)
+        self.sessions.drop(sessions)
+        self.muted.discard(user_id)
+        self._ledger.user(self, user_id)
+
+    def _check_not_owner(self, user_id: UserId) -> None:
+        if user_id == self._meta.owner_id:
             reason = "is the owner, who cannot be put out; end the room instead"
             raise InvalidFields(f"user: {reason}", problems=(FieldProblem("user", reason),))
-        if ban:
-            self.bans.add([*member.sessions, member.address, *(c.address for c in member.connections)])
-            self._ledger.head(self)
-        connections = self.leave(member, now)
-        self.sessions.drop(member.sessions)
-        self.muted.discard(member.user_id)
-        return connections
 
     def _drop(self, connection: Connection) -> None:
         member, card = connection.member, connection.card
@@ -428,13 +480,35 @@ class Room:
             self._looks_different(member)
             self._ledger.user(self, member.user_id)
 
-    def set_muted(self, member: Member, *, muted: bool) -> None:
-        """The user may only listen; coming back by session does not change that."""
-        if member.muted != muted:
+    def may_show(self, user_id: UserId, present: bytes) -> bool:
+        """Whether the user may show a profile other than `present`: not while muted, as a nick says something, too.
+
+        In a sealed room a muted user may show one card in each epoch: others need its key for direct messages and for
+        the boxes of the next rekey.
+        """
+        return user_id not in self.muted or (self.is_sealed and card_epoch(present) != self.sealing_epoch)
+
+    def _kept_profile(self, user_id: UserId) -> bytes:
+        """JSON text: what a muted user comes back with; `{}` for everyone else."""
+        departure = self.sessions.departure_of(user_id) if user_id in self.muted else None
+        return (departure.profile if departure is not None else b"") or b"{}"
+
+    def set_muted(self, user_id: UserId, *, muted: bool) -> None:
+        """The user may only listen; coming back by session does not change that, and it may be done meanwhile.
+
+        Raises:
+            NoSuchUser: nobody of that id is here, or has left and is remembered.
+        """
+        if user_id not in self.members and self.sessions.departure_of(user_id) is None:
+            raise NoSuchUser
+        if (user_id in self.muted) == muted:
+            return
+        (self.muted.add if muted else self.muted.discard)(user_id)
+        member = self.members.get(user_id)
+        if member is not None:
             member.muted = muted
-            (self.muted.add if muted else self.muted.discard)(member.user_id)
             self._looks_different(member)
-            self._ledger.user(self, member.user_id)
+        self._ledger.user(self, user_id)
 
     def _looks_different(self, member: Member) -> None:
         member.entry = None
@@ -531,7 +605,7 @@ class Room:
             user_id, since = next(iter(self.away_since.items()))
             if since + self.place_kept_s > now:
                 break
-            self.leave(self.members[user_id], since + self.place_kept_s)
+            self.leave(self.members[user_id], since + self.place_kept_s, lost=True)
             gone.append(user_id)
         if now >= self._meta.ends_at:
             return Due(gone, None, "expired")
@@ -547,3 +621,8 @@ class Room:
     @property
     def _ends_when_empty(self) -> bool:
         return self._meta.users_leave and not self.members and self._paused_at is None
+
+
+def _addresses_of(member: Member) -> tuple[bytes, ...]:
+    """Digests of the addresses that the user was last seen at."""
+    return tuple(dict.fromkeys((member.address, *(connection.address for connection in member.connections))))

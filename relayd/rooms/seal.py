@@ -110,6 +110,14 @@ def read_card(profile: bytes) -> Card:
     return Card(head.epoch, head.sid)
 
 
+def card_epoch(profile: bytes) -> int | None:
+    """The epoch of a card that a user has in a sealed room; None of one who has none yet."""
+    try:
+        return read_card(profile).epoch
+    except NotSealed:
+        return None
+
+
 def check_rekey(seal: Seal | None, part: RekeyPart, owner_id: UserId) -> Seal:
     """Lets the next epoch of a room pass.
 

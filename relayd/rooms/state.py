@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from relayd.rooms.access import Departure
 from relayd.rooms.ledger import Ledger, Unwritten
 from relayd.rooms.member import Card, Member, Said
 from relayd.rooms.meta import RoomMeta
@@ -55,6 +56,7 @@ class RoomState(_Record, tag=1, frozen=True):
     warning_at: float | None
     bans: list[bytes]
     rekeying: RekeyingState | None
+    locked_at: float | None = None
 
 
 class Place(_Record, frozen=True):
@@ -79,6 +81,7 @@ class UserState(_Record, tag=2, frozen=True):
 
     Attributes:
         author: see `Ring.author`.
+        departure: see `Sessions.departure_of`.
     """
 
     room_id: RoomId
@@ -88,6 +91,7 @@ class UserState(_Record, tag=2, frozen=True):
     muted: bool
     known: dict[str, Said]
     author: Author | None = None
+    departure: Departure | None = None
 
     @property
     def is_forgotten(self) -> bool:
@@ -161,6 +165,7 @@ def _head(room: Room, *, is_first: bool) -> RoomState:
         room.warning_at,
         list(room.bans),
         None if rekeying is None else RekeyingState(rekeying.seq, rekeying.epoch, rekeying.check, dict(rekeying.boxes)),
+        room.locked_at,
     )
 
 
@@ -178,8 +183,17 @@ def _user(room: Room, user_id: UserId) -> UserState:
             room.away_since.get(user_id),
             [card.profile for card in member.other_cards],
         )
-    departed, author = room.sessions.departed_of(user_id), room.ring.author(user_id)
-    return UserState(room.meta.room_id, user_id, place, departed, user_id in room.muted, known or {}, author)
+    sessions, muted = room.sessions, user_id in room.muted
+    return UserState(
+        room.meta.room_id,
+        user_id,
+        place,
+        sessions.departed_of(user_id),
+        muted,
+        known or {},
+        room.ring.author(user_id),
+        sessions.departure_of(user_id),
+    )
 
 
 def _spoken(room: Room, said: list[tuple[UserId, str, Said]], kept: list[Kept]) -> Spoken:
@@ -243,6 +257,7 @@ def room_of(draft: Draft, graces: Graces, max_connections: int, ledger: Ledger, 
     room.ring.restore(draft.kept if is_whole else [], mark, last_seq)
     room.empty_at, room.warning_at = head.empty_at, head.warning_at
     room.bans.add(head.bans)
+    room.locked_at = head.locked_at
     if head.rekeying is not None:
         rekeying = head.rekeying
         room.rekeying = Rekeying(rekeying.seq, rekeying.epoch, rekeying.check, rekeying.boxes)
@@ -268,7 +283,7 @@ def _restore_user(room: Room, user: UserState) -> None:
         room.ring.keep_author(user_id, user.author)
     for digest in user.departed:
         room.sessions.add(digest, user_id)
-    room.sessions.depart(user.departed)
+    room.sessions.depart(user.departed, user.departure or Departure())
     if place is None:
         if user.known:
             room.known[user_id] = user.known

@@ -25,6 +25,7 @@ from relayd.client import (
     Signal,
     UserChanged,
     UserJoined,
+    UserLeft,
     create,
     join,
 )
@@ -172,6 +173,24 @@ async def test_a_ban_gives_new_keys_too(relay):
         await ann.say("among us")
         with pytest.raises(NoSuchRoom):
             await Rest(relay.base).details(made.id, parse_link(made.link).link.invite_key)
+
+
+@pytest.mark.parametrize("ban", [False, True])
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_somebody_who_has_left_is_thrown_out(relay, sealed, ban):
+    """With new keys and another link, or with a ban: the way back is closed either way where the room is sealed."""
+    made = await create(relay.base, sealed=sealed)
+    async with join(made.link, "ann", owner=made.owner) as ann:
+        async with join(made.link, "eve") as eve:
+            await eve.say("spam")
+            await heard(ann, Message)
+        await heard(ann, UserLeft)
+        assert [user.nick for user in ann.departed_users] == ["eve"]
+        link = await ann.kick(ann.departed_users[0], ban=ban)
+        assert (link is not None) == sealed
+        if sealed or ban:
+            with pytest.raises(NoSuchRoom):
+                await join(made.link, "eve").__aenter__()
 
 
 @pytest.mark.parametrize("sealed", [True, False])

@@ -78,6 +78,7 @@ class FakeRoom:
     def __init__(self, *users: User, sealed: bool = False) -> None:
         self.users, self.me, self.sealed = list(users), users[0], sealed
         self.user_count, self.connected = len(users), True
+        self.departed_users: list[User] = []
         self.details = SimpleNamespace(name="den", locked=False)
         self.said: list[tuple[str, object]] = []
         self.kicked: list[tuple[str, bool]] = []
@@ -138,6 +139,17 @@ async def test_commands(chat):
     assert chat.room.kicked == [("Bob", True)]
     assert chat.room.nick == "anna"
     assert shown(chat) == []
+
+
+async def test_kick_reaches_those_who_have_left(chat):
+    """But not before somebody who is here, and only kick: nothing is said to somebody who is gone."""
+    chat.room.departed_users = [User(id="u_5555", nick="eve"), User(id="u_6666", nick="al b")]
+    await typed(chat, "/kick eve ban")
+    await typed(chat, "/kick al b")
+    await typed(chat, "/kick al b#6666 ban")
+    assert chat.room.kicked == [("eve", True), ("al b", False), ("al b", True)]
+    await typed(chat, "/msg eve hi")
+    assert chat.room.said == []
 
 
 @pytest.mark.parametrize(

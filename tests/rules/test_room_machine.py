@@ -45,6 +45,9 @@ class Person:
         self.said: dict[str, int] = {}  # message id -> seq
         self.looks: tuple[bytes, bool, bool] = (b"{}", False, False)  # profile, away, muted
         self.thrown_out = False
+        self.gone_at: float | None = None  # when the place of a lost connection ended; None if left by choice
+        self.left_looks = b"{}"  # what a muted user comes back with
+        self.left_from: set[bytes] = set()  # addresses
         self.active: dict[int, float] = {}
 
 
@@ -65,6 +68,7 @@ class RoomMachine(RuleBasedStateMachine):
         self.room = self.house.room
         self.written = [encode(state.all_of(self.room))]
         self.most, self.resume, self.locked = most, resume, False
+        self.locked_since: float | None = None
         self._set_lifetime(expiration)
         self.empty_since: float | None = None
         self.visited = False
@@ -96,7 +100,10 @@ class RoomMachine(RuleBasedStateMachine):
     def _kept_until(self, person: Person) -> float:
         return person.lost_at + max(10, self.resume)
 
-    def _go(self, person: Person, when: float) -> None:
+    def _go(self, person: Person, when: float, *, lost: bool = False) -> None:
+        person.gone_at = when if lost else None
+        person.left_looks = person.looks[0] if person.looks[2] else b"{}"
+        person.left_from = {person.address, *(tab.address for tab in person.tabs)}
         person.inside, person.lost_at, person.tabs = False, None, []
         if not self.inside:
             self.empty_since = when
@@ -129,7 +136,7 @@ class RoomMachine(RuleBasedStateMachine):
         waiting = sorted((p for p in self.inside if p.lost_at is not None), key=self._kept_until)
         for person in waiting:
             if self._kept_until(person) <= self.now:
-                self._go(person, self._kept_until(person))
+                self._go(person, self._kept_until(person), lost=True)
                 gone.append(person.id)
         empty_end = self._empty_end()
         if self.now >= self.ends_at:
@@ -154,8 +161,8 @@ class RoomMachine(RuleBasedStateMachine):
             self.people.remove(person)
             self.people.append(person)
             person.inside = True
-            person.looks = (b"{}", False, person.looks[2])
-        if profile is not None:
+            person.looks = (person.left_looks if person.looks[2] else b"{}", False, person.looks[2])
+        if profile is not None and not person.looks[2]:
             person.looks = (profile, *person.looks[1:])
         person.looks = (person.looks[0], False, person.looks[2])
         person.lost_at = None
@@ -210,9 +217,12 @@ class RoomMachine(RuleBasedStateMachine):
         self._admitted(owner, admission, None)
 
     @precondition(lambda self: not self.over and self.people)
-    @rule(data=st.data(), address=ADDRESSES, with_key=st.booleans())
-    def session_returns(self, data, address, with_key):
-        """Another tab, a reconnect, or back after leaving: the same user, also where newcomers are refused."""
+    @rule(data=st.data(), address=ADDRESSES, with_key=st.booleans(), profile=st.sampled_from([None, b'{"nick":"w"}']))
+    def session_returns(self, data, address, with_key, profile):
+        """Another tab, a reconnect, or back after leaving: the same user, also where newcomers are refused.
+
+        But while the room is locked, nobody who left before, or by choice. And the muted come back as they were.
+        """
         person = data.draw(st.sampled_from(self.people))
         key = self.house.invite if with_key else None
         if person.thrown_out and not with_key:
@@ -221,14 +231,19 @@ class RoomMachine(RuleBasedStateMachine):
             return
         if person.thrown_out:
             return
+        has_left = not person.inside and (person.gone_at is None or person.gone_at < (self.locked_since or 0))
+        if self.locked and has_left and person.id != self.room.meta.owner_id:
+            with pytest.raises(NoSuchRoom if with_key and address in self.banned else Locked):
+                self.house.join(self.now, key, person.session, address)
+            return
         if not person.inside and len(self.inside) >= self.most:
             with pytest.raises(RoomFull):
                 self.house.join(self.now, key, person.session, address)
             return
-        admission, _ = self.house.join(self.now, key, person.session, address)
+        admission, _ = self.house.join(self.now, key, person.session, address, profile)
         assert admission.by_session
         person.address = address
-        self._admitted(person, admission, None)
+        self._admitted(person, admission, profile)
 
     @precondition(lambda self: not self.over)
     @rule()
@@ -268,12 +283,28 @@ class RoomMachine(RuleBasedStateMachine):
             return
         closed = self.room.kick(self.room.member(person.id), ban=ban, now=self.now)
         assert closed == person.tabs
-        if ban:
-            self.banned |= {person.address, *(tab.address for tab in person.tabs)}
         self._go(person, self.now)
+        if ban:
+            self.banned |= person.left_from
         person.thrown_out, person.looks = True, (*person.looks[:2], False)
         with pytest.raises(NoSuchUser):
             self.room.member(person.id)
+
+    @precondition(lambda self: not self.over and any(not (p.inside or p.thrown_out) for p in self.people))
+    @rule(data=st.data(), ban=st.booleans())
+    def kicked_after_leaving(self, data, ban):
+        """By the session nobody comes back then; with a ban, nobody new from the address either."""
+        person = data.draw(st.sampled_from([one for one in self.people if not (one.inside or one.thrown_out)]))
+        if person.id == self.room.meta.owner_id:
+            with pytest.raises(InvalidFields):
+                self.room.kick_departed(person.id, ban=ban)
+            return
+        self.room.kick_departed(person.id, ban=ban)
+        if ban:
+            self.banned |= person.left_from
+        person.thrown_out, person.looks = True, (*person.looks[:2], False)
+        with pytest.raises(NoSuchUser):
+            self.room.kick_departed(person.id, ban=ban)
 
     # Being there. -----------------------------------------------------------------------------------------------
 
@@ -297,11 +328,16 @@ class RoomMachine(RuleBasedStateMachine):
         assert said.seq == self.seq
         person.said[message_id] = (said.seq, self.now)
 
-    @precondition(lambda self: not self.over and self.inside)
+    @precondition(lambda self: not self.over and self.people)
     @rule(data=st.data(), muted=st.booleans())
     def muted(self, data, muted):
-        person = data.draw(st.sampled_from(self.inside))
-        self.room.set_muted(self.room.member(person.id), muted=muted)
+        """Also somebody who has left."""
+        person = data.draw(st.sampled_from(self.people))
+        if person.thrown_out:
+            with pytest.raises(NoSuchUser):
+                self.room.set_muted(person.id, muted=muted)
+            return
+        self.room.set_muted(person.id, muted=muted)
         person.looks = (*person.looks[:2], muted)
 
     @precondition(lambda self: not self.over and self.inside)
@@ -317,6 +353,8 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(most=st.integers(1, 5), locked=st.booleans(), resume=st.sampled_from([0, 10, 45, 60]))
     def edited(self, most, locked, resume):
         """A smaller `max` throws nobody out; a shorter `resume` holds for those who are away already."""
+        if locked != self.locked:
+            self.locked_since = self.now if locked else None
         self.most, self.locked, self.resume = most, locked, resume
         meta = changed_meta(self.room.meta, max_users=most, locked=locked, settings=RoomSettings(resume=resume))
         self.room.change(meta, self.now)

@@ -177,3 +177,34 @@ async def test_killed_under_load(keeper: Keeper, workers):
         await everyone_heard(inside, await talk)
         assert all(person.resumes >= 1 for person in inside)
     await relay.close()
+
+
+async def test_who_had_left_stays_within_reach(keeper):
+    """A ban by address of somebody who left before the restart; a mute and its profile; a lock and since when."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    owner, bob = await relay.join(room, owner=True), await relay.join(room, "bob")
+    eve, cyd = await relay.join(room, "eve"), await relay.join(room, "cyd")
+    await owner.send("mute", id="m", user=bob.id)
+    await owner.until("ok", id="m")
+    for peer in (bob, eve, cyd):
+        await peer.send("leave")
+        await peer.closed()
+    await owner.send("edit", id="e", locked=True)
+    await owner.until("ok", id="e")
+    await keeper.restart(signal.SIGKILL)
+    owner = await relay.join(room, owner=True)
+    peer = await relay.connect(room["id"])
+    await peer.send("join", session=cyd.session)
+    assert await peer.closed() == (4013, "locked")
+    await owner.send("edit", id="e", locked=False)
+    await owner.until("ok", id="e")
+    back = await relay.join(room, session=bob.session, profile={"nick": "spam"})
+    assert [user["profile"] for user in back.joined["users"] if user["id"] == bob.id] == [{"nick": "bob"}]
+    await owner.send("kick", id="k", user=eve.id, ban=True)
+    await owner.until("ok", id="k")
+    peer = await relay.connect(room["id"])
+    await peer.send("join", key=room["invite_key"], profile={})
+    assert await peer.closed() == (4004, "no_such_room")
+    await relay.close()

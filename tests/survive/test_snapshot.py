@@ -18,7 +18,7 @@ from relayd.rooms import state
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.ring import Rings
 
-WRITTEN = (1, "78d8fba46c9d32cb")  # a version, and the digest of the schema of what it writes
+WRITTEN = (1, "e5444f0883916181")  # a version, and the digest of the schema of what it writes
 NOTHING = Counters(0, 0, 0, b"salt")
 
 
@@ -142,7 +142,10 @@ def test_fields_that_were_added_are_not_needed():
     fields = msgspec.to_builtins(user, builtin_types=(bytes,))
     written = msgspec.msgpack.encode([*fields[:3], fields[3][:6], *fields[4:7]])
     read = msgspec.msgpack.decode(written, type=state.UserState)
-    assert (read.place.other_cards, read.author) == ([], None)
+    assert (read.place.other_cards, read.author, read.departure) == ([], None, None)
+    head = msgspec.to_builtins(state.all_of(House().room)[0], builtin_types=(bytes,))
+    written = msgspec.msgpack.encode(head[:-1])
+    assert msgspec.msgpack.decode(written, type=state.RoomState).locked_at is None
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(place), type=Place).profile == b"{}"
 
 

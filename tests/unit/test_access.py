@@ -7,7 +7,7 @@ import os
 import pytest
 
 from relayd.errors import NoSuchRoom, OwnerOnly
-from relayd.rooms.access import MAX_BANS, MAX_DEPARTED, Bans, Keys, Sessions
+from relayd.rooms.access import MAX_BANS, MAX_DEPARTED, Bans, Departure, Keys, Sessions
 from relayd.rooms.member import REMEMBERED_MESSAGES, REMEMBERED_S, Connection, Member, Said
 from relayd.wire import ids
 from relayd.wire.ids import INVITE, OWNER, SESSION, Credential
@@ -21,6 +21,7 @@ def credential(kind: str) -> Credential:
 
 INVITED, OWNS = credential(INVITE), credential(OWNER)
 KEYS = Keys(INVITED.digest, OWNS.digest)
+LEFT = Departure()
 
 
 def test_keys_open_what_they_are_for():
@@ -59,7 +60,7 @@ def test_sessions_inside_departed_and_forgotten():
     sessions = Sessions()
     sessions.add(b"1", "u_1")
     assert sessions.user_of(b"1") == "u_1"
-    sessions.depart([b"1", b"unknown"])
+    sessions.depart([b"1", b"unknown"], LEFT)
     assert sessions.user_of(b"1") == "u_1"
     assert sessions.user_of(b"unknown") is None
     sessions.drop([b"1", b"unknown"])
@@ -74,20 +75,40 @@ def test_departed_sessions_are_bounded_and_those_inside_are_not():
     sessions.add(b"inside", "u_0")
     for number in range(MAX_DEPARTED + 1):
         sessions.add(b"%d" % number, f"u_{number}")
-        sessions.depart([b"%d" % number])
+        sessions.depart([b"%d" % number], LEFT)
     assert sessions.user_of(b"0") is None  # who left first
     assert sessions.user_of(b"1") == "u_1"
     assert sessions.user_of(b"inside") == "u_0"
 
 
+def test_how_a_user_left_is_kept_as_long_as_a_session():
+    """And no longer: the newest departure holds, none is left of those who came back or are forgotten."""
+    sessions = Sessions()
+    for name in (b"1", b"2"):
+        sessions.add(name, "u_1")
+    sessions.depart([b"1"], LEFT)
+    last = Departure((b"address",), 5.0, b"{}")
+    sessions.depart([b"2"], last)
+    assert sessions.departure_of("u_1") == last
+    sessions.drop([b"1"])
+    assert sessions.departure_of("u_1") == last
+    sessions.add(b"2", "u_1")
+    assert sessions.departure_of("u_1") is None
+    sessions.depart([b"2"], last)
+    for number in range(MAX_DEPARTED):
+        sessions.add(b"%d" % number, f"u_x{number}")
+        sessions.depart([b"%d" % number], LEFT)
+    assert sessions.departure_of("u_1") is None
+
+
 def test_who_came_back_is_not_forgotten_with_the_departed():
     sessions = Sessions()
     sessions.add(b"back", "u_b")
-    sessions.depart([b"back"])
+    sessions.depart([b"back"], LEFT)
     sessions.add(b"back", "u_b")
     for number in range(MAX_DEPARTED + 1):
         sessions.add(b"%d" % number, "u")
-        sessions.depart([b"%d" % number])
+        sessions.depart([b"%d" % number], LEFT)
     assert sessions.user_of(b"back") == "u_b"
 
 
@@ -96,10 +117,10 @@ def test_who_left_again_left_last():
     sessions = Sessions()
     for name in (b"old", b"other", b"old"):
         sessions.add(name, "u")
-        sessions.depart([name])
+        sessions.depart([name], LEFT)
     for number in range(MAX_DEPARTED - 1):
         sessions.add(b"%d" % number, "u")
-        sessions.depart([b"%d" % number])
+        sessions.depart([b"%d" % number], LEFT)
     assert sessions.user_of(b"old") == "u"
     assert sessions.user_of(b"other") is None
 
