@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -231,11 +232,13 @@ def _reason(message: str) -> str:
     return message.replace("`", "")
 
 
-_LONG = re.compile(rb"[0-9]{309}")  # 10^308 is the largest power of ten that a double holds
+# Whole numbers from 10^308 on, the largest power of ten that a double holds: msgspec reads these as integers.
+_LONG_INTEGER = re.compile(rb"(?<![0-9.eE])(?<![eE][+-])[0-9]{309,}+(?![.eE])")
 _anything = msgspec.json.Decoder().decode
-# To find fast what may be too large for a double: an exponent of three digits, or hundreds of them before the point.
+# To find fast what may be too large for a double: an exponent of three digits; or with one of two, which is 99 at
+# most, more than 209 digits before the point (209 + 99 = 308).
 _DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
-_LARGE_EXPONENT, _MANY_DIGITS = b"e000", b"0" * 300
+_LARGE_EXPONENT, _MANY_DIGITS = b"e000", b"0" * 210
 
 
 def check_depth(raw: bytes) -> None:
@@ -271,7 +274,7 @@ def check_numbers(raw: bytes) -> None:
     """
     digits = raw.translate(_DIGITS_ALIKE, b"+")
     if _LARGE_EXPONENT in digits or _MANY_DIGITS in digits:
-        if _LONG.search(_STRINGS.sub(b"", raw)) is not None:
+        if any(math.isinf(float(found)) for found in _LONG_INTEGER.findall(_STRINGS.sub(b"", raw))):
             raise ProtocolViolation("a number is larger than a double can hold")
         try:
             _anything(raw)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -289,7 +290,21 @@ def test_raw_objects_begin_with_a_brace(value):
 
 
 @pytest.mark.parametrize(
-    "body", ["1e999", '{"a":[1E+400]}', "-1e309", "9" * 400, f"[{'9' * 5000}]"], ids=lambda one: one[:12]
+    "body",
+    [
+        "1e999",
+        '{"a":[1E+400]}',
+        "-1e309",
+        "9" * 400,
+        f"[{'9' * 5000}]",
+        "1" * 250 + "e99",
+        "-" + "9" * 210 + ".5E99",
+        "1" + "0" * 300 + "e+9",
+        "1e0000000309",
+        "9" * 309,
+        '["",' + "1" * 310 + "]",
+    ],
+    ids=lambda one: one[:12],
 )
 def test_numbers_no_double_can_hold_are_refused(body):
     """Some readers fail at them, and would drop the whole frame: a way to keep a client out of a room."""
@@ -300,3 +315,43 @@ def test_numbers_no_double_can_hold_are_refused(body):
 @pytest.mark.parametrize("body", ["1e308", '"1e999"', '{"x":"' + "9" * 400 + '"}', "1e-999", "12345678901234567890"])
 def test_other_numbers_pass(body):
     check_numbers(body.encode())
+
+
+DIGITS = st.integers(1, 330).flatmap(lambda count: st.text("0123456789", min_size=count, max_size=count))
+EXPONENTS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from("eE"),
+    st.sampled_from(["", "+", "-"]),
+    st.sampled_from(["", "00"]),
+    st.integers(0, 700),
+)
+LARGEST = "17976931348623157"  # and 292 digits more: the largest double
+
+
+@st.composite
+def numbers(draw):
+    """JSON numbers near 10^308, by digits before the point, after it and in the exponent."""
+    if draw(st.booleans()):
+        digits = LARGEST + draw(st.text("0123456789", min_size=0, max_size=310))
+        exponent = 309 - draw(st.integers(0, 2)) - len(digits)
+        at = draw(st.integers(1, len(digits)))
+        text = digits[:at] + ("." + digits[at:] if digits[at:] else "") + f"e{exponent + len(digits) - at}"
+        if draw(st.booleans()) and exponent >= 0:
+            text = digits + "0" * exponent
+    else:
+        whole = draw(DIGITS).lstrip("0") or "0"
+        text = whole + draw(st.one_of(st.just(""), DIGITS.map(".{}".format))) + draw(st.one_of(st.just(""), EXPONENTS))
+    return draw(st.sampled_from(["", "-"])) + text
+
+
+@settings(max_examples=2000, deadline=None)
+@given(numbers(), st.sampled_from(["{}", '{{"a":[{{"b":{}}}]}}', '["1e999",{},"\\"{}"]', "[1,{}]"]))
+def test_numbers_pass_if_a_double_holds_them(number, around):
+    """Whatever passes is finite for every reader, and this project's own clients can read it."""
+    body = around.format(number, "9" * 400).encode()
+    if math.isinf(float(number)):
+        with pytest.raises(ProtocolViolation, match="double"):
+            check_numbers(body)
+    else:
+        check_numbers(body)
+        msgspec.json.decode(body)
