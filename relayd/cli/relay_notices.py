@@ -10,6 +10,7 @@ from relayd.client import (
     Announcement,
     Disconnected,
     Event,
+    Missed,
     Reconnected,
     RekeyRefused,
     RoomExpiring,
@@ -51,6 +52,7 @@ def _expiring(event: RoomExpiring) -> str:
 _WORDS: Final[dict[type, Callable[[Any], str]]] = {
     Disconnected: lambda event: f"{event.reason}; trying again until it works",
     Reconnected: _reconnected,
+    Missed: lambda event: f"something was sent that cannot be shown here ({event.count})",
     Unreadable: lambda event: f"something of {label(event.user)} could not be opened: {event.reason}",
     RekeyRefused: lambda event: f"new keys were offered and refused: {event.reason}",
     RoomExpiring: _expiring,

@@ -164,6 +164,12 @@ class RekeyRefused(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Missed(msgspec.Struct, frozen=True):
+    """So many messages, or other frames, were sent to this client and did not come, or cannot be read by it."""
+
+    count: int
+
+
 class Disconnected(msgspec.Struct, frozen=True):
     """The connection is lost; the client tries again by itself in so many seconds."""
 
@@ -194,6 +200,7 @@ Event: TypeAlias = (
     | Announcement
     | Rekeyed
     | RekeyRefused
+    | Missed
     | Disconnected
     | Reconnected
 )

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from msgspec.structs import replace
 
 from relayd.client.errors import ClientError, NotConnected, Unconfirmed, Unreachable
-from relayd.client.events import Disconnected, Event, Reconnected, Rekeyed, RekeyRefused
+from relayd.client.events import Disconnected, Event, Missed, Reconnected, Rekeyed, RekeyRefused
 from relayd.client.files.desk import Files
 from relayd.client.files.line import Bell
 from relayd.client.hearing import Hearing
@@ -333,6 +333,10 @@ class Membership(Redacted):
         self._transmit_waiting()
         if not self._joined.done():
             self._joined.set_result(None)
+
+    def on_missed(self, count: int) -> None:
+        """Some of what was sent did not come, or cannot be read."""
+        self._emit(Missed(count))
 
     def on_lost(self, lost: Lost, retry_in_s: float) -> None:
         """Gone for a moment."""

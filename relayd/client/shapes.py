@@ -204,6 +204,32 @@ def read_frame(payload: bytes) -> AnyFrame | None:
         return None
 
 
+class _Head(msgspec.Struct):
+    """What may still be read of a frame whose contents cannot."""
+
+    type: str = ""
+    seq: int | None = None
+
+
+class UnreadableFrame(msgspec.Struct, frozen=True):
+    """A frame of a type that this client knows, and cannot read; `seq` is its place, if it has one."""
+
+    seq: int | None
+
+
+_decode_head: Final[Callable[[bytes], _Head]] = msgspec.json.Decoder(_Head).decode
+_KNOWN: Final = {str(kind.__struct_config__.tag) for kind in AnyFrame.__args__}
+
+
+def unreadable_frame(payload: bytes) -> UnreadableFrame | None:
+    """What was lost with a frame that `read_frame` cannot read; None if it is only of a type of later versions."""
+    try:
+        head = _decode_head(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return UnreadableFrame(None)
+    return UnreadableFrame(head.seq) if head.type in _KNOWN else None
+
+
 def read_answer(body: bytes, kind: type[T]) -> T:
     """The body of a REST answer.
 

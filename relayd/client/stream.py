@@ -16,7 +16,17 @@ from relayd.client.clock import boot_clock
 from relayd.client.errors import BadServer, ClientError, NotConnected, Unreachable, final_error
 from relayd.client.http import Place
 from relayd.client.liveness import WOKEN_PONG_S, SleepDetector
-from relayd.client.shapes import AnyFrame, ErrorFrame, JoinedFrame, MessageFrame, PongFrame, RoomFrame, read_frame
+from relayd.client.shapes import (
+    AnyFrame,
+    ErrorFrame,
+    JoinedFrame,
+    MessageFrame,
+    PongFrame,
+    RoomFrame,
+    UnreadableFrame,
+    read_frame,
+    unreadable_frame,
+)
 from relayd.client.socket import TICK_S, ClientSocket, Closed, open_socket
 from relayd.errors import RelayError, TooLarge
 from relayd.wire.frames import Opcode
@@ -67,6 +77,9 @@ class Listener(Protocol):
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Anything else; messages to all that were heard before are left out."""
+
+    def on_missed(self, count: int) -> None:
+        """So many messages, or other frames, were sent here and did not come, or cannot be read."""
 
     def on_lost(self, lost: Lost, retry_in_s: float) -> None:
         """The connection is lost; the stream tries again in so many seconds."""
@@ -126,6 +139,7 @@ class Stream:
         self._retry_at: float | None = None  # when the server wants to see this client again, if it said so
         self._leaving = False
         self._caught_up_at = 0  # the room's last place when this client came back
+        self._next_seq: int | None = None  # the place of what comes next; None until what was missed has come
         self._directs: dict[tuple[str, str], None] = {}  # (from, id) of direct messages since the last place
 
     def __repr__(self) -> str:
@@ -325,6 +339,7 @@ class Stream:
         self._epoch, self._caught_up_at = joined.epoch, joined.seq
         self._heard_at, self._socket, self._retry_at = socket.heard_at, socket, None
         socket.awaits_answer = self._listener.awaits_answer
+        self._next_seq = joined.seq + 1 if back.first else None
         self._listener.on_joined(joined, back)
         if back.first:
             self._listener.on_caught_up()
@@ -336,6 +351,7 @@ class Stream:
             self._heard_at = socket.heard_at
             if isinstance(frame, PongFrame) and frame.id == _REPLAYED:
                 self._seq = max(self.seq, self._caught_up_at)  # what did not come by now never will
+                self._next_seq = self._seq + 1
                 self._listener.on_caught_up()
             elif self._is_new(frame):
                 self._listener.on_frame(frame)
@@ -346,15 +362,34 @@ class Stream:
         """Whether this was not heard before; takes note of its place."""
         if isinstance(frame, RoomFrame) and frame.retry_in_ms is not None:
             self._retry_at = self.clock() + frame.retry_in_ms / 1000
+        if isinstance(frame, RoomFrame) and frame.seq is not None:
+            self._check_gap(frame.seq)
         if not isinstance(frame, MessageFrame):
             return True
         if frame.seq is None:
             return self._is_new_direct(frame)
         if frame.seq <= self.seq:
             return False
+        self._check_gap(frame.seq)
         self._seq = frame.seq
         self._directs.clear()
         return True
+
+    def _check_gap(self, seq: int) -> None:
+        """Tells of places that were left out: the server never does that."""
+        if self._next_seq is not None and seq >= self._next_seq:
+            if seq > self._next_seq:
+                self._listener.on_missed(seq - self._next_seq)
+            self._next_seq = seq + 1
+
+    def _miss(self, frame: UnreadableFrame) -> None:
+        """Coming back for it would bring the same bytes, so it counts as heard."""
+        if frame.seq is not None:
+            if frame.seq <= self.seq:
+                return
+            self._check_gap(frame.seq)
+            self._seq = frame.seq
+        self._listener.on_missed(1)
 
     def _is_new_direct(self, frame: MessageFrame) -> bool:
         # Those with `after` >= `since.seq` come again: so only what came since the last place must be known.
@@ -379,6 +414,8 @@ class Stream:
                 socket.expect_pause(max(PAUSE_S, frame.retry_after_ms / 1000))
             if frame is not None:
                 return frame
+            if self._socket is socket and (lost := unreadable_frame(message.payload)) is not None:
+                self._miss(lost)
         return None
 
     def _why(self, socket: ClientSocket) -> Lost:
