@@ -53,7 +53,7 @@ def check(session: Session, file: str) -> None:
     if session.wants_json:
         click.echo(ctl_output.json_text({"ok": not problems, "problems": problems}))
     else:
-        click.echo("\n".join(problems) or f"{file} is fine.", err=bool(problems))
+        click.echo("\n".join(map(ctl_output.clean, problems)) or f"{file} is fine.", err=bool(problems))
     if problems:
         raise Ending(FAILED)
 

@@ -147,7 +147,7 @@ def _end(session: Session, verb: str, body: Any, *, wait: bool) -> None:
         _check_kept(verb, found)
     answer = session.control.request("POST", path(verb), body)
     if not session.wants_json and (consequence := _consequence(answer)):
-        click.echo(consequence)
+        click.echo(ctl_output.clean(consequence))
     if wait:
         _wait_for_end(session, pid, answer["over"])
     done = "relayd has ended." if wait else f"relayd ends within {duration(answer['over'])}."

@@ -59,12 +59,12 @@ async def _send(
 ) -> None:
     def note(line: str) -> None:
         if not session.wants_json:
-            click.echo(line)
+            click.echo(ctl_output.clean(line))
 
     async with join(link, NICK, password=password, server=server, events=False) as room:
         if text:
             await room.say(text)
-        sending = Sending(room, note, lambda line: click.echo(f"relayctl: {line}", err=True), wait_s)
+        sending = Sending(room, note, lambda line: click.echo(f"relayctl: {ctl_output.clean(line)}", err=True), wait_s)
         try:
             await sending.run(files)
         finally:

@@ -13,9 +13,14 @@ _LEAST_WIDE = 12  # columns a name keeps, however narrow the terminal
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
-def clean(text: Any) -> str:
-    """Text of somebody else's, without anything that steers a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))
+def clean(value: Any) -> str:
+    """Text of somebody else's, without anything that steers a terminal: see `safe_line`."""
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    from relayd.cli.relay_text import safe_line  # noqa: PLC0415 - most texts are ASCII
+
+    return safe_line(text)
 
 
 def size(count: float) -> str:
@@ -45,13 +50,27 @@ def number(count: float) -> str:
 
 
 def json_text(value: Any) -> str:
-    """As JSON over several lines."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """As JSON over several lines, safe on a terminal."""
+    return _escaped(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def json_line(value: Any) -> str:
-    """As JSON on one line."""
-    return json.dumps(value, ensure_ascii=False)
+    """As JSON on one line, safe on a terminal."""
+    return _escaped(json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    r"""JSON with `\u....` for whatever a terminal may not just show; it means the same. Other text stays readable."""
+    if text.isascii() and "\x7f" not in text:  # `json` has escaped the other controls
+        return text
+    from relayd.client.safe_text import JOINERS, MAX_MARKS, is_mark, is_moving  # noqa: PLC0415
+
+    made, marks = [], 0
+    for char in text:
+        marks = marks + 1 if is_mark(char) else marks if char in JOINERS else 0
+        is_safe = char == "\n" or not (is_moving(char) or marks > MAX_MARKS)
+        made.append(char if is_safe else json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f")
+    return "".join(made)
 
 
 def width(text: str) -> int:

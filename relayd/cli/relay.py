@@ -7,6 +7,7 @@ import sys
 import click
 
 from relayd import __version__
+from relayd.cli.ctl_output import clean
 from relayd.cli.relay_argv import hide_links
 from relayd.cli.relay_refused import Refused
 
@@ -126,5 +127,5 @@ def main() -> None:
     try:
         cli(prog_name="relay")
     except Refused as refused:
-        click.echo(f"relay: {refused}", err=True)
+        click.echo(f"relay: {clean(refused)}", err=True)
         sys.exit(refused.exit_code)

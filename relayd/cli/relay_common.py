@@ -177,8 +177,8 @@ class Door:
 
 
 def note(text: str) -> None:
-    """Something for the person, not for the pipe."""
-    click.echo(f"relay: {text}", err=True)
+    """Something for the person, not for the pipe: one line, made safe."""
+    click.echo(f"relay: {safe_line(text)}", err=True)
 
 
 async def tell(room: Room, take: Callable[[Message | FileOffered], None]) -> None:

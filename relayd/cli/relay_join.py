@@ -64,7 +64,7 @@ async def _chat(door: Door, directory: Path, *, take_all: bool) -> None:
         note(str(goodbye))  # how a chat ends well
     finally:
         await joining.__aexit__(None, None, None)
-        if room.me.is_owner and room.link != link:
+        if room.me.is_owner and room.link not in ("", link):
             click.echo(room.link)  # on a line of its own, now that the screen is gone
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from relayd.cli.ctl_output import size
+from relayd.cli.ctl_output import json_line, size
 from relayd.cli.relay_common import Door, make_nick, note, run, tell
 from relayd.cli.relay_files import Bars, Inbox, kept_part
 from relayd.cli.relay_notices import label
@@ -136,7 +135,7 @@ class Listener:
 
 
 def _print_text(message: Message, offered: FileOffered | None = None, path: Path | None = None) -> None:
-    first, *more = safe_lines(message.text or json.dumps(message.body))
+    first, *more = safe_lines(message.text or json_line(message.body))
     if offered is not None:
         file = f"{safe_line(offered.name)} ({size(offered.size)})"
         first, more = f"offers the file {file}" if path is None else f"sent {file}: {safe_line(str(path))}", []
@@ -169,6 +168,5 @@ def _print_json(message: Message, offered: FileOffered | None = None, path: Path
             "type": offered.file.type,
             "path": None if path is None else str(path),
         }
-    # ASCII only: escape sequences and overrides arrive as \u001b and the like.
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json_line(told) + "\n")
     sys.stdout.flush()

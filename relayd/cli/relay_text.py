@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
+from relayd.client.safe_text import JOINERS, replace_characters
+
 MAX_NICK_CHARS: Final = 24
-_MAX_MARKS: Final = 4  # combining marks on one letter: no writing needs more, and a hundred climb over other lines
-_JOINERS: Final = "\u200c\u200d"  # Persian, Hindi and many an emoji need them, and they move nothing
 _BLANKS: Final = {"Zl": " ", "Zp": " ", "Cs": "\ufffd"}
 
 
@@ -15,17 +14,10 @@ def safe_line(text: str) -> str:
     """`text` as one line that moves no cursor, starts no escape sequence and turns no direction around.
 
     Controls become their pictures (U+2400 and on; others U+FFFD): that something was there is shown. Format
-    characters go, bidirectional overrides among them (Unicode TR 36, section 2.11), joiners stay.
+    characters go, bidirectional overrides among them (Unicode TR 36, section 2.11), joiners stay, and so do four
+    combining marks on one letter.
     """
-    made, marks = [], 0
-    for char in text:
-        category = unicodedata.category(char)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        if category == "Cc":
-            made.append(_picture(char))
-        elif (category != "Cf" or char in _JOINERS) and marks <= _MAX_MARKS:
-            made.append(_BLANKS.get(category, char))
-    return "".join(made)
+    return replace_characters(text, _replacement)
 
 
 def safe_lines(text: str) -> list[str]:
@@ -40,6 +32,14 @@ def safe_nick(nick: str) -> str:
     if not any(char.isprintable() and not char.isspace() for char in name):
         return "?"
     return name if len(name) <= MAX_NICK_CHARS else name[: MAX_NICK_CHARS - 1] + "…"
+
+
+def _replacement(char: str, category: str) -> str:
+    if category == "Cc":
+        return _picture(char)
+    if category == "Cf" and char not in JOINERS:
+        return ""
+    return _BLANKS.get(category, char)
 
 
 def _picture(char: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from relayd.cli import ctl_output
 from relayd.cli.ctl_base import CONTEXT, DONE, FAILED, USAGE, Ending, Session, daemon_errors, with_common_options
 
 # Word -> module that has it in its COMMANDS; in the order of `help`.
@@ -111,8 +112,8 @@ def _invoke(arguments: list[str], session: Session) -> int:
 
 
 def complain(line: str) -> None:
-    """One line to the person."""
-    click.echo(f"relayctl: {line}", err=True)
+    """One line to the person, made safe."""
+    click.echo(f"relayctl: {ctl_output.clean(line)}", err=True)
 
 
 def _explain(wrong: click.UsageError) -> None:

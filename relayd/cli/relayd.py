@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from relayd import __version__
+from relayd.cli.ctl_output import clean
 from relayd.errors import CannotListen, SettingsError
 from relayd.machine.systemd import Systemd
 from relayd.settings import Settings, load
@@ -156,7 +157,7 @@ Ctrl-C ends relayd, and every room with it.
 
 def _fail(wrong: SettingsError) -> NoReturn:
     for problem in wrong.problems:
-        click.echo(f"relayd: {problem}", err=True)
+        click.echo(f"relayd: {clean(problem)}", err=True)
     sys.exit(EXIT_CANNOT_LISTEN if isinstance(wrong, CannotListen) else EXIT_CONFIG)
 
 

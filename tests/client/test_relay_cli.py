@@ -445,7 +445,8 @@ async def test_receive_as_json(relay, home):
         await ann.say("tschüß \x1b[2J")
         await ann.say("psst", to=listener)
         raw = await process.stdout.readline()
-        assert raw.isascii()
+        assert b"\\u001b[2J" in raw
+        assert b"\x1b" not in raw
         assert b"\x1b" not in raw
         told = json.loads(raw)
         assert (told["text"], told["nick"], told["seq"], told["to"]) == ("tschüß \x1b[2J", "ann", 1, None)

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
+from relayd.client.safe_text import replace_characters
+
 MAX_NAME_BYTES: Final = 255  # NAME_MAX of Linux's file systems, in bytes of UTF-8
 MAX_EXTENSION_BYTES: Final = 32  # what is longer is no extension, and may be cut
 MOST_CANDIDATES: Final = 1000
@@ -18,7 +20,6 @@ _FORBIDDEN: Final = str.maketrans(dict.fromkeys('<>:"|?*', "_"))
 _UNSEEN_CATEGORIES: Final = "C"
 # Blank or without width, and in no such category: Unicode's Default_Ignorable_Code_Point, and Braille's empty cell.
 _UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_MAX_MARKS: Final = 4  # combining marks on one letter, as on a terminal
 
 # Opened as devices by Windows, whatever follows the first dot (Microsoft, "Naming Files, Paths, and Namespaces").
 _DEVICES: Final = frozenset(
@@ -35,7 +36,8 @@ def safe_name(name: str) -> str:
     its Unicode form (NFC).
     """
     last = name.translate(_SEPARATORS).rstrip("/ .").rpartition("/")[2]
-    text = unicodedata.normalize("NFC", _visible(last)).translate(_FORBIDDEN)
+    # Before: NFC takes some letters apart, into one more mark. After: leaving out brings letters and marks together.
+    text = unicodedata.normalize("NFC", _visible(unicodedata.normalize("NFC", last))).translate(_FORBIDDEN)
     text = " ".join(text.split()).lstrip(". ").rstrip(". ")
     if text.startswith("-"):
         text = "_" + text  # else it would be an option to whoever types `rm *`
@@ -56,15 +58,13 @@ def candidates(name: str, suffix: str = "") -> Iterator[str]:
 
 
 def _visible(text: str) -> str:
-    made, marks = [], 0
-    for char in text:
-        category = unicodedata.category(char)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        if category.startswith("Z") or char in "\t\n\r":
-            made.append(" ")
-        elif not category.startswith(_UNSEEN_CATEGORIES) and char not in _UNSEEN and marks <= _MAX_MARKS:
-            made.append(char)
-    return "".join(made)
+    return replace_characters(text, _replacement)
+
+
+def _replacement(char: str, category: str) -> str:
+    if category.startswith("Z") or char in "\t\n\r":
+        return " "
+    return "" if category.startswith(_UNSEEN_CATEGORIES) or char in _UNSEEN else char
 
 
 def _fitted(name: str, mark: str, reserved_bytes: int = 0) -> str:
