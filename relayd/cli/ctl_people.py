@@ -17,7 +17,11 @@ MAX_TEXT_CHARS = 16_384
 @click.argument("user")
 @option("ban", is_flag=True, help="Also refuse that session and address until the room ends.")
 def kick(session: Session, room: str, user: str, *, ban: bool) -> None:
-    """Put a user out of a room."""
+    """Put a user out of a room.
+
+    It may be one who has left: nobody comes back by that session then. The ids of users are in `relayctl list users`
+    and, of those who have left, in `relayctl watch`.
+    """
     session.control.request("DELETE", path("rooms", room, "users", user, ban="true" if ban else None))
     session.done({"room": room, "user": user, "ban": ban}, f"{user} is out of {room}{' for good' if ban else ''}.")
 

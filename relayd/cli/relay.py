@@ -110,15 +110,21 @@ def send(link: str, text: tuple[str, ...], nick: str | None, files: tuple[str, .
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--files", "directory", metavar="DIR", help="Take every file that is offered, into DIR.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="With --files: end after N files.")
-def receive(link: str, nick: str | None, output: str, directory: str | None, count: int | None) -> None:
+@click.option(
+    "--max-bytes", type=click.IntRange(min=0), metavar="BYTES", help="With --files: take no more than that in all."
+)
+def receive(
+    link: str, nick: str | None, output: str, directory: str | None, count: int | None, max_bytes: int | None
+) -> None:
     """Print what is said, until stopped or until the room is over.
 
     No file is written over: one whose name is taken becomes `name (1).ext`. With --count the exit code is 1 if one of
-    the files has not come whole.
+    the files has not come whole. A file is not taken if it would leave less than 5 % of the disk free, or 1 GiB of a
+    large one.
     """
     from relayd.cli.relay_receive import Wanted, receive_all  # noqa: PLC0415
 
-    receive_all(link, nick, Wanted(as_json=output == "json", directory=directory, most=count))
+    receive_all(link, nick, Wanted(as_json=output == "json", directory=directory, most=count, max_bytes=max_bytes))
 
 
 def main() -> None:

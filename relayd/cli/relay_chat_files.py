@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relayd.cli.ctl_output import cut, duration, size
+from relayd.cli.relay_disk import DiskLimit
 from relayd.cli.relay_files import kept_part
 from relayd.cli.relay_notices import label
 from relayd.cli.relay_text import safe_line
@@ -77,6 +78,7 @@ class ChatFiles:
         self._changed = changed
         self._directory = directory
         self._take_all = take_all
+        self._limit = DiskLimit(directory, None)
         self._offered: dict[int, FileOffered] = {}  # by others, not taken yet
         self._moving: dict[int, Offer | Receiving] = {}
         self._last = 0  # number
@@ -91,11 +93,19 @@ class ChatFiles:
         if len(self._offered) > MOST_OFFERED:
             del self._offered[min(self._offered)]
         what = f"{label(offered.user)} offers {shown(offered.name)} ({size(offered.size)})"
-        if self._take_all and not offered.message.replayed:
+        if self._take_all and not offered.message.replayed and self._has_room(offered):
             self._line(what)
             self._take(number, offered)
         else:
             self._line(f"{what}; /accept {number} takes it")
+
+    def _has_room(self, offered: FileOffered) -> bool:
+        """Whether the file may be taken without asking: not if it fills the disk."""
+        try:
+            self._limit.check(shown(offered.name), offered.size)
+        except (OSError, ClientError):
+            return False
+        return True
 
     async def offer(self, path: str) -> None:
         """Offers a file to all.
@@ -127,6 +137,7 @@ class ChatFiles:
         del self._offered[number]
         put = self._line(f"{number}: {shown(offered.name)}")
         receiving = self._moving[number] = self._room.accept(offered, self._directory)
+        self._limit.begin(receiving)
         self._do(self._show_receiving(number, receiving, put))
 
     async def cancel(self, text: str) -> None:
@@ -158,6 +169,7 @@ class ChatFiles:
             await receiving.changed.wait(REDRAW_S)
             await asyncio.sleep(REDRAW_S)
         del self._moving[number]
+        self._limit.end(receiving, whole=True)
         try:
             path = await receiving
         except ClientError as wrong:

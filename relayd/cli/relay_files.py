@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from relayd.cli.ctl_output import cut, duration, size
+from relayd.cli.relay_disk import DiskLimit
 from relayd.cli.relay_notices import label
 from relayd.cli.relay_text import safe_line
-from relayd.client import Delivered, FileOffered, Offer, Room, TransferError
+from relayd.client import Delivered, DiskError, FileOffered, Offer, Room, TransferError
 from relayd.client.errors import ClientError
 from relayd.client.files.disk import Source
 from relayd.errors import RelayError
@@ -252,12 +253,14 @@ class Inbox:
         room: entered.
         directory: where they go.
         bars: what is under way.
+        max_bytes: of all files together; None for no limit but the disk's.
     """
 
-    def __init__(self, room: Room, directory: Path, bars: Bars) -> None:
+    def __init__(self, room: Room, directory: Path, bars: Bars, max_bytes: int | None = None) -> None:
         self._room = room
         self._directory = directory
         self._bars = bars
+        self._limit = DiskLimit(directory, max_bytes)
 
     async def take(self, offered: FileOffered) -> Path:
         """Receives one file.
@@ -265,11 +268,20 @@ class Inbox:
         Raises:
             TransferError, RelayError, ClientError: it did not come.
         """
+        try:
+            self._limit.check(shown_name(offered.name), offered.size)
+        except OSError as wrong:
+            raise DiskError(f"no files can be put into {self._directory}: {wrong.strerror}") from None
         receiving = self._room.accept(offered, self._directory)
+        self._limit.begin(receiving)
         following = asyncio.create_task(
             follow(self._bars, receiving.name, receiving.size, lambda: receiving.received_bytes)
         )
+        whole = False
         try:
-            return await receiving
+            path = await receiving
+            whole = True
+            return path
         finally:
+            self._limit.end(receiving, whole=whole)
             following.cancel()

@@ -25,6 +25,7 @@ import msgspec
 from relayd.client import ClientError, Made, Owner, Rest
 from relayd.client.seal.keys import OwnerKey
 from relayd.client.seal.link import parse_link
+from relayd.directories import make_private
 from relayd.errors import NoSuchRoom, RelayError
 from relayd.wire.sealing import KEY_BYTES
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url, encode_base64url
@@ -70,7 +71,7 @@ def keep(made: Made) -> None:
         OSError: it cannot be written.
     """
     where = folder()
-    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(where)
     signing = encode_base64url(made.owner.signing.private_bytes()) if made.owner.signing else ""
     text = msgspec.json.encode(_File(made.owner.key, made.expiration_date, signing, parse_link(made.link).server))
     # O_EXCL: a link somebody put there is not followed.

@@ -31,17 +31,21 @@ class Wanted(NamedTuple):
         as_json: print objects, not lines.
         directory: where files go; None to take none.
         most: end after so many files; None to go on.
+        max_bytes: of all files together; None for no limit but the disk's.
     """
 
     as_json: bool
     directory: str | None
     most: int | None
+    max_bytes: int | None
 
 
 def receive_all(link: str, nick: str | None, wanted: Wanted) -> None:
     """Prints what is said and takes files, until stopped."""
     if wanted.most is not None and wanted.directory is None:
         fail("--count is a number of files: it takes --files DIR", EXIT_USAGE)
+    if wanted.max_bytes is not None and wanted.directory is None:
+        fail("--max-bytes is a size of files: it takes --files DIR", EXIT_USAGE)
     if wanted.directory is not None and not os.path.isdir(wanted.directory):  # noqa: PTH112
         fail(f"--files: {safe_line(wanted.directory)} is no directory", EXIT_USAGE)
     door = Door(link, make_nick(nick), as_owner=False)
@@ -75,7 +79,8 @@ class Listener:
         self._most = wanted.most
         self._print: Callable[..., None] = _print_json if wanted.as_json else _print_text
         self._bars = Bars()
-        self._inbox = None if wanted.directory is None else Inbox(room, Path(wanted.directory), self._bars)
+        directory = wanted.directory
+        self._inbox = None if directory is None else Inbox(room, Path(directory), self._bars, wanted.max_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished, self._failed = 0, 0
         self._enough = asyncio.Event()

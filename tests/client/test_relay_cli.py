@@ -590,7 +590,7 @@ async def test_the_clients_import_nothing_of_the_server():
         "import relayd.cli.relay_new\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('zmq', 'sqlite_utils', 'sqlite3', 'uvloop')\n"
         "       or name.startswith(('tornado.', 'relayd.')) and name != 'tornado.speedups'\n"
-        "       and name.split('.')[1] not in ('client', 'cli', 'wire', 'errors', 'fields')])"
+        "       and name.split('.')[1] not in ('client', 'cli', 'wire', 'errors', 'fields', 'directories')])"
     )
     # Measuring coverage imports sqlite3 by itself.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
@@ -618,3 +618,15 @@ async def test_new_with_a_key_to_create_rooms(home):
             assert refused.returncode in (1, 2)
         made = await create(relay.base, create_key=key)
         assert made.link.startswith(relay.base)
+
+
+async def test_keys_are_kept_in_directories_of_ones_own(relay, tmp_path, monkeypatch):
+    """Those that are made for them, too, whatever the umask."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "a" / "state"))
+    made = await create(relay.base)
+    before = os.umask(0)
+    try:
+        relay_keys.keep(made)
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/state", "a/state/relay")] == [0o700] * 3

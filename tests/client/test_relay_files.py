@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from cutter import heard
-from test_relay_cli import done, home, no_leftovers, start, terminal  # noqa: F401 - two are fixtures
+from test_relay_cli import RELAY, done, home, no_leftovers, start, terminal  # noqa: F401 - two are fixtures
 
-from relayd.client import FileOffered, Room, UserJoined, Withdrawn, create, join
+from relayd.cli.relay_disk import Disk, DiskLimit
+from relayd.client import DiskError, FileOffered, Room, UserJoined, Withdrawn, create, join
 
 pytestmark = pytest.mark.usefixtures("home", "no_leftovers")
 
 WAIT_S = 30
+MIB, GIB = 1024**2, 1024**3
 
 
 @pytest.fixture
@@ -207,3 +209,89 @@ async def test_the_chat_asks_before_it_takes(relay, file, inbox, monkeypatch):
         assert (inbox / "report.bin").read_bytes() == file.read_bytes()
         screen.type("/cancel 9\n")
         await screen.shows("no such file is under way", WAIT_S)
+
+
+class _Coming:
+    """As much of a `Receiving` as a limit looks at."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.received_bytes = size, 0
+
+
+# The disk. ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "files", "taken"),
+    [
+        (1000 * MIB, 500 * MIB, [400 * MIB, 60 * MIB, 40 * MIB], [True, False, True]),  # 5 %: 50 MiB
+        (100 * GIB, 2 * GIB, [GIB, 1], [True, False]),  # 1 GiB, as 5 % are more
+        (100 * GIB, GIB // 2, [1], [False]),
+        (0, 0, [10 * GIB], [True]),  # a file system that does not tell, as ramfs
+    ],
+)
+def test_some_of_the_disk_stays_free(tmp_path, total, free, files, taken):
+    """What is under way counts as if it had come: none of it is on the disk yet."""
+    limit, result = DiskLimit(tmp_path, None, lambda directory: Disk(total, free)), []
+    for size in files:
+        try:
+            limit.check("x", size)
+        except DiskError:
+            result.append(False)
+        else:
+            limit.begin(_Coming(size))
+            result.append(True)
+    assert result == taken
+
+
+def test_a_bound_on_all_files(tmp_path):
+    """What did not come whole gives its bytes back."""
+    limit = DiskLimit(tmp_path, 1000)
+    one, other = _Coming(600), _Coming(400)
+    limit.check("one", 600)
+    limit.begin(one)
+    with pytest.raises(DiskError, match="601 B is more than the 400 B that --max-bytes leaves"):
+        limit.check("big", 601)
+    limit.check("other", 400)
+    limit.begin(other)
+    with pytest.raises(DiskError):
+        limit.check("tiny", 1)
+    limit.check("empty", 0)
+    limit.end(one, whole=True)
+    limit.end(other, whole=False)
+    limit.check("again", 400)
+
+
+async def test_receive_takes_no_more_than_it_is_told(relay, tmp_path, inbox):
+    """The file that is too much is named, with the way out; the others are taken, and the exit code is 1."""
+    made = await create(relay.base, sealed=False)
+    arguments = ("--files", str(inbox), "--count", "2", "--max-bytes", "100")
+    receiving = await start("receive", made.link, *arguments, "--nick", "bob")
+    await asyncio.wait_for(receiving.stderr.readline(), WAIT_S)
+    async with join(made.link, "ann") as ann:
+        for name, count in (("big", 101), ("small", 100)):
+            (tmp_path / name).write_bytes(b"x" * count)
+            await ann.offer(tmp_path / name)
+        _, err = await asyncio.wait_for(receiving.communicate(), WAIT_S)
+    assert receiving.returncode == 1
+    assert [path.name for path in inbox.iterdir()] == ["small"]
+    assert b"big was not taken: 101 B is more than the 100 B that --max-bytes leaves" in err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to mount a small disk")
+async def test_receive_leaves_some_of_a_real_disk_free(relay, tmp_path, inbox):
+    """On a disk of 2 MiB, 1.95 MiB are too much."""
+    made = await create(relay.base, sealed=False)
+    command = f"mount -t tmpfs -o size=2m none {inbox} && exec {RELAY} receive {made.link} --files {inbox} --count 2"
+    receiving = await asyncio.create_subprocess_exec(
+        *("unshare", "--mount", "sh", "-c", command), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    await asyncio.wait_for(receiving.stderr.readline(), WAIT_S)
+    async with join(made.link, "ann") as ann:
+        for name, count in (("big", 2_045_000), ("small", 1_000_000)):
+            (tmp_path / name).write_bytes(b"x" * count)
+            await ann.offer(tmp_path / name)
+        out, err = await asyncio.wait_for(receiving.communicate(), WAIT_S)
+    assert b"sent small" in out
+    assert b"big was not taken: 102.4 KiB of the disk stay free" in err
+    assert receiving.returncode == 1

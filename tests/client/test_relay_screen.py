@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from prompt_toolkit.utils import get_cwidth
 
 from relayd.cli.relay_argv import hide_links
@@ -79,6 +80,7 @@ class FakeRoom:
         self.users, self.me, self.sealed = list(users), users[0], sealed
         self.user_count, self.connected = len(users), True
         self.departed_users: list[User] = []
+        self.link = "https://chat.example/x#old"
         self.details = SimpleNamespace(name="den", locked=False)
         self.said: list[tuple[str, object]] = []
         self.kicked: list[tuple[str, bool]] = []
@@ -89,6 +91,10 @@ class FakeRoom:
 
     async def say(self, text: str, to: object = None) -> None:
         self.said.append((text, to and to.nick))
+
+    async def renew_link(self) -> str:
+        self.link = "https://chat.example/x#new"
+        return self.link
 
     async def kick(self, user: User, *, ban: bool = False) -> None:
         self.kicked.append((user.nick, ban))
@@ -139,6 +145,22 @@ async def test_commands(chat):
     assert chat.room.kicked == [("Bob", True)]
     assert chat.room.nick == "anna"
     assert shown(chat) == []
+
+
+@pytest.mark.parametrize(
+    ("known", "role", "says"),
+    [
+        (True, "member", "https://chat.example/x#old"),
+        (False, "member", "the owner made new keys, and has the new link"),
+        (False, "owner", "https://chat.example/x#new"),
+    ],
+)
+async def test_link(chat, known, role, says):
+    """After new keys only the client that made them knows the link; another one of the owner's makes a new one."""
+    chat.room.me = replace(ANN, role=role)
+    chat.room.link = chat.room.link if known else ""
+    await typed(chat, "/link")
+    assert says in shown(chat)[-1]
 
 
 async def test_kick_reaches_those_who_have_left(chat):

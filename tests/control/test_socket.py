@@ -40,6 +40,19 @@ def test_modes(make_daemon):
     assert stat.S_IMODE(daemon.socket.parent.stat().st_mode) == 0o750
 
 
+@pytest.mark.parametrize(("group", "mode"), [(None, 0o700), (os.getgid(), 0o710)])
+def test_modes_of_the_directories_above(tmp_path, group, mode):
+    """Those that relayd makes are its own, whatever the umask; a group that may use the socket gets through."""
+    before = os.umask(0)
+    try:
+        listener = ControlListener.bind(str(tmp_path / "a" / "b" / "c" / "control.sock"), group)
+    finally:
+        os.umask(before)
+    listener.close()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")]
+    assert modes == [mode, mode, 0o750]
+
+
 # Somebody who may not give a file to that group: a user who is not in it (EPERM), or in a user namespace in which the
 # group does not exist (EINVAL), as in a container.
 OTHERS = {

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from relayd.directories import missing_parents
 from relayd.errors import CannotListen
 
 log = logging.getLogger("relayd.control")
@@ -95,10 +96,13 @@ def _check_path(path: Path) -> None:
 def _make_directory(directory: Path, group: int | None) -> None:
     if directory.is_dir():
         return
-    # mkdir takes a mode, and a umask only takes away from it; so it's at no moment open to more than these.
-    directory.mkdir(mode=DIRECTORY_MODE, parents=True)
-    _give_to_group(directory, group)
-    directory.chmod(DIRECTORY_MODE)
+    # Of a group that may use the socket, parents let its members through, and no more.
+    parent_mode = 0o700 if group is None else 0o710
+    for one, mode in [(parent, parent_mode) for parent in missing_parents(directory)] + [(directory, DIRECTORY_MODE)]:
+        # mkdir takes a mode, and a umask only takes away from it; so it's at no moment open to more than these.
+        one.mkdir(mode=mode)
+        _give_to_group(one, group)
+        one.chmod(mode)
 
 
 def _give_to_group(place: Path, group: int | None) -> None:
