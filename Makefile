@@ -2,6 +2,7 @@
 # make test    set up what is needed; lint, types, import contracts, all tests, coverage
 # make quick   the same without the slow tests and coverage
 # make bench   measure relayd beside other servers and the least that C can do; needs a C compiler
+# make fuzz    fuzz what reads foreign bytes, a minute each; FUZZ: options of `python -m tests.fuzz`
 # make install     put relayd, its units, manual pages and an example for nginx into the system; make uninstall
 # make deb     the same as a package for Debian, in dist/
 # make lock    pin the versions that tests and CI use
@@ -18,7 +19,7 @@ SYSCONFDIR ?= /etc
 # Where systemd looks for units; by default below PREFIX if it looks there, else below SYSCONFDIR.
 UNITDIR ?=
 
-.PHONY: run test quick lint lock format clean bench install uninstall deb
+.PHONY: run test quick lint lock format clean bench fuzz install uninstall deb
 
 run: $(VENV)/.run
 	@$(BIN)/relayd --hello --listen $(LISTEN)
@@ -48,6 +49,9 @@ format: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench run $(BENCH)
 	$(BIN)/python -m bench docs
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 install: $(BIN)/python
 	@$(INSTALL) install
@@ -115,6 +119,11 @@ $(VENV)/.web: tests/web/package-lock.json $(VENV)/.test
 $(VENV)/.bench: bench/requirements.txt bench/package-lock.json $(VENV)/.run
 	$(BIN)/pip install -q -c constraints.txt -r bench/requirements.txt
 	! command -v npm >/dev/null || npm ci --prefix bench --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Not among the tests' own: its wheels are for few versions of Python, and the corpora need none of it.
+$(VENV)/.fuzz: $(VENV)/.test
+	$(BIN)/pip install -q 'atheris>=3.0'
 	@touch $@
 
 clean:

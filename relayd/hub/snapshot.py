@@ -87,7 +87,7 @@ def read(log: MemoryLog, now: float) -> Kept:
     for offset, payload in log.frames():
         try:
             turn = _decode(payload)
-        except msgspec.DecodeError as wrong:
+        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
             raise Unreadable(f"what stands at byte {offset} is not understood") from wrong
         counters = turn.counters
         for record in turn.records:
