@@ -67,7 +67,7 @@ class Peers:
     def _client(self, request: Asked) -> tuple[str, str]:
         """The client's address as it is written, and the header that cannot be read, "" if all can."""
         peer = _peer(request)
-        if not self._is_trusted(peer):
+        if not self.is_trusted(peer):
             return peer, ""
         header, nodes = claim(request.headers, "for")
         # Each proxy adds who has come to it: the first that is no proxy of ours is the client.
@@ -76,7 +76,7 @@ class Peers:
             if hop is None:
                 # What stands left of it is not looked at: nobody who is trusted has said that it is true.
                 return peer, header
-            if not self._is_trusted(hop):
+            if not self.is_trusted(hop):
                 return hop, ""
         return peer, ""
 
@@ -88,7 +88,7 @@ class Peers:
             address=canonical(client),
             peer=canonical(peer),
             port=0 if peer == UNIX else context.address[1],
-            trusted=self._is_trusted(peer),
+            trusted=self.is_trusted(peer),
             forwarded=request.headers.get(X_FORWARDED["for"], "")[-_MAX_SHOWN_CHARS:],
             rfc7239=request.headers.get(FORWARDED, "")[-_MAX_SHOWN_CHARS:],
             unreadable=unreadable,
@@ -101,7 +101,7 @@ class Peers:
             WrongHost: not a name this server answers to.
         """
         scheme, host = request.protocol, request.host
-        if self._is_trusted(_peer(request)):
+        if self.is_trusted(_peer(request)):
             scheme, host = self._scheme(request.headers, scheme), self._host(request.headers, host)
         self.check_host(host)
         if self._public is not None:
@@ -161,7 +161,8 @@ class Peers:
         if origin.partition("://")[2].lower() not in (request.host.lower(), base_url[1].lower()):
             raise WrongOrigin("Pages of that origin may not connect here; see allowed_origins")
 
-    def _is_trusted(self, address: str) -> bool:
+    def is_trusted(self, address: str) -> bool:
+        """Whether what comes from that address is believed when it names the client."""
         if address == UNIX:
             return self._trusts_unix
         return bool(self._trusted) and any(
