@@ -19,7 +19,8 @@ from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
 from relayd.rooms.seal import OPEN, Rekeying
-from relayd.wire.ids import Credential, UserId
+from relayd.wire.ids import DIGEST_BYTES, Credential, RandomBytes, UserId, new_room_id, new_user_id
+from relayd.wire.rest import RoomSettings
 
 MIN_PLACE_KEPT_S = 10.0  # so that a reload of the page is no leaving, even where nothing is kept to resume
 
@@ -545,3 +546,25 @@ class Room:
     @property
     def _ends_when_empty(self) -> bool:
         return self._meta.users_leave and not self.members and self._paused_at is None
+
+
+def absent_room(random_bytes: RandomBytes) -> Room:
+    """A room that no key fits. It stands for those that do not exist, so that their refusal takes equally long."""
+    return Room(
+        RoomMeta(
+            room_id=new_room_id(random_bytes),
+            name="",
+            owner_id=new_user_id(random_bytes),
+            owner_digest=random_bytes(DIGEST_BYTES),
+            invite_digest=random_bytes(DIGEST_BYTES),
+            max_users=0,
+            users_leave=False,
+            created_at=0,
+            ends_at=0,
+            locked=True,
+            settings=RoomSettings(),
+            epoch="",
+        ),
+        Graces(0, 0),
+        max_connections=0,
+    )
