@@ -81,7 +81,7 @@ class Front(HTTPServerConnectionDelegate):
         """
         peers = self.door.peers
         peers.check_host(request.host)
-        peers.check_origin(request, peers.base_url(request))
+        peers.check_origin(request)
         answer = handshake_answer(request)
         address = peers.address(request)
         self.lobby.check(address, is_counted=is_counted)

@@ -58,7 +58,7 @@ class Handler(JsonHandler):
         peers = self.door.peers
         peers.check_host(self.request.host)
         if self.request.method not in ("GET", "HEAD"):
-            peers.check_origin(self.request, peers.base_url(self.request))
+            peers.check_origin(self.request)
 
     @property
     def key(self) -> str:
