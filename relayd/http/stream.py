@@ -153,8 +153,10 @@ class HttpStream(IOStream):
         return super().read_bytes(num_bytes, partial)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        """Read what has come."""
-        size = super().read_from_fd(buf)
+        """Read what has come; of a head, which is searched for its end, no more than shows that it is too large."""
+        most = MAX_HEAD_BYTES + 1 - self._read_buffer_size if self._in_head else len(buf)
+        with memoryview(buf) as view, view[: max(1, most)] as part:
+            size = super().read_from_fd(part)
         if size and not self._has_begun:
             self._has_begun, self._since = True, self._now()
         return size
