@@ -655,11 +655,11 @@ def test_other_pages_are_refused(origin):
 
 
 def test_pages_that_were_allowed():
-    allowed = ("https://other.example", "https://B\u00fccher.example:443", "app://localhost")
+    allowed = ("https://other.example", "https://B\u00fccher.example:443", "app://localhost", "https://slash.example/")
     one = peers(public_url="https://chat.example.org", allowed_origins=allowed)
     for origin in (
         *("https://other.example", "https://chat.example.org", "HTTPS://OTHER.example:443"),
-        *("https://xn--bcher-kva.example", "app://localhost"),
+        *("https://xn--bcher-kva.example", "app://localhost", "https://slash.example"),
     ):
         one.check_origin(request(Origin=origin))
     with pytest.raises(WrongOrigin):
