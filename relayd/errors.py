@@ -67,6 +67,14 @@ class TooLarge(RelayError):
     code, title, status, close = "too_large", "That is too large", 413, 1009
 
 
+class HeadTooLarge(RelayError):
+    code, title, status, close = "head_too_large", "The head of the request has more than 8 KiB", 431, 4000
+
+
+class RequestTimeout(RelayError):
+    code, title, status, close = "request_timeout", "The request did not arrive in time", 408, 4000
+
+
 class MethodNotAllowed(RelayError):
     code, title, status, close = "method_not_allowed", "That method does not work here", 405, 4000
 

@@ -10,12 +10,13 @@ import signal
 import socket as sockets
 from collections.abc import Callable
 
-from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application
 
 from relayd.errors import RelayError, Restarting, SettingsError
 from relayd.http.handler import MAX_BODY_BYTES, JsonHandler
+from relayd.http.server import HttpConnections
+from relayd.http.stream import HttpStream, HttpStreams, Timeouts
 from relayd.machine.listeners import listening
 from relayd.machine.systemd import Systemd
 from relayd.settings import Settings
@@ -25,8 +26,7 @@ log = logging.getLogger("relayd")
 SOCKETS = frozenset({"http", "control"})  # by their FileDescriptorName=
 _READ_S = 1.0  # between two readings of the settings
 _RETRY_S = 10.0  # for clients to come back
-_REQUEST_S = 10.0  # for a request to arrive
-_MAX_HEAD_BYTES = 8192
+_TIMEOUTS = Timeouts(head=10, body=10, write=10)
 _MAX_CONNECTIONS = 256  # of each kind of socket; more wait in the kernel's queue
 _FULL_S = 0.1
 
@@ -108,7 +108,7 @@ class Standby:
             return
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
             connection, address = listener.accept()
-            server.handle_stream(IOStream(connection), address)
+            server.serve(connection, address)
 
     def _for_clients(self) -> RelayError:
         return Restarting("The server is not available until its settings are corrected", retry_after_s=_RETRY_S)
@@ -117,7 +117,7 @@ class Standby:
         return Restarting(f"relayd has not started, as its settings are invalid: {self._line}; correct them")
 
 
-class Refusals(HTTPServer):
+class Refusals(HttpConnections):
     """Refuses what comes over a bounded number of connections.
 
     Args:
@@ -134,11 +134,9 @@ class Refusals(HTTPServer):
                 default_handler_args={"error": error},
                 log_function=lambda handler: None,
             ),
-            no_keep_alive=True,  # the next request is for the daemon
-            max_body_size=MAX_BODY_BYTES,
-            max_header_size=_MAX_HEAD_BYTES,
-            idle_connection_timeout=_REQUEST_S,
-            body_timeout=_REQUEST_S,
+            HttpStreams(HttpStream, _TIMEOUTS),
+            max_body_bytes=MAX_BODY_BYTES,
+            keep_alive=False,  # the next request is for the daemon
         )
         self._open = 0
 

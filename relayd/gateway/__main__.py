@@ -78,7 +78,7 @@ class Channel:
 
     def _resume(self) -> None:
         self._loop.add_reader(self._socket.fileno(), self._take)
-        if descriptors.are_scarce():
+        if descriptors.are_scarce(self._reserve):
             self._wait()
 
     def _wait(self) -> None:

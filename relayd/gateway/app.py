@@ -8,17 +8,18 @@ import logging
 import socket as sockets
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import msgspec
 import zmq
-from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from relayd.bus.chunks import GatewayChunks, HubChunks
 from relayd.bus.messages import Call, NewSettings, Phase, Probe, Report, SendAway, Tally
 from relayd.bus.sockets import Endpoints, GatewayBus, HubBus
-from relayd.errors import Draining
+from relayd.errors import Draining, RateLimited, RelayError
 from relayd.gateway import rest
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.departure import Departure
@@ -37,20 +38,22 @@ from relayd.gateway.probes import Probes
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.read_buffers import ReadBuffers
 from relayd.gateway.wheel import Wheel
-from relayd.http.handler import MAX_DROPPED_BYTES
+from relayd.http.handler import MAX_DROPPED_BYTES, problem_response
 from relayd.http.passwords import Passwords
+from relayd.http.server import HttpConnections
+from relayd.http.stream import MAX_HEAD_BYTES, Timeouts
 from relayd.lag import LoopLag
 from relayd.logs import change_logging
 from relayd.machine.process import resident_bytes
 from relayd.rooms.creation import CreationPolicy
-from relayd.rooms.limits import AddressRateLimiter, per_minute
+from relayd.rooms.limits import AddressRateLimiter, ConnectionLimit, per_minute
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
 log = logging.getLogger("relayd.http")
 
 _REPORT_S = 1.0
-_IDLE_HTTP_S = 75  # nginx's keepalive_timeout; Tornado's own default is an hour
+_TIMEOUTS = Timeouts()
 
 
 class Gateway:
@@ -102,9 +105,11 @@ class Gateway:
         self._probes = Probes(time.monotonic)
         self._fanout.on(Probe, lambda topic, event: self._probes.admit(event.digest))
         self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
-        self._lobby = Lobby(self._station, self._lag.check)
-        self._lines = Lines()
-        self.handing = Handing(self._station, self._lobby, self._calls, self._lines, self.adopt)
+        self._connection_limit = ConnectionLimit(settings.limits.max_connections_per_address)
+        self._lobby = Lobby(self._station, self._connection_limit, self._lag.check)
+        self._lines = Lines(_TIMEOUTS)
+        keep = partial(self.adopt, is_kept=True)
+        self.handing = Handing(self._station, self._lobby, self._calls, self._lines, keep)
         self._fanout.on(Phase, lambda topic, event: self.handing.on_phase(event))
         self._peers = Peers(settings)
         self._passwords = Passwords(random_bytes)
@@ -113,24 +118,32 @@ class Gateway:
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._creation = CreationPolicy(settings.rooms)
         door = Door(self._calls, self._creation, self._peers, self._passwords, self._password_rate)
-        self._front = Front(self._application({"door": door}), door, self._lobby, self._lines, _IDLE_HTTP_S)
-        self._server = HTTPServer(
-            self._front,
-            max_body_size=MAX_DROPPED_BYTES,
-            idle_connection_timeout=_IDLE_HTTP_S,
-        )
+        self._front = Front(self._application({"door": door}), door, self._lobby, self._lines)
+        self._server = HttpConnections(self._front, self._lines, max_body_bytes=MAX_DROPPED_BYTES)
         self._reporting = asyncio.get_running_loop().create_task(self._keep_reporting())
 
-    def adopt(self, connection: sockets.socket) -> None:
-        """Serves a connection that was accepted."""
+    def adopt(self, connection: sockets.socket, *, is_kept: bool = False) -> None:
+        """Serves a connection that was accepted, or that another process has kept for the client's next request."""
         connection.setblocking(False)
         try:
             address = connection.getpeername() if connection.family != sockets.AF_UNIX else ("", 0)
         except OSError:  # gone already
             connection.close()
             return
-        if not self._front.greet(connection, address[0] or UNIX_IP):
-            self._server.handle_stream(self._lines.open(connection), address)
+        peer = address[0] or UNIX_IP
+        on_closed: Callable[[], None] | None = None
+        # Connections of a proxy are its clients': those count by what it says of each.
+        if connection.family != sockets.AF_UNIX and not self._peers.is_trusted(peer):
+            try:
+                if not is_kept:
+                    self._connection_limit.check(peer)
+            except RateLimited as error:
+                self._lobby.refused[error.code] += 1
+                _refuse(connection, error)
+                return
+            on_closed = self._connection_limit.add(peer)
+        if not self._front.greet(connection, peer, on_closed):
+            self._server.serve(connection, address, is_kept=is_kept, on_closed=on_closed)
 
     async def _keep_reporting(self) -> None:
         while True:
@@ -173,6 +186,7 @@ class Gateway:
         self._peers.change(settings)
         self._creation.change(settings.rooms)
         self._password_rate.change(per_minute(settings.limits.proof_rate))
+        self._connection_limit.most = settings.limits.max_connections_per_address
         self._pressure.max_bytes = settings.limits.max_outboxes
         self._station.read_buffers.max_bytes = settings.limits.max_read_buffers_bytes
         self._calls.timeout_s = settings.timing.call_timeout
@@ -263,6 +277,14 @@ class Ready(Handler):
         self.write_json(b'{"status":"ready"}')
 
     head = get
+
+
+def _refuse(connection: sockets.socket, error: RelayError) -> None:
+    """Closes a connection; if it has sent something already, with an answer."""
+    with contextlib.suppress(OSError):
+        if connection.recv(MAX_HEAD_BYTES):
+            connection.send(problem_response(error))
+    connection.close()
 
 
 def _log_request(handler: RequestHandler) -> None:

@@ -6,10 +6,9 @@ Of what a join cost, handlers, headers and dates were a third, and reading HTTP 
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket as sockets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection
@@ -42,20 +41,23 @@ class Front(HTTPServerConnectionDelegate):
         door: of its handlers.
         lobby: takes the sockets.
         lines: is told what is under way on each connection.
-        body_timeout_s: for the body of a request.
     """
 
-    def __init__(self, application: Application, door: Door, lobby: Lobby, lines: Lines, body_timeout_s: float) -> None:
+    def __init__(self, application: Application, door: Door, lobby: Lobby, lines: Lines) -> None:
         self.application = application
         self.door = door
         self.lobby = lobby
         self.lines = lines
-        self.body_timeout_s = body_timeout_s
 
-    def greet(self, connection: sockets.socket, remote_ip: str) -> bool:
+    def greet(self, connection: sockets.socket, remote_ip: str, on_closed: Callable[[], None] | None) -> bool:
         """Whether a new connection is a chat's, which is served from now on.
 
         Looked at without being taken: what is no plain handshake, or may not pass, is all there for who reads HTTP.
+
+        Args:
+            connection: accepted.
+            remote_ip: of the peer.
+            on_closed: see `Lobby.welcome`.
         """
         try:
             # Of what begins otherwise nothing is read: a copy of it, perhaps with a password, would lie in memory.
@@ -64,14 +66,14 @@ class Front(HTTPServerConnectionDelegate):
             handshake = read_plain(connection.recv(MAX_HEAD_BYTES, sockets.MSG_PEEK), remote_ip)
             if handshake is None:
                 return False
-            newcomer = self.let_in(handshake, handshake.room_id_text)
+            newcomer = self.let_in(handshake, handshake.room_id_text, is_counted=on_closed is not None)
             connection.recv(handshake.size)
         except (OSError, RelayError):
             return False
-        self.lobby.welcome(connection, newcomer)
+        self.lobby.welcome(connection, newcomer, on_closed=on_closed)
         return True
 
-    def let_in(self, request: Asked, room_id_text: str) -> Newcomer:
+    def let_in(self, request: Asked, room_id_text: str, *, is_counted: bool) -> Newcomer:
         """Whoever asks to be let in by a handshake.
 
         Raises:
@@ -79,10 +81,10 @@ class Front(HTTPServerConnectionDelegate):
         """
         peers = self.door.peers
         peers.check_host(request.host)
-        peers.check_origin(request, peers.base_url(request))
+        peers.check_origin(request)
         answer = handshake_answer(request)
         address = peers.address(request)
-        self.lobby.check(address)
+        self.lobby.check(address, is_counted=is_counted)
         # Can't be None: the pattern lets only canonical UUIDs pass.
         return Newcomer(parse_room_id(room_id_text) or RoomId(b""), address, answer)
 
@@ -101,8 +103,6 @@ class _Request(HTTPMessageDelegate):
         self._connection = connection
         self._line = line
         self._inner: HTTPMessageDelegate | None = None  # None once the socket is no longer HTTP's
-        # Tornado's body_timeout makes a task of reading each body: a twentieth of what a request costs.
-        self._deadline: asyncio.TimerHandle | None = None
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -115,37 +115,29 @@ class _Request(HTTPMessageDelegate):
             if found is not None:
                 request = HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
                 try:
-                    newcomer = self._front.let_in(request, found[1])
+                    newcomer = self._front.let_in(request, found[1], is_counted=self._line.is_counted)
                 except RelayError as error:
                     self._front.lobby.refused[error.code] += 1
                     refused = {"door": self._front.door, "error": error}
                     self._inner = application.get_handler_delegate(request, Refused, refused)
                 else:
-                    self._front.lobby.take(self._connection.detach(), newcomer)
+                    self._connection.detach()
+                    self._front.lobby.take(self._line, newcomer)
                     return None
         if self._inner is None:
             self._inner = application.start_request(self._server_conn, self._connection)
-        if "Content-Length" in headers or "Transfer-Encoding" in headers:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(self._front.body_timeout_s, self._connection.close)
         return self._inner.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return self._inner.data_received(chunk) if self._inner is not None else None
 
     def finish(self) -> None:
-        self._end_wait()
         if self._inner is not None:
             self._inner.finish()
 
     def on_connection_close(self) -> None:
-        self._end_wait()
         if self._inner is not None:
             self._inner.on_connection_close()
-
-    def _end_wait(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
 
 
 class Refused(Handler):

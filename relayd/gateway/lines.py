@@ -7,12 +7,11 @@ not send that again, as it cannot know what became of it, and somebody would be 
 from __future__ import annotations
 
 import socket as sockets
-from weakref import WeakSet
 
-from tornado.iostream import IOStream
+from relayd.http.stream import HttpStream, HttpStreams, Timeouts
 
 
-class Line(IOStream):
+class Line(HttpStream):
     """A client's connection.
 
     Attributes:
@@ -33,22 +32,19 @@ class Line(IOStream):
         return self._read_buffer_size > 0
 
 
-class Lines:
+class Lines(HttpStreams[Line]):
     """Knows all, and takes those from Tornado on which nothing is under way while they are to be handed over.
 
     What is asked meanwhile waits in the system, for whoever reads the connection next.
+
+    Args:
+        timeouts: of each.
     """
 
-    def __init__(self) -> None:
-        self._lines: WeakSet[Line] = WeakSet()
+    def __init__(self, timeouts: Timeouts) -> None:
+        super().__init__(Line, timeouts)
         self._held: list[sockets.socket] = []
         self._holding = False
-
-    def open(self, connection: sockets.socket) -> Line:
-        """One more."""
-        line = Line(connection)
-        self._lines.add(line)
-        return line
 
     def on_quiet(self, line: Line) -> None:
         """It is new, or all that was asked is answered; it is not read from yet."""
@@ -63,12 +59,12 @@ class Lines:
     @property
     def are_quiet(self) -> bool:
         """Whether nothing is under way on any."""
-        return all(line.is_quiet or line.closed() for line in self._lines)
+        return all(line.is_quiet or line.closed() for line in self._open)
 
     def hold(self) -> None:
         """Takes those that are quiet, and those that become so until `release`."""
         self._holding = True
-        for line in list(self._lines):
+        for line in list(self._open):
             if line.is_quiet:
                 self._hold(line)
 
@@ -81,7 +77,9 @@ class Lines:
         if line.closed() or line.has_unread:
             return
         try:
-            self._held.append(line.socket.dup())
+            connection, on_closed = line.take_socket()
         except OSError:  # no descriptor left for it
             return
-        line.close()
+        if on_closed is not None:
+            on_closed()
+        self._held.append(connection)

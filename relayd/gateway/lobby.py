@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 from tornado.util import _websocket_mask
 
-from relayd.errors import Overloaded, RateLimited
+from relayd.errors import Overloaded
 from relayd.gateway.outlet import Station
 from relayd.gateway.socket import RelaySocket
-from relayd.rooms.addresses import neighbourhood
+from relayd.http.stream import HttpStream
+from relayd.rooms.limits import ConnectionLimit
 from relayd.wire.ids import RoomId
 
 _REFUSALS = ("overloaded", "rate_limited", "wrong_host", "wrong_origin")  # counted from the start: see Counts
@@ -43,6 +44,7 @@ class Lobby:
 
     Args:
         station: what they share.
+        limit: of connections of one address.
         check_lag: raises `Overloaded` while the loop is late.
 
     Attributes:
@@ -50,17 +52,21 @@ class Lobby:
         refused: handshakes that were refused, by error code.
     """
 
-    def __init__(self, station: Station, check_lag: Callable[[], None]) -> None:
+    def __init__(self, station: Station, limit: ConnectionLimit, check_lag: Callable[[], None]) -> None:
         self.opened = 0
         self.refused = Counter(dict.fromkeys(_REFUSALS, 0))
         self._station = station
         self._check_lag = check_lag
-        self._by_address: Counter[str] = Counter()
+        self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
 
-    def check(self, address: str) -> None:
+    def check(self, address: str, *, is_counted: bool) -> None:
         """Whether one more may come.
+
+        Args:
+            address: the client's.
+            is_counted: whether its connection is among those of the address already.
 
         Raises:
             Overloaded, RateLimited: the server has enough of them, or this address has.
@@ -69,42 +75,56 @@ class Lobby:
         limits = self._station.settings.limits
         if limits.max_connections and len(self._station.fanout.sockets) >= limits.max_connections:
             raise Overloaded("The server has as many connections as it may", retry_after_s=5)
-        limit = limits.max_connections_per_address
-        if limit and self._by_address[neighbourhood(address)] >= limit:
-            raise RateLimited("Your address has as many connections as it may", retry_after_s=5)
+        if not is_counted:
+            self._limit.check(address)
 
-    def take(self, stream: IOStream, newcomer: Newcomer) -> None:
+    def take(self, stream: HttpStream, newcomer: Newcomer) -> None:
         """Welcomes who has come by a stream of Tornado's."""
         if stream.writing():  # it reads no answers, not even those to its requests before
             stream.close()
             return
         try:
-            early, connection = _unread(stream), stream.socket.dup()
+            early = _unread(stream)
+            connection, on_closed = stream.take_socket()  # before the loop turns: it would read what is not for it
         except (OSError, StreamClosedError):  # gone meanwhile, or no descriptor left for it
             stream.close()
             return
-        stream.close()  # before the loop turns: it would read what is not for it
-        self.welcome(connection, newcomer, early)
+        self.welcome(connection, newcomer, early, on_closed)
 
-    def welcome(self, connection: sockets.socket, newcomer: Newcomer, early: bytes = b"") -> None:
-        """Answers a handshake, and gives its connection to a `RelaySocket`."""
+    def welcome(
+        self,
+        connection: sockets.socket,
+        newcomer: Newcomer,
+        early: bytes = b"",
+        on_closed: Callable[[], None] | None = None,
+    ) -> None:
+        """Answers a handshake, and gives its connection to a `RelaySocket`.
+
+        Args:
+            connection: the client's.
+            newcomer: what was found about it.
+            early: bytes that came after the handshake.
+            on_closed: to call when it is closed, if it is counted among those of its address already.
+        """
+        on_closed = on_closed or self._limit.add(newcomer.address)
         try:
             connection.send(newcomer.answer)  # fits: nothing else waits, and no system's send buffer is smaller
             if connection.family != sockets.AF_UNIX:
                 connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
         except OSError:
             connection.close()
+            on_closed()
             return
         self.opened += 1
         relay_socket = RelaySocket(self._station, self.opened, newcomer.room_id, newcomer.address, early)
-        self._count(relay_socket)
+        relay_socket.on_lost = on_closed
         connecting = self._loop.create_task(self._connect(connection, relay_socket))
         self._connecting.add(connecting)
         connecting.add_done_callback(self._connecting.discard)
 
     async def admit(self, connection: sockets.socket, relay_socket: RelaySocket) -> None:
         """Gives a connection to its `RelaySocket` that another process had before."""
-        self._count(relay_socket)
+        relay_socket.on_lost = self._limit.add(relay_socket.address)
         await self._connect(connection, relay_socket)
 
     async def _connect(self, connection: sockets.socket, relay_socket: RelaySocket) -> None:
@@ -114,19 +134,8 @@ class Lobby:
             connection.close()
             relay_socket.never_connected()
 
-    def _count(self, relay_socket: RelaySocket) -> None:
-        if self._station.settings.limits.max_connections_per_address:
-            address = neighbourhood(relay_socket.address)
-            self._by_address[address] += 1
-            relay_socket.on_lost = lambda: self._count_down(address)
 
-    def _count_down(self, address: str) -> None:
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
-
-
-def _unread(stream: IOStream) -> bytes:
+def _unread(stream: HttpStream) -> bytes:
     """What the stream has read beyond the request."""
     # Typed as an Awaitable; it is a Future, as Tornado's documentation of coroutines says of all of theirs.
     reading = cast("asyncio.Future[bytes]", stream.read_bytes(_EARLY_BYTES, partial=True))

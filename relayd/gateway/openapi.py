@@ -45,7 +45,9 @@ _WHAT: dict[str, str] = {
     "404": "No such room, or a key that does not fit it: the same answer for both",
     "405": "Wrong method; `Allow` says which work",
     "409": "Another living room has that name",
+    "408": "The request did not arrive in time",
     "413": "The body has more than 64 KiB",
+    "431": "The head of the request has more than 8 KiB",
     "415": "Neither JSON nor a form",
     "421": "A host name that this server does not answer to",
     "422": "Some fields are wrong; `errors` says which",
@@ -172,7 +174,7 @@ def _operation(
     security: list[dict[str, list[str]]] | None = None,
     errors: str = "",
 ) -> dict[str, Any]:
-    statuses = {"400", "413", "421", "503", *errors.split()}
+    statuses = {"400", "408", "413", "421", "431", "503", *errors.split()}
     statuses |= {"401", "404"} if keyed else set()
     statuses |= {"403"} if owner else set()
     statuses |= {"415", "422"} if body is not None else set()

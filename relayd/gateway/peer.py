@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
@@ -31,7 +33,16 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 # RFC 3986, sections 3.2.2 and 3.2.3, as far as hosts are called in practice. What is more, or else, could turn the
 # links made of it: `user@host`, `host/path`.
-_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)]|([A-Za-z0-9._-]+))(?::([0-9]{0,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """Of a page (RFC 6454, section 4); host and scheme in lower case, the host without a final dot."""
+
+    scheme: str
+    host: str
+    port: int
 
 
 class Peers:
@@ -50,12 +61,15 @@ class Peers:
         self._trusts_unix = UNIX in settings.trusted_proxies
         self._trusted = [network(text) for text in settings.trusted_proxies if text != UNIX]
         self._good_host: str | None = None  # the last one that passed
+        self._good_origin: tuple[str, str, str, str] | None = None  # the same, with what it was compared with
         self._public = urlsplit(settings.public_url) if settings.public_url else None
-        self._hosts = {host.lower() for host in settings.allowed_hosts}
-        self._origins = set(settings.allowed_origins)
-        if self._public is not None and self._public.hostname:
-            self._hosts.add(self._public.hostname)
-            self._origins.add(f"{self._public.scheme}://{self._public.netloc}")
+        self._hosts = {_ascii(host) for host in settings.allowed_hosts}
+        self._allowed = set(settings.allowed_origins)  # as they are written: of programs, as app://localhost
+        urls = [*settings.allowed_origins, settings.public_url]
+        self._origins = {origin for url in urls if (origin := _origin_of_url(url))}
+        self._public_host = _ascii(self._public.hostname or "") if self._public else ""
+        if self._public_host:
+            self._hosts.add(self._public_host)
 
     def address(self, request: Asked) -> str:
         """The client's address: the peer's, or what a trusted proxy says it is. A Unix peer is `unix:`."""
@@ -67,7 +81,7 @@ class Peers:
     def _client(self, request: Asked) -> tuple[str, str]:
         """The client's address as it is written, and the header that cannot be read, "" if all can."""
         peer = _peer(request)
-        if not self._is_trusted(peer):
+        if not self.is_trusted(peer):
             return peer, ""
         header, nodes = claim(request.headers, "for")
         # Each proxy adds who has come to it: the first that is no proxy of ours is the client.
@@ -76,7 +90,7 @@ class Peers:
             if hop is None:
                 # What stands left of it is not looked at: nobody who is trusted has said that it is true.
                 return peer, header
-            if not self._is_trusted(hop):
+            if not self.is_trusted(hop):
                 return hop, ""
         return peer, ""
 
@@ -88,7 +102,7 @@ class Peers:
             address=canonical(client),
             peer=canonical(peer),
             port=0 if peer == UNIX else context.address[1],
-            trusted=self._is_trusted(peer),
+            trusted=self.is_trusted(peer),
             forwarded=request.headers.get(X_FORWARDED["for"], "")[-_MAX_SHOWN_CHARS:],
             rfc7239=request.headers.get(FORWARDED, "")[-_MAX_SHOWN_CHARS:],
             unreadable=unreadable,
@@ -100,12 +114,15 @@ class Peers:
         Raises:
             WrongHost: not a name this server answers to.
         """
+        asked = self._asked(request)
+        return asked if self._public is None else (self._public.scheme, self._public.netloc)
+
+    def _asked(self, request: Asked) -> tuple[str, str]:
+        """Scheme and host that the client has asked for, as proxies say; WrongHost as above."""
         scheme, host = request.protocol, request.host
-        if self._is_trusted(_peer(request)):
+        if self.is_trusted(_peer(request)):
             scheme, host = self._scheme(request.headers, scheme), self._host(request.headers, host)
         self.check_host(host)
-        if self._public is not None:
-            return self._public.scheme, self._public.netloc
         return scheme, host
 
     def _scheme(self, headers: Headers, own: str) -> str:
@@ -148,20 +165,35 @@ class Peers:
             raise WrongHost("This server does not answer to that host name; set public_url or allowed_hosts")
         self._good_host = host
 
-    def check_origin(self, request: Asked, base_url: tuple[str, str]) -> None:
+    def check_origin(self, request: Asked) -> None:
         """Browsers say which page wants to connect; only our own may, and those that are allowed.
 
         Raises:
+            WrongHost: not a name this server answers to.
             WrongOrigin: saying what to set.
         """
-        origin = request.headers.get("Origin")
-        if origin is None or "*" in self._origins or origin in self._origins:
+        scheme, host = self._asked(request)
+        text = request.headers.get("Origin")
+        if text is None or "*" in self._allowed or text in self._allowed:
             return
-        # Origin = scheme "://" host [":" port], or "null" (RFC 6454, section 7.1).
-        if origin.partition("://")[2].lower() not in (request.host.lower(), base_url[1].lower()):
-            raise WrongOrigin("Pages of that origin may not connect here; see allowed_origins")
+        compared = (text, scheme, host, request.host)
+        if compared == self._good_origin:
+            return
+        origin = _origin(text)
+        if origin is None or not (origin in self._origins or origin in self._own_origins(scheme, host, request.host)):
+            raise WrongOrigin("Pages of that origin may not connect here; see public_url and allowed_origins")
+        self._good_origin = compared
 
-    def _is_trusted(self, address: str) -> bool:
+    def _own_origins(self, scheme: str, *hosts: str) -> Iterator[Origin]:
+        """Origins of our own page at these hosts. At the host of `public_url` there is no other than that."""
+        # A proxy that ends TLS need not say so: a page by https at our own host is ours, too.
+        schemes = ("http", "https") if scheme == "http" else (scheme,)
+        for host in hosts:
+            if _name(host) != self._public_host:
+                yield from (origin for one in schemes if (origin := _origin(f"{one}://{host}")))
+
+    def is_trusted(self, address: str) -> bool:
+        """Whether what comes from that address is believed when it names the client."""
         if address == UNIX:
             return self._trusts_unix
         return bool(self._trusted) and any(
@@ -178,6 +210,36 @@ class Peers:
 def _peer(request: Asked) -> str:
     ip = request.remote_ip or ""
     return UNIX if ip == UNIX_IP or not is_address(ip) else ip
+
+
+def _origin(text: str) -> Origin | None:
+    """The origin of a page: scheme "://" host [":" port]. None for `null` (RFC 6454, section 7.1) and other schemes."""
+    scheme, _, host = text.partition("://")
+    scheme = scheme.lower()
+    parts = _AUTHORITY.fullmatch(host)
+    if scheme not in _DEFAULT_PORTS or parts is None:
+        return None
+    return Origin(scheme, _name(host), int(parts[3] or _DEFAULT_PORTS[scheme]))
+
+
+def _origin_of_url(url: str) -> Origin | None:
+    """The same for a URL of the settings, in which a name may be international."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return None
+    return Origin(parts.scheme, _ascii(parts.hostname), port or _DEFAULT_PORTS[parts.scheme])
+
+
+def _ascii(host: str) -> str:
+    """A host of the settings as browsers send it: in lower case, international names as RFC 3490 encodes them."""
+    try:
+        return host.lower().rstrip(".").encode("idna").decode()
+    except UnicodeError:  # no host: it fits none
+        return host.lower()
 
 
 def _name(host: str) -> str:

@@ -71,9 +71,8 @@ class JsonHandler(web.RequestHandler):
             self.set_header("Sec-WebSocket-Version", "13")
         if isinstance(error, NoKey):
             self.set_header("WWW-Authenticate", "Bearer")
-        if error.retry_after_s is not None or error.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-            self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after_s or 1))))
-        self.set_header("Content-Type", "application/problem+json")
+        for name, value in _problem_headers(error).items():
+            self.set_header(name, value)
         self.finish(problem_json(error))
 
     def log_exception(
@@ -85,6 +84,27 @@ class JsonHandler(web.RequestHandler):
         """A peer's mistake is no event; ours is one, without the request."""
         if not isinstance(value, RelayError | web.HTTPError):
             log.error("request failed in %s", type(self).__name__, exc_info=(typ, value, tb) if typ and value else None)
+
+
+def _problem_headers(error: RelayError) -> dict[str, str]:
+    headers = {"Content-Type": "application/problem+json"}
+    if error.retry_after_s is not None or error.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
+    return headers
+
+
+def problem_response(error: RelayError) -> bytes:
+    """A whole answer to a request that reaches no handler; the connection is to be closed after it."""
+    body = problem_json(error)
+    headers = _problem_headers(error) | {
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {error.status} {http.HTTPStatus(error.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def problem_json(error: RelayError) -> bytes:

@@ -67,11 +67,11 @@ class Calls:
         return self._service.create(call.body, now)
 
     def _room_of(self, call: ReadRoom | ListUsers, now: float) -> Room:
-        room = self._service.find(call.room)
+        room = self._service.find_or_absent(call.room)
         room.check_key(ids.parse_key(call.key), now)
         return room
 
     def _owned(self, call: EditRoom | EndRoom | KickUser | RenewInvite) -> Room:
-        room = self._service.find(call.room)
+        room = self._service.find_or_absent(call.room)
         room.keys.require_owner(ids.parse_key(call.key))
         return room

@@ -8,16 +8,16 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from relayd.errors import NotFound
 from relayd.http.handler import JsonHandler
+from relayd.hub.private import PrivateServer
 
 log = logging.getLogger("relayd.metrics")
 
-_IDLE_S = 75
 _MAX_BODY_BYTES = 65_536  # nobody sends one
+_MAX_CONNECTIONS = 20  # Prometheus has one; fewer than the descriptors that are kept back
 
 
 class Metrics(JsonHandler):
@@ -60,8 +60,10 @@ class MetricsServer:
     def __init__(self, registry: CollectorRegistry, listeners: list[sockets.socket]) -> None:
         handlers: list[Any] = [(r"/metrics", Metrics, {"registry": registry})]
         application = Application(handlers, default_handler_class=NothingHere, log_function=_log_request)
-        self._server = HTTPServer(application, max_body_size=_MAX_BODY_BYTES, idle_connection_timeout=_IDLE_S)
-        self._server.add_sockets(listeners)
+        self._server = PrivateServer(
+            application, listeners, max_body_bytes=_MAX_BODY_BYTES, max_connections=_MAX_CONNECTIONS
+        )
+        self._server.accept()
 
     def stop(self) -> None:
         """Serves nobody else."""

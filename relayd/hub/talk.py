@@ -37,7 +37,6 @@ from relayd.errors import (
     Idle,
     Left,
     Muted,
-    NoSuchRoom,
     OwnerOnly,
     RelayError,
     StaleEpoch,
@@ -138,9 +137,7 @@ class Talk:
         try:
             self._service.check_newcomers()
             self._joins.spend(item.address, now)
-            room = self._service.rooms.get(ids.RoomId(item.room_id))
-            if room is None:
-                raise NoSuchRoom
+            room = self._service.room_or_absent(ids.RoomId(item.room_id))
             session = ids.parse_key(item.session)
             address = hashlib.blake2b(
                 neighbourhood(item.address).encode(), key=self._service.address_salt, digest_size=16

@@ -24,15 +24,18 @@ class Acceptor:
     Args:
         listeners: listening sockets; whoever made them closes them.
         take: called with a connection, which is its own from then on.
+        may_use_reserve: whether it takes the last descriptors, too: for admins, not for clients.
     """
 
-    def __init__(self, listeners: list[sockets.socket], take: Callable[[sockets.socket], None]) -> None:
+    def __init__(
+        self, listeners: list[sockets.socket], take: Callable[[sockets.socket], None], *, may_use_reserve: bool = False
+    ) -> None:
         self._listeners = listeners
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._accepting = False
         self._resuming: asyncio.TimerHandle | None = None
-        self._reserve = descriptors.first_of_reserve()
+        self._end = descriptors.limit() if may_use_reserve else descriptors.first_of_reserve()
         self._outage = descriptors.Outage()
 
     def start(self) -> None:
@@ -62,7 +65,7 @@ class Acceptor:
 
     def _resume(self) -> None:
         self.start()
-        if descriptors.are_scarce():
+        if descriptors.are_scarce(self._end):
             self._wait()
 
     def _accept(self, listener: sockets.socket) -> None:
@@ -74,7 +77,7 @@ class Acceptor:
             except OSError as failed:  # the whole machine is out of descriptors or memory: accept(2)
                 self._wait(f"accept: {failed.strerror}")
                 return
-            scarce = connection.fileno() >= self._reserve
+            scarce = connection.fileno() >= self._end
             self._take(connection)
             if scarce:
                 self._wait()

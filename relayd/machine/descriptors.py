@@ -32,14 +32,14 @@ def first_of_reserve() -> int:
     return most - min(RESERVE, most // 4)
 
 
-def are_scarce() -> bool:
-    """Whether only the reserve is left."""
+def are_scarce(end: int) -> bool:
+    """Whether all descriptors below that number are in use."""
     try:
         probe = os.open("/", os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return True
     os.close(probe)
-    return probe >= first_of_reserve()
+    return probe >= end
 
 
 class Outage:

@@ -14,6 +14,8 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from relayd.errors import CannotListen
 from relayd.settings import parse_listen
 
+# A peer that acknowledges nothing, or reads nothing, for so long has gone: tcp(7). Twice the time between two pings.
+USER_TIMEOUT_S = 60
 BACKLOG = 4096  # Linux caps it at net.core.somaxconn, 4096 since 5.4
 
 
@@ -90,13 +92,22 @@ def listening(fd: int) -> sockets.socket:
         socket.close()
         raise CannotListen([f"descriptor {fd}, handed in by systemd, does not listen; is Accept=yes in its unit?"])
     socket.setblocking(False)
+    _set_user_timeout(socket)
     return socket
+
+
+def _set_user_timeout(listener: sockets.socket) -> None:
+    """For the connections that it accepts, which inherit it."""
+    if listener.family != sockets.AF_UNIX and hasattr(sockets, "TCP_USER_TIMEOUT"):  # Linux has it
+        listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, USER_TIMEOUT_S * 1000)
 
 
 def _bind(place: tuple[str, int] | Path) -> list[sockets.socket]:
     if isinstance(place, tuple):
         host, port = place
         if bound := bind_sockets(port, host, backlog=BACKLOG):
+            for listener in bound:
+                _set_user_timeout(listener)
             return bound
         # Tornado passes over kinds of addresses that this process may not have: RestrictAddressFamilies= of a unit.
         raise OSError(0, "may not be opened by this process; if systemd is to open it: is its .socket unit active?")

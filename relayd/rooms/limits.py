@@ -7,8 +7,9 @@ that one number says everything and a limit that is never near costs a compariso
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -194,6 +195,46 @@ class AddressRateLimiter:
         for factor, network in zip((1, SITE_FACTOR), prefixes(address), strict=False):
             for window, paid_at in zip(self._windows, self._paid_at.get(network) or repeat(now), strict=False):
                 yield network, window, window.amount * factor, paid_at
+
+
+class ConnectionLimit:
+    """How many connections of each address may be open; an IPv6 address counts as in `AddressRateLimiter`.
+
+    Args:
+        most: of one address; 0 means no limit. May be replaced by assignment.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._open: Counter[str] = Counter()  # by network
+
+    def check(self, address: str) -> None:
+        """Let one more pass.
+
+        Raises:
+            RateLimited: the address has as many as it may.
+        """
+        if not self.most:
+            return
+        for factor, network in zip((1, SITE_FACTOR), prefixes(address), strict=False):
+            if self._open[network] >= self.most * factor:
+                raise RateLimited("Your address has as many connections as it may", retry_after_s=5)
+
+    def add(self, address: str) -> Callable[[], None]:
+        """Count one more, even past the limit.
+
+        Returns:
+            What to call once when it is closed.
+        """
+        networks = prefixes(address)
+        self._open.update(networks)
+        return partial(self._remove, networks)
+
+    def _remove(self, networks: tuple[str, ...]) -> None:
+        self._open.subtract(networks)
+        for network in networks:
+            if not self._open[network]:
+                del self._open[network]
 
 
 def _limiting(windows: tuple[Window, ...]) -> tuple[Window, ...]:

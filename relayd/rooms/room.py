@@ -19,7 +19,8 @@ from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
 from relayd.rooms.seal import OPEN, Rekeying, card_epoch
-from relayd.wire.ids import Credential, UserId
+from relayd.wire.ids import DIGEST_BYTES, Credential, RandomBytes, UserId, new_room_id, new_user_id
+from relayd.wire.rest import RoomSettings
 
 MIN_PLACE_KEPT_S = 10.0  # so that a reload of the page is no leaving, even where nothing is kept to resume
 
@@ -626,3 +627,25 @@ class Room:
 def _addresses_of(member: Member) -> tuple[bytes, ...]:
     """Digests of the addresses that the user was last seen at."""
     return tuple(dict.fromkeys((member.address, *(connection.address for connection in member.connections))))
+
+
+def absent_room(random_bytes: RandomBytes) -> Room:
+    """A room that no key fits. It stands for those that do not exist, so that their refusal takes equally long."""
+    return Room(
+        RoomMeta(
+            room_id=new_room_id(random_bytes),
+            name="",
+            owner_id=new_user_id(random_bytes),
+            owner_digest=random_bytes(DIGEST_BYTES),
+            invite_digest=random_bytes(DIGEST_BYTES),
+            max_users=0,
+            users_leave=False,
+            created_at=0,
+            ends_at=0,
+            locked=True,
+            settings=RoomSettings(),
+            epoch="",
+        ),
+        Graces(0, 0),
+        max_connections=0,
+    )

@@ -19,6 +19,7 @@ RandomBytes = Callable[[int], bytes]
 
 INVITE, OWNER, SESSION, CREATE = "ri_", "ro_", "rs_", "rc_"
 _KEY_BYTES = {INVITE: 16, OWNER: 32, SESSION: 32, CREATE: 32}
+DIGEST_BYTES = 32  # of a key
 _ROOM_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 

@@ -25,7 +25,7 @@ async def test_a_file_has_its_type_and_may_be_kept_but_not_unasked(relay, path, 
     assert answer.headers["Content-Type"] == media_type
     assert answer.headers["Cache-Control"] == "no-cache"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "require-trusted-types-for 'script'" in answer.headers["Content-Security-Policy"]
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in answer.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -21,8 +21,10 @@ from relayd.client.seal import codes, files, opener
 from relayd.client.seal.bodies import BodyType
 from relayd.gateway import app, read_buffers, socket
 from relayd.gateway.handlers import SECURITY_HEADERS
-from relayd.http import handler, passwords
-from relayd.hub.control import listener
+from relayd.http import handler, passwords, stream
+from relayd.hub import scrape
+from relayd.hub.control import listener, server
+from relayd.machine import listeners
 from relayd.rooms import access, addresses, guessing, limits, member, offers, ring, seal, transfer
 from relayd.settings import Settings, setting_paths, value_of
 from relayd.wire import chunks, commands, frames, sealed_shapes, sealing
@@ -65,7 +67,13 @@ FIXED = {
     "a one-time pass that is not used": (access.PASS_VALID_S,),
     "body of a request": (handler.MAX_BODY_BYTES,),
     "of a body that is too large, read and dropped": (handler.MAX_DROPPED_BYTES,),
-    "a request's head and body, each, and a silent HTTP connection": (app._IDLE_HTTP_S,),
+    "head of a request": (stream.MAX_HEAD_BYTES,),
+    "for a head to arrive": (app._TIMEOUTS.head,),
+    "for a body to arrive": (app._TIMEOUTS.body,),
+    "a silent HTTP connection": (app._TIMEOUTS.idle,),
+    "for 16 KiB of an answer, or the rest of it, to be read": (app._TIMEOUTS.write,),
+    "a TCP connection whose peer acknowledges or reads nothing": (listeners.USER_TIMEOUT_S,),
+    "connections to the control socket, and for metrics": (server._MAX_CONNECTIONS, scrape._MAX_CONNECTIONS),
     "plain passwords being stretched at once": (passwords.AT_ONCE,),
     "plain passwords waiting": (passwords.MAX_WAITING,),
 }

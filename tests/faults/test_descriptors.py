@@ -96,6 +96,54 @@ def test_newcomers_wait_when_descriptors_run_out(tmp_path, workers):
             ann.until("pong")
 
 
+def very_few_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def scraped(path):
+    """The status of an answer to Prometheus."""
+    with sockets.socket(sockets.AF_UNIX) as prometheus:
+        prometheus.settimeout(30)
+        prometheus.connect(str(path))
+        prometheus.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return prometheus.recv(65_536)[9:12]
+
+
+@pytest.mark.parametrize("begins", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_admins_get_in_past_a_flood(tmp_path, begins):
+    """With 64 descriptors, all that clients can have in use: the control socket and the metrics are served."""
+    metrics = tmp_path / "metrics.sock"
+    with daemon(tmp_path, environment={"RELAYD_METRICS": f"unix:{metrics}"}, preexec_fn=very_few_descriptors) as relayd:
+        place = urlsplit(relayd.base)
+        flood = []
+        for _ in range(200):
+            flood.append(sockets.create_connection((place.hostname, place.port)))
+            flood[-1].send(begins)
+        relayd.wait_for_log("newcomers wait")
+        for _ in range(5):
+            assert scraped(metrics) == b"200"
+            assert relayd.json("status")["rooms"] == 0
+        room = relayd.json("create", "room")
+        assert [one["id"] for one in relayd.json("list", "rooms")] == [room["id"]]
+        for one in flood:
+            one.close()
+
+
+def test_metrics_do_not_use_up_the_reserve(tmp_path):
+    """A program of this machine that opens connections to them without end keeps no admin out."""
+    metrics = tmp_path / "metrics.sock"
+    with daemon(tmp_path, environment={"RELAYD_METRICS": f"unix:{metrics}"}, preexec_fn=few_descriptors) as relayd:
+        flood = [sockets.socket(sockets.AF_UNIX) for _ in range(CLIENTS)]
+        for one in flood:
+            one.connect(str(metrics))
+            one.send(b"GET /metrics HTTP/1.1\r\n")
+        clients = [Client(relayd.base) for _ in range(CLIENTS)]
+        until_still(clients)
+        assert relayd.json("status")["rooms"] == 0
+        for one in (*flood, *(client.socket for client in clients)):
+            one.close()
+
+
 def test_a_worker_that_cannot_be_started(tmp_path):
     """It is tried again, and the daemon goes on meanwhile."""
     python = tmp_path / "python"

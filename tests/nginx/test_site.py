@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import time
 import uuid
 
@@ -100,7 +101,7 @@ async def test_nothing_of_a_clients_forwarded_arrives():
 ANY_ADDRESS = {
     "limit_req_log_level info;": "limit_req_log_level info; set_real_ip_from 127.0.0.1; real_ip_header X-Address;",
     "rate=20r/s": "rate=1r/m",
-    "burst=100": "burst=1",
+    "burst=600": "burst=1",
 }
 
 
@@ -128,7 +129,7 @@ async def test_nginx_counts_what_relayd_counts():
 
 async def test_one_socket_for_ipv4_and_ipv6():
     """As some write it: nginx shows and sends ::ffff:127.0.0.2, which is the address that it is."""
-    one_each = {"limit_conn relayd_connections 1000;": "limit_conn relayd_connections 1;"}
+    one_each = {"limit_conn relayd_chats 1000;": "limit_conn relayd_chats 1;"}
     both = "[::]:{port} ssl ipv6only=off"
     async with site_with(one_each, listen=both, limits__create_rate=1) as (site, _):
         sources = ["127.0.0.1", "127.0.0.2", "127.0.0.2"]
@@ -221,7 +222,7 @@ async def test_a_reload_of_nginx_cuts_nobody_off():
 
 async def test_too_many_requests_are_told_in_the_words_of_relayd():
     """nginx's own refusals are problems (RFC 9457) with a time to come back."""
-    fewer = {"burst=100": "burst=2", "relayd_connections 1000": "relayd_connections 2"}
+    fewer = {"burst=600": "burst=2", "relayd_chats 1000": "relayd_chats 2"}
     async with site_with(fewer) as (site, _):
         answers = [await site.fetch("GET", "/api/v1/openapi.json") for _ in range(3)]
         answers += await asyncio.gather(*(site.fetch("GET", "/api/v1/openapi.json") for _ in range(20)))
@@ -234,6 +235,87 @@ async def test_too_many_requests_are_told_in_the_words_of_relayd():
                 async with site.join(room):
                     pass
         assert third.value.response.status_code == 429
+
+
+async def test_handshakes_are_bounded():
+    """So many of one address, with a problem past them; requests for the page and other addresses are not affected."""
+    fewer = {
+        "relayd_handshakes:4m rate=20r/s": "relayd_handshakes:4m rate=1r/m",
+        "handshakes burst=600": "handshakes burst=2",
+    }
+    async with site_with(fewer) as (site, _):
+        room = (await site.create()).json
+        for _ in range(3):
+            async with site.join(room):
+                pass
+        with pytest.raises(websockets.InvalidStatus) as fourth:
+            async with site.join(room):
+                pass
+        assert fourth.value.response.status_code == 429
+        assert json.loads(fourth.value.response.body)["code"] == "rate_limited"
+        assert (await site.fetch("GET", f"/{room['id']}")).status == 200
+        async with site.join(room, local_addr=("127.0.0.2", 0)):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/" + "a" * 9_000, {}),
+        ("/", {"X": "x" * 9_000}),
+        ("/", {"If_None_Match": "x" * 60_000}),
+        ("/api/v1/openapi.json", {f"X{number}": "x" * 1_000 for number in range(12)}),
+        ("/", {f"X{number}": "x" for number in range(3_000)}),
+    ],
+)
+async def test_large_heads_are_refused(path, headers):
+    """In the words of relayd."""
+    async with site_with() as (site, _):
+        answer = await site.fetch("GET", path, **headers)
+        assert (answer.status, answer.headers["Content-Type"]) == (431, "application/problem+json")
+        assert (answer.json["status"], answer.json["code"]) == (431, "head_too_large")
+        assert "Strict-Transport-Security" in answer.headers
+
+
+async def test_a_long_cookie_passes():
+    """Other sites of a domain leave some with browsers, who send them here, too."""
+    async with site_with() as (site, _):
+        assert (await site.fetch("GET", "/", Cookie="x" * 7_000)).status == 200
+
+
+async def test_heads_that_do_not_end():
+    """nginx closes them after a while."""
+    async with site_with({"client_header_timeout 15s;": "client_header_timeout 2s;"}) as (site, _):
+        port = site.ports["https"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=site.context, server_hostname=HOST)
+        writer.write(b"GET / HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\nX: ")
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()
+
+
+@pytest.mark.slow
+async def test_a_school_behind_one_address():
+    """300 people open the page, ask for the room and join it, all at the same moment."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip("needs 4,096 descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        async with site_with(worker_connections=4096) as (site, _), contextlib.AsyncExitStack() as chats:
+            json_type = {"Content_Type": "application/json"}
+            room = (await site.fetch("POST", "/api/v1/room", body=b'{"max":300}', source="127.0.0.2", **json_type)).json
+
+            async def come():
+                for path in (f"/{room['id']}", "/web/style.css"):
+                    assert (await site.fetch("GET", path)).status == 200
+                key = {"Authorization": f"Bearer {room['invite_key']}"}
+                assert (await site.fetch("GET", f"/api/v1/{room['id']}", **key)).status == 200
+                await chats.enter_async_context(site.join(room, open_timeout=50))
+
+            await asyncio.gather(*(come() for _ in range(300)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def assert_problem(answer, status, code):
@@ -272,7 +354,7 @@ async def test_out_of_connections_it_says_come_back():
 
 async def test_logs_have_neither_rooms_nor_addresses():
     """Nor has the log of errors, when requests are refused."""
-    fewer = {"burst=100": "burst=1"}
+    fewer = {"burst=600": "burst=1"}
     async with site_with(fewer) as (site, _):
         room = (await site.create()).json
         async with site.join(room):

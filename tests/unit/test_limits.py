@@ -11,6 +11,7 @@ from relayd.rooms.limits import (
     BURST_S,
     AddressRateLimiter,
     Allowance,
+    ConnectionLimit,
     Window,
     per_minute,
     room_allowance,
@@ -187,3 +188,50 @@ def test_other_windows_begin_anew_and_equal_ones_do_not():
     assert refused(limit, "a", 0.0)
     limit.change(per_minute(1), Window(2, 3600))
     assert not refused(limit, "a", 0.0)
+
+
+def full(limit, address):
+    """Whether the address may open no more connections."""
+    try:
+        limit.check(address)
+    except RateLimited as error:
+        return error.retry_after_s is not None
+    return False
+
+
+def test_connections_of_an_address():
+    """So many at a time; each that is closed makes room for another."""
+    limit = ConnectionLimit(2)
+    closes = [limit.add("192.0.2.1") for _ in range(2)]
+    assert [full(limit, one) for one in ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2")] == [True, True, False]
+    closes.pop()()
+    assert not full(limit, "192.0.2.1")
+    limit.most = 0
+    assert not full(limit, "192.0.2.1")
+    limit.most = 1
+    assert full(limit, "192.0.2.1")
+
+
+def test_connections_of_an_ipv6_site():
+    """A /64 counts as one address, and the /48 around it as sixteen."""
+    limit = ConnectionLimit(2)
+    closes = [limit.add(f"2001:db8:1:{subnet}::{host}") for subnet in range(16) for host in range(2)]
+    assert full(limit, "2001:db8:1:3::ffff")
+    assert full(limit, "2001:db8:1:ffff::1")
+    assert not full(limit, "2001:db8:2::1")
+    closes.pop()()
+    assert not full(limit, "2001:db8:1:ffff::1")
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans())))
+def test_closed_connections_leave_nothing(steps):
+    """Whatever the order in which they are opened and closed."""
+    limit, opened = ConnectionLimit(1), []
+    for number, opens in steps:
+        if opens:
+            opened.append(limit.add(f"2001:db8::{number}:0:0:0:1"))
+        elif opened:
+            opened.pop(number % len(opened))()
+    for close in opened:
+        close()
+    assert limit._open == {}

@@ -507,16 +507,126 @@ def test_what_can_be_read_is_not_counted(caplog):
 
 
 def test_no_origin_is_no_page():
-    peers().check_origin(request(), ("http", "localhost"))
+    peers().check_origin(request())
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:8080", "https://localhost:8080", "HTTP://LocalHost:8080"])
 def test_own_pages(origin):
-    peers().check_origin(request(host="localhost:8080", Origin=origin), ("http", "localhost:8080"))
+    peers().check_origin(request(host="localhost:8080", Origin=origin))
 
 
-def test_pages_of_the_name_a_proxy_gave():
-    peers().check_origin(request(Origin="https://chat.test"), ("https", "chat.test"))
+@pytest.mark.parametrize(
+    ("headers", "origin"),
+    [
+        ({"X_Forwarded_Host": "chat.test"}, "https://chat.test"),  # a proxy that ends TLS, and does not say so
+        ({"X_Forwarded_Host": "chat.test", "X_Forwarded_Proto": "https"}, "https://chat.test"),
+        ({"X_Forwarded_Host": "chat.test", "X_Forwarded_Proto": "wss"}, "https://chat.test:443"),
+        ({"X_Forwarded_Host": "chat.test:443", "X_Forwarded_Proto": "https"}, "https://CHAT.test"),
+        ({"X_Forwarded_Host": "chat.test:8443", "X_Forwarded_Proto": "https"}, "https://chat.test:8443"),
+        ({"X_Forwarded_Proto": "https"}, "https://localhost"),
+        ({"Forwarded": 'host="chat.test:8443";proto=https'}, "https://chat.test:8443"),
+        ({"X_Forwarded_Host": "chat.test", "X_Forwarded_Proto": "http"}, "http://chat.test:80"),
+    ],
+)
+def test_pages_of_the_name_a_proxy_gave(headers, origin):
+    """With its scheme and its port, where the proxy gives them; from a stranger they count for nothing."""
+    peers(**BEHIND).check_origin(request("10.0.0.1", Origin=origin, **headers))
+    if "localhost" not in origin:
+        with pytest.raises(WrongOrigin):
+            peers().check_origin(request("192.0.2.1", Origin=origin, **headers))
+
+
+@pytest.mark.parametrize(
+    ("headers", "origin"),
+    [
+        ({"X_Forwarded_Host": "chat.test", "X_Forwarded_Proto": "https"}, "http://chat.test"),
+        ({"X_Forwarded_Proto": "https"}, "http://localhost"),
+        ({"X_Forwarded_Host": "chat.test:8443", "X_Forwarded_Proto": "https"}, "https://chat.test"),
+        ({"X_Forwarded_Host": "chat.test", "X_Forwarded_Proto": "https"}, "https://chat.test:80"),
+        ({}, "https://localhost:80"),
+    ],
+)
+def test_pages_without_tls_at_a_host_with_it(headers, origin):
+    """The network writes those: they are not ours."""
+    with pytest.raises(WrongOrigin):
+        peers(**BEHIND).check_origin(request("10.0.0.1", Origin=origin, **headers))
+
+
+PUBLIC = "https://chat.example.org"
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        (PUBLIC, "https://chat.example.org"),
+        (PUBLIC, "HTTPS://Chat.Example.Org:443"),
+        (PUBLIC, "https://chat.example.org."),
+        ("https://Chat.Example.Org:443/", "https://chat.example.org"),
+        ("https://chat.example.org:8443", "https://chat.example.org:8443"),
+        ("http://chat.example.org", "http://chat.example.org:80"),
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example"),
+        ("https://xn--bcher-kva.example", "https://XN--BCHER-KVA.example"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_the_public_page(url, origin):
+    """In whichever form the settings name it; whatever a proxy does not say."""
+    one = peers(public_url=url, **BEHIND)
+    host = origin.partition("://")[2]
+    for asked in (request(host=host, Origin=origin), request("10.0.0.1", host=host, Origin=origin)):
+        one.check_host(asked.host)
+        one.check_origin(asked)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://chat.example.org",
+        "https://chat.example.org:8443",
+        "https://chat.example.org:80",
+        "http://chat.example.org:443",
+        "ftp://chat.example.org",
+        "file://chat.example.org",
+        "file://",
+        "null",
+        "ws://chat.example.org",
+        "https://chat.example.org/",
+        "https://chat.example.org, https://chat.example.org",
+        "https://chat.example.org@evil.example",
+        "https:chat.example.org",
+    ],
+)
+def test_the_public_page_is_one(origin):
+    """Not that of another scheme or port, though the host is the same; and what is no origin is none of ours."""
+    one = peers(public_url=PUBLIC, **BEHIND)
+    for headers in ({}, {"X_Forwarded_Proto": "http"}, {"X_Forwarded_Proto": "https"}):
+        for peer in ("10.0.0.1", "192.0.2.1"):
+            with pytest.raises(WrongOrigin):
+                one.check_origin(request(peer, host="chat.example.org", Origin=origin, **headers))
+
+
+def test_other_names_of_a_server_with_a_public_url():
+    """Its page may be opened by them, too."""
+    one = peers(public_url=PUBLIC, allowed_hosts=("chat.example.net",))
+    for host in ("chat.example.net", "localhost:8080", "192.0.2.1:8080"):
+        one.check_origin(request(host=host, Origin=f"http://{host}"))
+        with pytest.raises(WrongOrigin):
+            one.check_origin(request(host=host, Origin="http://chat.example.org"))
+
+
+def test_what_passed_once_is_no_pass_for_others():
+    """Though it is remembered."""
+    one = peers(**BEHIND)
+    https = {"X_Forwarded_Proto": "https"}
+    for _ in range(2):
+        one.check_origin(request("10.0.0.1", Origin="http://localhost"))
+        with pytest.raises(WrongOrigin):
+            one.check_origin(request("10.0.0.1", Origin="http://localhost", **https))
+        with pytest.raises(WrongOrigin):
+            one.check_origin(request("10.0.0.1", host="a.test", Origin="http://localhost"))
+    one.change(Settings(public_url="https://localhost"))
+    with pytest.raises(WrongOrigin):
+        one.check_origin(request("10.0.0.1", Origin="http://localhost"))
 
 
 @pytest.mark.parametrize(
@@ -533,17 +643,25 @@ def test_pages_of_the_name_a_proxy_gave():
         "http://localhost:8080.evil.com",
         "http://evil.com/localhost:8080",
         "http://x@localhost:8080",
+        "ftp://localhost:8080",
+        "file://localhost:8080",
+        "ws://localhost:8080",
+        "://localhost:8080",
     ],
 )
 def test_other_pages_are_refused(origin):
     with pytest.raises(WrongOrigin, match="allowed_origins"):
-        peers().check_origin(request(host="localhost:8080", Origin=origin), ("http", "localhost:8080"))
+        peers().check_origin(request(host="localhost:8080", Origin=origin))
 
 
 def test_pages_that_were_allowed():
-    one = peers(public_url="https://chat.example.org", allowed_origins=("https://other.example",))
-    for origin in ("https://other.example", "https://chat.example.org"):
-        one.check_origin(request(Origin=origin), ("https", "chat.example.org"))
+    allowed = ("https://other.example", "https://B\u00fccher.example:443", "app://localhost", "https://slash.example/")
+    one = peers(public_url="https://chat.example.org", allowed_origins=allowed)
+    for origin in (
+        *("https://other.example", "https://chat.example.org", "HTTPS://OTHER.example:443"),
+        *("https://xn--bcher-kva.example", "app://localhost", "https://slash.example"),
+    ):
+        one.check_origin(request(Origin=origin))
     with pytest.raises(WrongOrigin):
-        one.check_origin(request(Origin="http://other.example"), ("https", "chat.example.org"))
-    peers(allowed_origins=("*",)).check_origin(request(Origin="http://evil.com"), ("http", "localhost"))
+        one.check_origin(request(Origin="http://other.example"))
+    peers(allowed_origins=("*",)).check_origin(request(Origin="http://evil.com"))

@@ -6,24 +6,26 @@ import asyncio
 import contextlib
 import logging
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from relayd.errors import NotFound
 from relayd.http.handler import JsonHandler
 from relayd.http.passwords import Passwords
+from relayd.http.stream import Timeouts
 from relayd.hub.control import daemon, rooms
 from relayd.hub.control.handler import ControlHandler, Desk, Steering
 from relayd.hub.control.listener import ControlListener
 from relayd.hub.control.peers import Tiers
 from relayd.hub.hub import Hub
+from relayd.hub.private import PrivateServer
 from relayd.settings import Settings
 
 log = logging.getLogger("relayd.control")
 
 # Who may connect here is trusted further than a stranger: a body that is too large is read to its end, up to this.
 _MAX_DROPPED_BYTES = 64 * 1024 * 1024
-_IDLE_S = 75
+_MAX_CONNECTIONS = 100  # a person has one or two; fewer than the descriptors that are kept back for them
+_TIMEOUTS = Timeouts(write=None)  # those who watch may read as late as they like: see Watch
 _LAST_LINES_S = 1.0  # for those who watch to read them
 
 _ROOM = r"/v1/rooms/([^/]+)"
@@ -68,13 +70,17 @@ class ControlServer:
             default_handler_class=NothingHere,
             log_function=_log_request,
         )
-        self._server = HTTPServer(
-            application, max_body_size=_MAX_DROPPED_BYTES, idle_connection_timeout=_IDLE_S, body_timeout=_IDLE_S
+        self._server = PrivateServer(
+            application,
+            [listener.socket],
+            max_body_bytes=_MAX_DROPPED_BYTES,
+            max_connections=_MAX_CONNECTIONS,
+            timeouts=_TIMEOUTS,
         )
 
     def start(self) -> None:
         """Lets admins in."""
-        self._server.add_socket(self._listener.socket)
+        self._server.accept()
 
     def stop(self) -> None:
         """Lets nobody in any more; who is in, is answered."""
