@@ -29,6 +29,7 @@ from relayd.keeping import Rooms
 from relayd.machine import descriptors
 from relayd.machine.accepting import Acceptor
 from relayd.machine.clock import SteadyClock
+from relayd.machine.heap import HeapTrimmer
 from relayd.machine.listeners import Listeners, listening
 from relayd.machine.places import default_control
 from relayd.machine.systemd import Systemd
@@ -365,6 +366,7 @@ async def serve(
     """
     descriptors.raise_limit()
     collector.calm()
+    heap = HeapTrimmer(asyncio.get_running_loop())
     systemd = systemd or Systemd()
     before = None if channel is None else TakeOver(channel)
     async with running(start, _SIGNALS, load, systemd, arguments=arguments, before=before) as daemon:
@@ -378,6 +380,7 @@ async def serve(
         if not daemon.is_handed_over:
             systemd.notify(STOPPING=1)
         log.info("stopping")
+    heap.close()
     log.info("stopped")
     return daemon.exit_code
 

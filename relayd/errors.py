@@ -161,6 +161,10 @@ class NameTaken(RelayError):
     code, title, status, close = "name_taken", "Another living room has that name", 409, 4000
 
 
+class NameReserved(RelayError):
+    code, title, status, close = "name_reserved", "That name is reserved for this server's admins", 409, 4000
+
+
 class RoomFull(RelayError):
     code, title, status, close = "room_full", "The room is full", 503, 4009
 

@@ -24,6 +24,7 @@ from relayd.fields import check, struct_in
 
 Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -68,11 +69,19 @@ class Limits(Part, frozen=True):
         max_offers: files that one user offers in one room at a time.
         create_rate, join_rate: rooms made and joins tried a minute from one address; a whole minute's worth may
             come at once.
+        create_rate_per_hour: rooms made an hour from one address; both rates hold.
         proof_rate: wrong proofs (of a password or link secret) a minute from one address for one room; the more,
             the later each is answered, and past it none is looked at. So many rooms with a plain password it may
             make, too.
         max_rooms: living rooms.
-        max_places: sum of `max` over living rooms, so that nobody invited finds the server full.
+        max_places: seats of all rooms: of each, its users, and at least its `max` or 50, whichever is less. So
+            everyone invited to a room of up to 50 finds a seat.
+        address_share: the part of `max_rooms` and `max_places` that rooms made from one address may have together, at
+            least one room.
+        admin_reserve: the part of `max_rooms` and `max_places` that admins may use beyond them, at least 10 rooms of
+            50 seats.
+        max_departed_sessions: of users who have left, over all rooms, by which they can come back as the same user;
+            the oldest go first.
         max_members: the highest `max` of one room.
         max_message: bytes of one frame.
         max_connections: chats of one gateway process; with workers each has as many.
@@ -90,11 +99,17 @@ class Limits(Part, frozen=True):
     message_rate: MessageRate | Rate = MessageRate()
     file_rate: FileRate = FileRate()
     max_offers: Count = 100
-    create_rate: Rate = 1_200
-    join_rate: Rate = 12_000
+    # A class of 300 joins at the same moment, and many share the address of a school or of a carrier's NAT; nobody
+    # makes a room a second for long.
+    create_rate: Rate = 60
+    create_rate_per_hour: Rate = 600
+    join_rate: Rate = 1_200
     proof_rate: Rate = 30
     max_rooms: Count = 50_000
     max_places: Count = 200_000
+    address_share: Share = 0.05  # twenty addresses that do their worst fill the server, and one cannot
+    admin_reserve: Share = 0.02
+    max_departed_sessions: Count = 200_000  # about 100 MB
     max_members: Count = 10_000
     max_message: Annotated[int, Meta(ge=1_024, le=2**30)] = 65_536
     max_connections: Count = 100_000
@@ -124,7 +139,9 @@ class Rooms(Part, frozen=True):
         resume, idle_timeout: seconds; see the protocol's `settings` of a room.
         files: whether files may be sent; max_file: bytes of the largest.
         leave_grace: seconds a `usersLeave` room waits after its last user left.
-        join_grace: seconds it waits for its first user.
+        join_grace: seconds it waits for its first user; so does any other room that no admin has made.
+        reserved_names: names that only admins may give rooms; `*` stands for any characters. Case, accents,
+            punctuation and look-alike letters make no difference.
     """
 
     create: Literal["anyone", "key", "nobody"] = "anyone"
@@ -136,6 +153,11 @@ class Rooms(Part, frozen=True):
     max_file: Annotated[int, Meta(ge=0, le=2**40)] = 2**30
     leave_grace: Seconds = 30
     join_grace: Seconds = 600
+    # A room of such a name passes for the server's own, or for the place where its people meet.
+    reserved_names: tuple[str, ...] = tuple(
+        "admin admins administrator administrators moderator moderators operator owner root system server relayd "
+        "support help-desk security abuse official staff team lobby general announcements news everyone all".split()
+    )
 
 
 class Timing(Part, frozen=True):

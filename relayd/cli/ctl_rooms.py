@@ -46,6 +46,8 @@ set_option = option(
     "set", "settings", multiple=True, metavar="KEY=VALUE", help="Desired behaviour: files, max_file, resume, ..."
 )
 
+take_option = option("take", is_flag=True, help="Take the name from the room that has it, which gets another.")
+
 
 @click.group(context_settings=CONTEXT, epilog="Example: relayctl create room tea -max 8 -expiration 2")
 @with_common_options
@@ -84,6 +86,7 @@ def close() -> None:
 @expiration_option
 @option("password", is_flag=True, help="Ask for a password that joining takes; read from standard input in a pipe.")
 @set_option
+@take_option
 def create_room(
     session: Session,
     name: str | None,
@@ -93,6 +96,7 @@ def create_room(
     settings: Sequence[str],
     *,
     password: bool,
+    take: bool,
 ) -> None:
     """Create a room.
 
@@ -100,10 +104,12 @@ def create_room(
     """
     if name and named:
         usage("the name is given twice")
+    if take and not (name or named):
+        usage("-take takes a name from a room: say which name")
     body = _fields(name or named, max, expiration, settings)
     if password:
         body["password"] = _ask_password()
-    session.show(session.control.request("POST", path("rooms"), body), _show_created)
+    session.show(session.control.request("POST", path("rooms", take=take or None), body), _show_created)
 
 
 def _fields(
@@ -267,6 +273,7 @@ def _seconds_of(date: str) -> float:
 @expiration_option
 @option("lock/unlock", "locked", default=None, help="Refuse newcomers, or let them in again.")
 @set_option
+@take_option
 def edit_room(
     session: Session,
     room: str,
@@ -276,6 +283,7 @@ def edit_room(
     settings: Sequence[str],
     *,
     locked: bool | None,
+    take: bool,
 ) -> None:
     """Change a room; everyone inside is told."""
     body = _fields(name, max, expiration, settings)
@@ -283,7 +291,9 @@ def edit_room(
         body["locked"] = locked
     if not body:
         usage("say what to change")
-    session.show(session.control.request("PATCH", path("rooms", room), body), _show_room)
+    if take and name is None:
+        usage("-take takes a name from a room: say -name, too")
+    session.show(session.control.request("PATCH", path("rooms", room, take=take or None), body), _show_room)
 
 
 @command("relayctl close room tea", name="room")

@@ -25,6 +25,7 @@ from relayd.bus.sockets import Endpoints
 from relayd.gateway.app import Gateway
 from relayd.logs import set_up_logging
 from relayd.machine import descriptors
+from relayd.machine.heap import HeapTrimmer
 from relayd.settings import Settings
 
 log = logging.getLogger("relayd.gateway")
@@ -134,8 +135,10 @@ async def serve(socket: sockets.socket, orders: Orders) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gateway = Gateway(orders.settings, context, orders.endpoints, orders.topic, os.urandom)
     handing = gateway.handing
+    heap = HeapTrimmer(loop)
     channel = Channel(socket, {b"c": gateway.adopt, b"g": handing.give_to, b"t": handing.take_from}, stop.set)
     await stop.wait()
+    heap.close()
     channel.close()
     await gateway.close()
     context.destroy(linger=0)

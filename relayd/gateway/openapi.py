@@ -44,7 +44,7 @@ _WHAT: dict[str, str] = {
     "403": "The key does not permit it: only the owner may do that, or only people with a key create rooms here",
     "404": "No such room, or a key that does not fit it: the same answer for both",
     "405": "Wrong method; `Allow` says which work",
-    "409": "Another living room has that name",
+    "409": "Another living room has that name, or it is reserved for admins",
     "408": "The request did not arrive in time",
     "413": "The body has more than 64 KiB",
     "431": "The head of the request has more than 8 KiB",
@@ -141,7 +141,7 @@ def _paths() -> dict[str, Any]:
             "parameters": [_ROOM],
             "get": _operation("A room's details", 200, rest.Details, keyed=True),
             "patch": _operation(
-                "Change a room", 200, rest.Details, body=rest.EditRoom, keyed=True, owner=True, errors="409 503"
+                "Change a room", 200, rest.Details, body=rest.EditRoom, keyed=True, owner=True, errors="409 429 503"
             ),
             "delete": _operation("End a room", 204, None, keyed=True, owner=True),
         },

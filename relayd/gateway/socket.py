@@ -156,7 +156,7 @@ class RelaySocket(Outlet):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         super().connection_lost(exc)
-        # The wheel may know it for half a minute yet: nothing that a peer has sent may stay that long.
+        # Something may refer to it for a while yet: nothing that a peer has sent may stay that long.
         self._forget_input()
         if self.on_lost is not None:
             self.on_lost()

@@ -190,7 +190,7 @@ class Admin:
         return {
             "rooms": len(service.rooms),
             "rooms_created": service.rooms_created,
-            "places": self._registry.places,
+            "places": service.occupancy.seats,
             "users": users,
             "connections": len(service.connections),
             "messages": service.past_messages + messages,

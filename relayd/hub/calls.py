@@ -21,9 +21,9 @@ from relayd.bus.messages import (
 )
 from relayd.errors import RelayError
 from relayd.hub.service import RoomService
-from relayd.rooms.limits import AddressRateLimiter, per_minute
+from relayd.rooms.limits import AddressRateLimiter, Window, per_hour, per_minute
 from relayd.rooms.room import Room
-from relayd.settings import Settings
+from relayd.settings import Limits, Settings
 from relayd.wire import ids
 from relayd.wire.rest import UserPage
 
@@ -37,7 +37,7 @@ class Calls:
 
     def __init__(self, service: RoomService) -> None:
         self._service = service
-        self._creations = AddressRateLimiter(per_minute(service.settings.limits.create_rate))
+        self._creations = AddressRateLimiter(*_creation_rates(service.settings.limits))
         self._handlers: dict[type, Callable[[Any, float], Any]] = {
             CreateRoom: self._create,
             ReadRoom: lambda call, now: service.details(self._room_of(call, now), now),
@@ -50,7 +50,7 @@ class Calls:
 
     def change(self, settings: Settings) -> None:
         """Other settings hold from now on."""
-        self._creations.change(per_minute(settings.limits.create_rate))
+        self._creations.change(*_creation_rates(settings.limits))
 
     def answer(self, call: Call, now: float) -> Answer:
         """Does what is asked; an error is an answer, too."""
@@ -64,7 +64,7 @@ class Calls:
 
     def _create(self, call: CreateRoom, now: float) -> Any:
         self._creations.spend(call.address, now)
-        return self._service.create(call.body, now)
+        return self._service.create(call.body, now, address=call.address)
 
     def _room_of(self, call: ReadRoom | ListUsers, now: float) -> Room:
         room = self._service.find_or_absent(call.room)
@@ -75,3 +75,7 @@ class Calls:
         room = self._service.find_or_absent(call.room)
         room.keys.require_owner(ids.parse_key(call.key))
         return room
+
+
+def _creation_rates(limits: Limits) -> tuple[Window, ...]:
+    return per_minute(limits.create_rate), per_hour(limits.create_rate_per_hour)

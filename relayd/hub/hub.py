@@ -28,6 +28,7 @@ from relayd.hub.snapshot import Counters, Kept, Snapshot, write_all
 from relayd.hub.talk import Talk
 from relayd.lag import LoopLag
 from relayd.registry.registry import Registry
+from relayd.rooms.digests import Digests
 from relayd.rooms.ledger import Ledger
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes, digest_of
@@ -209,7 +210,7 @@ class Hub:
         service = self.service
         if kept.counters is not None:
             counters = kept.counters
-            service.rooms_created, service.address_salt = counters.rooms_created, counters.address_salt
+            service.rooms_created, service.digests = counters.rooms_created, Digests(counters.digest_key)
             service.past_messages, service.past_bytes = counters.past_messages, counters.past_bytes
         for draft in kept.drafts.values():
             service.restore(draft, self._clock())
@@ -218,7 +219,7 @@ class Hub:
 
     def _counters(self) -> Counters:
         service = self.service
-        return Counters(service.rooms_created, service.past_messages, service.past_bytes, service.address_salt)
+        return Counters(service.rooms_created, service.past_messages, service.past_bytes, service.digests.key)
 
     def _check_newcomers(self) -> None:
         if self._ends_at is not None:

@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 
 # To be raised whenever what is written, here or in rooms/state.py, can be read in another way. A field that is added at
 # the end of a record, with a default, cannot: an older relayd passes over it, and a newer one does without it.
-VERSION = 1
+VERSION = 2
 _MAGIC = b"relaydML"
 _PAGE = mmap.PAGESIZE
 _WINDOW_BYTES = 4 * 2**20  # mapped at once

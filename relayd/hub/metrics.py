@@ -62,7 +62,7 @@ class OfWorker(NamedTuple):
 
 _GAUGES = (
     Family("relayd_rooms", "Rooms that live.", lambda view: view.counts["rooms"]),
-    Family("relayd_places", "Places that living rooms reserve.", lambda view: view.counts["places"]),
+    Family("relayd_places", "Seats of all rooms, which limits.max_places bounds.", lambda view: view.counts["places"]),
     Family("relayd_users", "Users with a place in a room, connected or away.", lambda view: view.counts["users"]),
     Family("relayd_connections", "Connections that have joined.", lambda view: view.counts["connections"]),
     Family("relayd_draining", "1 while the server sends its clients away.", lambda view: view.hub.draining),

@@ -16,10 +16,10 @@ from relayd.errors import (
     FieldProblem,
     InvalidFields,
     Kicked,
+    NameReserved,
     NameTaken,
     NoPlaces,
     NoSuchRoom,
-    Overloaded,
     RateLimited,
     RelayError,
     RoomClosed,
@@ -31,6 +31,8 @@ from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
 from relayd.rooms import view
+from relayd.rooms.departed import DepartedSessions
+from relayd.rooms.digests import Digests
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import room_allowance, user_allowance
@@ -39,11 +41,12 @@ from relayd.rooms.meta import RoomMeta, changed_meta
 from relayd.rooms.ring import Rings
 from relayd.rooms.room import Graces, Room, absent_room
 from relayd.rooms.seal import Seal, kick_note
+from relayd.rooms.seats import Creator, Occupancy, seats_of
 from relayd.rooms.state import Draft, room_of
 from relayd.settings import Settings
 from relayd.wire import events, ids
 from relayd.wire.ids import RandomBytes, RoomId, UserId
-from relayd.wire.names import MAX_NAME_CHARS, generated_name, normalise_name
+from relayd.wire.names import MAX_NAME_CHARS, ReservedNames, generated_name, name_key, normalise_name
 from relayd.wire.rest import Created, CreateRoom, Details, EditRoom, Invite, RoomSettings, User
 
 _NAMES_TRIED = 20  # generated ones; with 700,000 to draw from, twenty in a row are taken only at 600,000 rooms
@@ -95,7 +98,10 @@ class RoomService:
         self._random = random_bytes
         self._check_lag = check_lag
         self._ledger = ledger
-        self.address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
+        self.digests = Digests(random_bytes(16))
+        self.occupancy = Occupancy()
+        self._departed = DepartedSessions(settings.limits.max_departed_sessions, settings.limits.address_share)
+        self._reserved_names = ReservedNames(settings.rooms.reserved_names)
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
         self.attendance = Attendance(outgoing, self.rings, self._happened, settings.timing.presence_interval)
@@ -116,6 +122,8 @@ class RoomService:
         """Other settings hold from now on: limits for everyone, what rooms are like for those to come."""
         self.settings = settings
         self.rings.max_bytes = settings.limits.max_ring
+        self._departed.most, self._departed.share = settings.limits.max_departed_sessions, settings.limits.address_share
+        self._reserved_names = ReservedNames(settings.rooms.reserved_names)
         self.attendance.interval_s = settings.timing.presence_interval
         for room in self.rooms.values():
             room.allowance = None
@@ -156,20 +164,24 @@ class RoomService:
 
     # Making, changing, ending. ----------------------------------------------------------------------------------
 
-    def create(self, body: CreateRoom, now: float) -> Created:
+    def create(self, body: CreateRoom, now: float, *, address: str | None, take_name: bool = False) -> Created:
         """Opens a room.
 
+        Args:
+            address: of its creator; None for an admin, who may use reserved names and the admins' reserve.
+            take_name: rename another room that has the name.
+
         Raises:
-            InvalidFields, NameTaken, NoPlaces, Overloaded: nothing is made then.
+            InvalidFields, NameTaken, NameReserved, NoPlaces, RateLimited, Overloaded: nothing is made then.
         """
         self.check_newcomers()
-        limits = self.settings.limits
+        creator: Creator = () if address is None else self.digests.networks(address)
         most = self.settings.rooms.max if body.max is None else self._checked_max(body.max)
         life = lifetime(body.expiration_date, now, now)
         name = normalise_name(body.name) if body.name is not None else self._free_name()
-        if limits.max_rooms and self._registry.rooms >= limits.max_rooms:
-            raise Overloaded("The server has as many rooms as it may", retry_after_s=60)
-        self._reserve(most)
+        if address is not None:
+            self._check_reserved(name)
+        self.occupancy.check(self.settings.limits, creator, rooms=1, seats=seats_of(0, most))
         owner_key, invite_key = ids.new_key(ids.OWNER, self._random), ids.new_key(ids.INVITE, self._random)
         meta = RoomMeta(
             room_id=ids.new_room_id(self._random),
@@ -185,8 +197,11 @@ class RoomService:
             settings=self._room_settings(self._default_settings(), body.settings),
             epoch=self._random(8).hex(),
             seal=_seal_of(body),
+            creator=creator,
         )
-        room = Room(meta, self._graces, limits.max_connections_per_user, self._ledger)
+        room = Room(meta, self._graces, self.settings.limits.max_connections_per_user, self._ledger, self._departed)
+        if take_name:
+            self._free(name, now)
         self._take_in(room)
         self.rooms_created += 1
         self.happened("room_created", room)
@@ -207,7 +222,8 @@ class RoomService:
         Raises:
             NameTaken: two of them have one name.
         """
-        room = room_of(draft, self._graces, self.settings.limits.max_connections_per_user, self._ledger, now)
+        most = self.settings.limits.max_connections_per_user
+        room = room_of(draft, self._graces, most, self._ledger, now, self._departed)
         self._take_in(room)
         self.rings.adopt(room.ring, now)
 
@@ -245,16 +261,23 @@ class RoomService:
         self._ledger.head(room)
         self.rooms[room_id] = room
         self._due[room_id] = due_at
+        self._count_seats(room)
 
     def details(self, room: Room, now: float) -> Details:
         """The room as everyone inside may see it."""
         return view.details(room, now)
 
-    def edit(self, room: Room, body: EditRoom, now: float) -> Details:
+    def edit(
+        self, room: Room, body: EditRoom, now: float, *, is_admin: bool = False, take_name: bool = False
+    ) -> Details:
         """Changes a room, and tells everyone inside.
 
+        Args:
+            is_admin: whether reserved names and the admins' reserve may be used.
+            take_name: rename another room that has the name.
+
         Raises:
-            InvalidFields, NameTaken, NoPlaces: nothing is changed then.
+            InvalidFields, NameTaken, NameReserved, NoPlaces, RateLimited: nothing is changed then.
         """
         changes: dict[str, Any] = {}
         if body.name is not msgspec.UNSET:
@@ -268,7 +291,12 @@ class RoomService:
             changes["locked"] = body.locked
         if body.settings is not msgspec.UNSET:
             changes["settings"] = self._room_settings(room.meta.settings, body.settings)
-        self._reserve(changes.get("max_users", room.meta.max_users) - room.meta.max_users)
+        if not is_admin:
+            self._check_renamed(room, changes.get("name", room.meta.name))
+        more = seats_of(len(room.members), changes.get("max_users", room.meta.max_users)) - room.seats
+        self.occupancy.check(self.settings.limits, () if is_admin else room.meta.creator, rooms=0, seats=more)
+        if take_name and "name" in changes:
+            self._free(changes["name"], now, keeper=room)
         self.replace_meta(room, changed_meta(room.meta, **changes), now)
         if not room.meta.settings.files:
             self.on_files_off(room)
@@ -297,6 +325,8 @@ class RoomService:
         self.on_over(room)
         self._ledger.close(room)
         del self.rooms[room_id], self._due[room_id]
+        self.occupancy.remove(room_id)
+        room.forget_sessions()
         self.attendance.forget(room)
         for member in room.members.values():
             for connection in member.connections:
@@ -312,12 +342,37 @@ class RoomService:
         room.change(meta, now)
         if not room.ring.kept_s:
             self.rings.clear(room.ring)
+        self._count_seats(room)
         self.reschedule(room)
 
-    def _reserve(self, more: int) -> None:
-        limit = self.settings.limits.max_places
-        if limit and more > 0 and self._registry.places + more > limit:
-            raise NoPlaces(retry_after_s=60)
+    def check_seat(self, room: Room, user_id: UserId) -> None:
+        """Lets a user join who finds a seat.
+
+        Raises:
+            NoPlaces: the room needs one more than it is guaranteed, and the server, or the room's creator, has none.
+        """
+        more = room.seats_to_join(user_id)
+        if more:
+            limits, creator = self.settings.limits, room.meta.creator
+            self.occupancy.check(limits, creator, rooms=0, seats=more, over_share=NoPlaces)
+
+    def _count_seats(self, room: Room) -> None:
+        self.occupancy.set(room.meta.room_id, room.meta.creator, room.seats)
+
+    def _check_reserved(self, name: str) -> None:
+        if name in self._reserved_names:
+            raise NameReserved
+
+    def _check_renamed(self, room: Room, name: str) -> None:
+        if name_key(name) != name_key(room.meta.name):  # an owner may keep a name that an admin gave the room
+            self._check_reserved(name)
+
+    def _free(self, name: str, now: float, keeper: Room | None = None) -> None:
+        """Rename the room that has the name, unless it is `keeper`; its people are told."""
+        room_id = self._registry.id_of(name)
+        holder = None if room_id is None else self.rooms[room_id]
+        if holder is not None and holder is not keeper:
+            self.edit(holder, EditRoom(name=self._free_name()), now, is_admin=True)
 
     def _checked_max(self, most: int) -> int:
         limit = self.settings.limits.max_members
@@ -468,6 +523,7 @@ class RoomService:
     def presence_changed(self, room: Room, now: float) -> None:
         """Somebody came, went or changed: told to the others soon, and perhaps it changes when the room ends."""
         self.attendance.changed(room, now)
+        self._count_seats(room)
         self.reschedule(room)
 
     # Time. ------------------------------------------------------------------------------------------------------

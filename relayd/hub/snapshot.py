@@ -33,13 +33,13 @@ class Counters(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         rooms_created: ever.
         past_messages, past_bytes: of rooms that have ended.
-        address_salt: of the digests of addresses, by which bans hold.
+        digest_key: see `Digests`; of addresses, by which bans hold, and of the ids of messages.
     """
 
     rooms_created: int
     past_messages: int
     past_bytes: int
-    address_salt: bytes
+    digest_key: bytes
 
 
 class Turn(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -5,7 +5,6 @@ A mistake is told to the socket that made it, as an `error` frame or, before it 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +46,6 @@ from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
 from relayd.rooms import view
-from relayd.rooms.addresses import neighbourhood
 from relayd.rooms.limits import AddressRateLimiter, per_minute
 from relayd.rooms.member import Connection
 from relayd.rooms.room import Admission, Missed, Room, Ticket
@@ -139,15 +137,14 @@ class Talk:
             self._joins.spend(item.address, now)
             room = self._service.room_or_absent(ids.RoomId(item.room_id))
             session = ids.parse_key(item.session)
-            address = hashlib.blake2b(
-                neighbourhood(item.address).encode(), key=self._service.address_salt, digest_size=16
-            ).digest()
+            address = self._service.digests.networks(item.address)[0]
             ticket = Ticket(
                 ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, address
             )
             user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random), now)
             entry = self._sealed.let_in(room, user_id, item, now, by_session=known)
             self._service.check_profile_rate(room, user_id, entry.profile, now)
+            self._service.check_seat(room, user_id)
             admission = room.admit(user_id, ticket, entry.profile, gateway, item.number, now)
         except RelayError as error:
             self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now))
@@ -212,7 +209,8 @@ class Talk:
             if member.muted:
                 raise Muted
             self._service.check_rate(connection, size, now, signal=False)
-            before = member.said(item.id, now)
+            digest = self._service.digests.message_id(item.id)
+            before = member.said(digest, now)
             if before is not None:
                 if file is not None:
                     self._files.offer_again(connection, file, item.to, now)
@@ -227,7 +225,10 @@ class Talk:
             self._refuse(connection, error, item.id, None if file is None else file.fid)
             return
         self._service.attendance.announce_card(room, connection, now)
-        said = room.say(member, item.id, size, direct=receiver is not None, now=now)
+        has_ids = room.forget_ids_at is not None
+        said = room.say(member, digest, size, direct=receiver is not None, now=now)
+        if not has_ids:
+            self._service.reschedule(room)
         at_ms = int(now * 1000)
         if receiver is None:
             frame = events.message(said.seq, at_ms, member.user_id, item.id, item.body)

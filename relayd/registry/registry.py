@@ -33,12 +33,13 @@ _COLUMNS: dict[str, type] = {
     "settings": str,  # RoomSettings as JSON
     "epoch": str,  # of the numbering
     "seal": str,  # Seal as JSON; NULL for an open room
+    "creator": str,  # as JSON
     "name_key": str,  # what makes two names the same
     "due_at": float,  # when something next happens to it by itself: a warning, a grace that is over, the end
 }
 _NULLABLE = {"seal"}
 _FIELDS = RoomMeta.__struct_fields__
-_PARTS = ("settings", "seal")  # Structs, kept as JSON
+_PARTS = ("settings", "seal", "creator")  # kept as JSON
 _INSERT = f"INSERT INTO rooms VALUES ({', '.join('?' * len(_COLUMNS))})"
 _SELECT = f"SELECT {', '.join(_FIELDS)} FROM rooms"
 
@@ -55,8 +56,6 @@ class Registry:
         table.create_index(["due_at"])
         self._execute = connection.execute
         self._close = connection.close
-        self.rooms = 0  # how many live
-        self.places = 0  # how many users they reserve places for; kept here, as summing up costs 1 ms at 20,000
         self._soonest: float | None = None  # the first due time: asked for in every turn, changed in few
         self._is_soonest_known = True
 
@@ -70,8 +69,6 @@ class Registry:
             self._execute(_INSERT, (*_row(meta), name_key(meta.name), due_at))
         except sqlite3.IntegrityError:
             raise NameTaken from None
-        self.rooms += 1
-        self.places += meta.max_users
         self._note_due(due_at, is_new=True)
 
     def get(self, room_id: RoomId) -> RoomMeta | None:
@@ -95,20 +92,17 @@ class Registry:
             NameTaken: another living room has the name; nothing is changed then.
         """
         row = (*_row(meta)[1:], name_key(meta.name), due_at, meta.room_id)
-        before = self._places_of(meta.room_id)
         columns = ", ".join(f"{column} = ?" for column in list(_COLUMNS)[1:])
         try:
             changed = self._execute(f"UPDATE rooms SET {columns} WHERE room_id = ?", row).rowcount
         except sqlite3.IntegrityError:
             raise NameTaken from None
         if changed:
-            self.places += meta.max_users - before
             self._note_due(due_at)
 
     def remove(self, room_id: RoomId) -> None:
         """The room is no more."""
-        self.places -= self._places_of(room_id)
-        self.rooms -= self._execute("DELETE FROM rooms WHERE room_id = ?", (room_id,)).rowcount
+        self._execute("DELETE FROM rooms WHERE room_id = ?", (room_id,))
         self._is_soonest_known = False
 
     def set_due(self, room_id: RoomId, due_at: float) -> None:
@@ -143,10 +137,6 @@ class Registry:
         """Forgets everything."""
         self._close()
 
-    def _places_of(self, room_id: RoomId) -> int:
-        row = self._execute("SELECT max_users FROM rooms WHERE room_id = ?", (room_id,)).fetchone()
-        return row[0] if row else 0
-
     def _select(self, clause: str, *values: Any) -> Iterator[RoomMeta]:
         for row in self._execute(f"{_SELECT} {clause}", values):
             fields = dict(zip(_FIELDS, row, strict=True))
@@ -156,6 +146,6 @@ class Registry:
 
 def _row(meta: RoomMeta) -> tuple[Any, ...]:
     return tuple(
-        msgspec.json.encode(value).decode() if isinstance(value, msgspec.Struct) else value
-        for value in msgspec.structs.astuple(meta)
+        msgspec.json.encode(value).decode() if name in _PARTS and value is not None else value
+        for name, value in zip(_FIELDS, msgspec.structs.astuple(meta), strict=True)
     )

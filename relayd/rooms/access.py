@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from relayd.errors import NoSuchRoom, OwnerOnly
+from relayd.rooms.departed import DepartedSessions
 from relayd.wire.ids import INVITE, OWNER, Credential, UserId
 
 MAX_DEPARTED = 1024  # sessions of users who have left, by which they can come back as the same user
@@ -100,11 +101,16 @@ class Departure(NamedTuple):
 
 
 class Sessions:
-    """Which session is which user: of those inside, and of a bounded number of those who have left."""
+    """Which session is which user: of those inside, and of a bounded number of those who have left.
 
-    __slots__ = ("_departed", "_departed_of", "_departures", "_inside")
+    Args:
+        all_departed: is told which sessions of users who have left are here no longer.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_all_departed", "_departed", "_departed_of", "_departures", "_inside")
+
+    def __init__(self, all_departed: DepartedSessions | None = None) -> None:
+        self._all_departed = DepartedSessions() if all_departed is None else all_departed
         self._inside: dict[bytes, UserId] = {}
         self._departed: dict[bytes, UserId] = {}  # in the order they left
         self._departed_of: dict[UserId, list[bytes]] = {}  # the same by user
@@ -123,6 +129,14 @@ class Sessions:
         """How many those are."""
         return len(self._departed_of)
 
+    def departed(self) -> Iterator[bytes]:
+        """The sessions of users who have left, in that order."""
+        return iter(self._departed)
+
+    def among_departed(self, digests: Iterable[bytes]) -> list[bytes]:
+        """Those of these sessions whose users have left."""
+        return [digest for digest in digests if digest in self._departed]
+
     def departed_of(self, user_id: UserId) -> list[bytes]:
         """The sessions by which a user who has left can come back."""
         return self._departed_of.get(user_id, [])
@@ -134,13 +148,13 @@ class Sessions:
     def add(self, digest: bytes, user_id: UserId) -> None:
         """The session is that of a user inside."""
         self._inside[digest] = user_id
-        self._forget_departed(digest)
+        self.forget_departed(digest)
 
     def drop(self, digests: list[bytes]) -> None:
         """Forgets sessions at once."""
         for digest in digests:
             self._inside.pop(digest, None)
-            self._forget_departed(digest)
+            self.forget_departed(digest)
 
     def depart(self, digests: list[bytes], departure: Departure) -> list[UserId]:
         """The user of these sessions has left, and may come back while there is room to remember.
@@ -157,12 +171,14 @@ class Sessions:
                 self._departed_of[user_id] = [*before, digest]
                 self._departures[user_id] = departure
         while len(self._departed) > MAX_DEPARTED:
-            forgotten.append(self._forget_departed(next(iter(self._departed))))
+            forgotten.append(self.forget_departed(next(iter(self._departed))))
         return [user_id for user_id in forgotten if user_id is not None]
 
-    def _forget_departed(self, digest: bytes) -> UserId | None:
+    def forget_departed(self, digest: bytes) -> UserId | None:
+        """Forget a session of a user who has left; returns whose it was, None if it is not one."""
         user_id = self._departed.pop(digest, None)
         if user_id is not None:
+            self._all_departed.discard(digest)
             self._departed_of[user_id].remove(digest)
             if not self._departed_of[user_id]:
                 del self._departed_of[user_id], self._departures[user_id]

@@ -20,7 +20,7 @@ class Unwritten:
     Attributes:
         head: anything that is not of a single user, nor follows from what was said.
         users: those who came, went or changed, in that order; also those who are forgotten by now.
-        said: by whom, under which id, and where it stands.
+        said: by whom, the digest of its id, and where it stands.
     """
 
     __slots__ = ("head", "said", "users")
@@ -28,7 +28,7 @@ class Unwritten:
     def __init__(self) -> None:
         self.head = False
         self.users: dict[UserId, None] = {}
-        self.said: list[tuple[UserId, str, Said]] = []
+        self.said: list[tuple[UserId, bytes, Said]] = []
 
 
 class Ledger:
@@ -60,7 +60,7 @@ class Ledger:
         if self.is_kept:
             self._of(room).users[user_id] = None
 
-    def said(self, room: Room, user_id: UserId, message_id: str, said: Said) -> None:
+    def said(self, room: Room, user_id: UserId, message_id: bytes, said: Said) -> None:
         """Something was said."""
         if self.is_kept:
             self._of(room).said.append((user_id, message_id, said))

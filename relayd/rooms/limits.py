@@ -244,3 +244,8 @@ def _limiting(windows: tuple[Window, ...]) -> tuple[Window, ...]:
 def per_minute(rate: float) -> Window:
     """A rate a minute, a whole minute's worth of which may come at once."""
     return Window(rate, 60)
+
+
+def per_hour(rate: float) -> Window:
+    """A rate an hour, a whole hour's worth of which may come at once."""
+    return Window(rate, 3_600)

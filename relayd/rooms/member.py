@@ -102,7 +102,7 @@ class Member:
         self.sessions: list[bytes] = []  # digests, oldest first
         self.allowance: Allowance | None = None  # made with the first word: most people in big rooms only listen
         self.entry: bytes | None = None  # JSON text that others see, while it holds
-        self.known: dict[str, Said] | None = None  # ids of what it said lately, oldest first
+        self.known: dict[bytes, Said] | None = None  # by digest of the id, what it said lately; oldest first
 
     @property
     def away(self) -> bool:
@@ -118,8 +118,8 @@ class Member:
         """Whether the card is that of a connection that still exists."""
         return any(connection.card is card for connection in self.connections)
 
-    def said(self, message_id: str, now: float) -> Said | None:
-        """Where the message of that id stands if it was said before and is still remembered."""
+    def said(self, message_id: bytes, now: float) -> Said | None:
+        """Where the message stands whose id has that digest, if it was said before and is still remembered."""
         said = self.known.get(message_id) if self.known else None
         return said if said is not None and now - said.at <= REMEMBERED_S else None
 
@@ -128,8 +128,8 @@ class Member:
         """Where the last message stands that is still remembered."""
         return self.known[next(reversed(self.known))] if self.known else None
 
-    def remember(self, message_id: str, said: Said) -> None:
-        """Keeps the id of a message, and forgets those past number or age."""
+    def remember(self, message_id: bytes, said: Said) -> None:
+        """Keeps the digest of a message's id, and forgets those past number or age."""
         known = self.known
         if known is None:
             known = self.known = {}
@@ -139,6 +139,18 @@ class Member:
         while len(known) > REMEMBERED_MESSAGES or said.at - known[next(iter(known))].at > REMEMBERED_S:
             del known[next(iter(known))]
 
+    def forget_ids(self, now: float) -> None:
+        """Drop the ids of messages that are too old."""
+        if self.known is not None:
+            drop_old_ids(self.known, now)
+            self.known = self.known or None
+
     def longest_idle(self) -> Connection:
         """The connection that has been silent for longest."""
         return min(self.connections, key=lambda connection: connection.active_at)
+
+
+def drop_old_ids(known: dict[bytes, Said], now: float) -> None:
+    """Drop the ids of messages that are too old to come again, from the oldest on."""
+    while known and now - known[next(iter(known))].at > REMEMBERED_S:
+        del known[next(iter(known))]

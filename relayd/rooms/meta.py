@@ -28,6 +28,7 @@ class RoomMeta(msgspec.Struct, frozen=True):
     settings: RoomSettings
     epoch: str  # of the numbering: random, one for each life of the room
     seal: Seal | None = None  # None: the room is open
+    creator: tuple[bytes, ...] = ()  # see `seats.Creator`
 
     def __repr__(self) -> str:
         """Nothing of the keys, not even their digests."""

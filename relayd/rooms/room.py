@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
 from relayd.rooms.access import MAX_DEPARTED, Bans, Departure, Keys, Passes, Sessions
+from relayd.rooms.departed import DepartedSessions
 from relayd.rooms.expiry import next_warning
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import Allowance
-from relayd.rooms.member import MAX_CARDS, MAX_SESSIONS, REMEMBERED_S, Card, Connection, Member, Said
+from relayd.rooms.member import MAX_CARDS, MAX_SESSIONS, REMEMBERED_S, Card, Connection, Member, Said, drop_old_ids
 from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
 from relayd.rooms.seal import OPEN, Rekeying, card_epoch
+from relayd.rooms.seats import seats_of
 from relayd.wire.ids import DIGEST_BYTES, Credential, RandomBytes, UserId, new_room_id, new_user_id
 from relayd.wire.rest import RoomSettings
 
@@ -85,10 +87,19 @@ class Room:
         graces: how long the room waits for people.
         max_connections: of one user; 0 means no limit.
         ledger: where changes are entered.
+        departed: the sessions of users who have left, of all rooms.
     """
 
-    def __init__(self, meta: RoomMeta, graces: Graces, max_connections: int, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        meta: RoomMeta,
+        graces: Graces,
+        max_connections: int,
+        ledger: Ledger | None = None,
+        departed: DepartedSessions | None = None,
+    ) -> None:
         self._meta = meta
+        self._departed = DepartedSessions() if departed is None else departed
         self._ledger = Ledger() if ledger is None else ledger
         self._graces = graces
         self._max_connections = max_connections
@@ -102,13 +113,16 @@ class Room:
         self.allowance: Allowance | None = None
         self.ring = Ring(meta.settings.resume)
         self.rekeying: Rekeying | None = None  # the last one
-        self.sessions = Sessions()
+        self.sessions = Sessions(self._departed)
         self.bans = Bans()
         self._passes = Passes()
         self.muted: set[UserId] = set()  # also departed ones, as long as they can come back
         self.locked_at: float | None = None  # seconds, when it was locked; None while it is not
-        self.known: dict[UserId, dict[str, Said]] = {}  # ids of what those said who have left since, in that order
+        # Digests of the ids of what users said who have left since, in the order they left.
+        self.known: dict[UserId, dict[bytes, Said]] = {}
+        self.forget_ids_at: float | None = None  # when `advance` next drops ids that are too old; None: there are none
         self.away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
+        self.was_joined = False  # ever, by anyone
         self.empty_at: float | None = meta.created_at + graces.join_s
         self._paused_at: float | None = None  # since then no grace period runs; see `pause_graces`
         self.warning_at = next_warning(meta.lifetime, meta.created_at)
@@ -117,6 +131,17 @@ class Room:
     def meta(self) -> RoomMeta:
         """What the registry keeps of it."""
         return self._meta
+
+    @property
+    def seats(self) -> int:
+        """How many it uses of the server's."""
+        return seats_of(len(self.members), self._meta.max_users)
+
+    def seats_to_join(self, user_id: UserId) -> int:
+        """How many seats more it would use with that user in it."""
+        if user_id in self.members or len(self.members) >= self._meta.max_users:
+            return 0  # has one, or is refused for another reason
+        return seats_of(len(self.members) + 1, self._meta.max_users) - self.seats
 
     @property
     def connections(self) -> int:
@@ -247,6 +272,7 @@ class Room:
             member.is_newcomer = not member.is_owner and ticket.session is None
             self._restore_cards(member)
             self.members[user_id] = member
+            self.was_joined = True
             if self.empty_at is not None:
                 self.empty_at = None
                 self._ledger.head(self)
@@ -331,9 +357,7 @@ class Room:
         del self.members[member.user_id]
         self.with_other_cards.pop(member.user_id, None)
         self._ledger.user(self, member.user_id)
-        for forgotten in self.sessions.depart(member.sessions, departure):
-            self._forget_mute(forgotten)
-            self._ledger.user(self, forgotten)
+        self.keep_sessions(member.sessions, departure)
         self._keep_known(member, now)
         self.presence.leave(member.user_id)
         if not self.members:
@@ -347,6 +371,25 @@ class Room:
         if not is_known and user_id != self._meta.owner_id:
             self.muted.discard(user_id)
 
+    def keep_sessions(self, digests: list[bytes], departure: Departure) -> None:
+        """The user of these sessions has left, and can come back by them as long as they are remembered."""
+        for forgotten in self.sessions.depart(digests, departure):
+            self._forget_mute(forgotten)
+            self._ledger.user(self, forgotten)
+        self._departed.add(self, self.sessions.among_departed(digests))
+
+    def forget_sessions(self) -> None:
+        """Nobody who has left can come back."""
+        for digest in list(self.sessions.departed()):
+            self.sessions.forget_departed(digest)
+
+    def forget_session(self, digest: bytes) -> None:
+        """The user of that session, who has left, cannot come back by it."""
+        user_id = self.sessions.forget_departed(digest)
+        if user_id is not None:
+            self._forget_mute(user_id)
+            self._ledger.user(self, user_id)
+
     def _keep_known(self, member: Member, now: float) -> None:
         """What somebody said who lost the place, or left, is not said twice either if it comes again in time."""
         if member.known:
@@ -357,6 +400,19 @@ class Room:
                 return
             del self.known[user_id]
             self._ledger.user(self, user_id)
+
+    def forget_ids(self, now: float) -> None:
+        """Drop the ids of messages that are too old, of everyone: those who are silent would keep them."""
+        for member in self.members.values():
+            if member.known:
+                member.forget_ids(now)
+        for user_id, known in list(self.known.items()):
+            drop_old_ids(known, now)
+            if not known:
+                del self.known[user_id]
+                self._ledger.user(self, user_id)
+        has_ids = bool(self.known) or any(member.known for member in self.members.values())
+        self.forget_ids_at = now + REMEMBERED_S if has_ids else None
 
     def kick(self, member: Member, *, ban: bool, now: float) -> list[Connection]:
         """The user is put out, and the session is worth nothing any more.
@@ -515,8 +571,13 @@ class Room:
         member.entry = None
         self.presence.change(member.user_id)
 
-    def say(self, member: Member, message_id: str, size: int, *, direct: bool, now: float) -> Said:
-        """Books a message that is not a repetition, and gives it its place in the order."""
+    def say(self, member: Member, message_id: bytes, size: int, *, direct: bool, now: float) -> Said:
+        """Books a message that is not a repetition, and gives it its place in the order.
+
+        If it changes `forget_ids_at`, `due_at` may be earlier than before.
+        """
+        if self.forget_ids_at is None:
+            self.forget_ids_at = now + REMEMBERED_S
         said = self._count(size, direct=direct, now=now)
         member.remember(message_id, said)
         self._ledger.said(self, member.user_id, message_id, said)
@@ -591,6 +652,8 @@ class Room:
         due = self._meta.ends_at
         if self.warning_at is not None:
             due = min(due, self.warning_at)
+        if self.forget_ids_at is not None:
+            due = min(due, self.forget_ids_at)
         if self._paused_at is not None:
             return due
         if self.away_since:
@@ -602,6 +665,8 @@ class Room:
     def advance(self, now: float) -> Due:
         """Lets everything happen that is due."""
         gone: list[UserId] = []
+        if self.forget_ids_at is not None and now >= self.forget_ids_at:
+            self.forget_ids(now)
         while self.away_since and self._paused_at is None:
             user_id, since = next(iter(self.away_since.items()))
             if since + self.place_kept_s > now:
@@ -621,7 +686,10 @@ class Room:
 
     @property
     def _ends_when_empty(self) -> bool:
-        return self._meta.users_leave and not self.members and self._paused_at is None
+        # A stranger's room that nobody joins is no meeting that is still to come, but takes seats and a name. Admins
+        # may prepare a room hours before its meeting.
+        is_unused = not self.was_joined and bool(self._meta.creator)
+        return (self._meta.users_leave or is_unused) and not self.members and self._paused_at is None
 
 
 def _addresses_of(member: Member) -> tuple[bytes, ...]:

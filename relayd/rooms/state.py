@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from relayd.rooms.access import Departure
+from relayd.rooms.departed import DepartedSessions
 from relayd.rooms.ledger import Ledger, Unwritten
 from relayd.rooms.member import Card, Member, Said
 from relayd.rooms.meta import RoomMeta
@@ -56,6 +57,7 @@ class RoomState(_Record, tag=1, frozen=True):
     warning_at: float | None
     bans: list[bytes]
     rekeying: RekeyingState | None
+    was_joined: bool
     locked_at: float | None = None
 
 
@@ -89,7 +91,7 @@ class UserState(_Record, tag=2, frozen=True):
     place: Place | None
     departed: list[bytes]
     muted: bool
-    known: dict[str, Said]
+    known: dict[bytes, Said]
     author: Author | None = None
     departure: Departure | None = None
 
@@ -108,7 +110,7 @@ class Spoken(_Record, tag=3, frozen=True):
     data_volume: int
     mark: int
     last_seq: int
-    said: list[tuple[UserId, str, Said]]
+    said: list[tuple[UserId, bytes, Said]]
     kept: list[Kept]
 
 
@@ -165,6 +167,7 @@ def _head(room: Room, *, is_first: bool) -> RoomState:
         room.warning_at,
         list(room.bans),
         None if rekeying is None else RekeyingState(rekeying.seq, rekeying.epoch, rekeying.check, dict(rekeying.boxes)),
+        room.was_joined,
         room.locked_at,
     )
 
@@ -196,7 +199,7 @@ def _user(room: Room, user_id: UserId) -> UserState:
     )
 
 
-def _spoken(room: Room, said: list[tuple[UserId, str, Said]], kept: list[Kept]) -> Spoken:
+def _spoken(room: Room, said: list[tuple[UserId, bytes, Said]], kept: list[Kept]) -> Spoken:
     ring = room.ring
     return Spoken(room.meta.room_id, room.seq, room.messages, room.data_volume, ring.mark, ring.last_seq, said, kept)
 
@@ -247,15 +250,22 @@ class Draft:
         self.kept += record.kept
 
 
-def room_of(draft: Draft, graces: Graces, max_connections: int, ledger: Ledger, now: float) -> Room:
+def room_of(
+    draft: Draft,
+    graces: Graces,
+    max_connections: int,
+    ledger: Ledger,
+    now: float,
+    departed: DepartedSessions | None = None,
+) -> Room:
     """The room that these records tell of; whoever was connected is away from `now` on."""
     head = draft.head
-    room = Room(head.meta, graces, max_connections, ledger)
+    room = Room(head.meta, graces, max_connections, ledger, departed)
     room.seq, room.messages, room.data_volume, mark, last_seq = draft.counters
     # Without the last ones, which were dropped for their size at once, the others are of no use.
     is_whole = room.ring.kept_s and draft.kept and draft.kept[-1].mark == mark
     room.ring.restore(draft.kept if is_whole else [], mark, last_seq)
-    room.empty_at, room.warning_at = head.empty_at, head.warning_at
+    room.empty_at, room.warning_at, room.was_joined = head.empty_at, head.warning_at, head.was_joined
     room.bans.add(head.bans)
     room.locked_at = head.locked_at
     if head.rekeying is not None:
@@ -272,6 +282,7 @@ def room_of(draft: Draft, graces: Graces, max_connections: int, ledger: Ledger, 
         else:
             away[user.user_id] = user.place.away_since
     room.away_since = dict(sorted(away.items(), key=lambda item: item[1]))
+    room.forget_ids(now)
     return room
 
 
@@ -283,7 +294,7 @@ def _restore_user(room: Room, user: UserState) -> None:
         room.ring.keep_author(user_id, user.author)
     for digest in user.departed:
         room.sessions.add(digest, user_id)
-    room.sessions.depart(user.departed, user.departure or Departure())
+    room.keep_sessions(user.departed, user.departure or Departure())
     if place is None:
         if user.known:
             room.known[user_id] = user.known
@@ -313,6 +324,6 @@ def _restore_cards(room: Room, member: Member, place: Place) -> None:
         room.set_cards(member, (Card(card, announced=True, said_at=last.at) for card in cards))
 
 
-def _remember(member: Member, known: Iterable[tuple[str, Said]]) -> None:
+def _remember(member: Member, known: Iterable[tuple[bytes, Said]]) -> None:
     for message_id, said in known:
         member.remember(message_id, said)

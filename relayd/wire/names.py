@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from fnmatch import translate
 
 from relayd.errors import FieldProblem, InvalidFields
 from relayd.wire.ids import RandomBytes
@@ -64,6 +66,47 @@ def _strange_char(name: str) -> str:
 def name_key(name: str) -> str:
     """What makes two names the same: full case folding (Unicode 3.13, D146), normalised again after it."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+# Letters that look like a Latin one; "i" as "l", as "1" looks like both. The part of confusables.txt (Unicode Technical
+# Standard 39) that a word needs to look the same.
+_LOOK_ALIKES = {
+    ord(char): latin
+    for others, latins in (
+        ("\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458", "abekmhopctyxlj"),
+        ("\u0455\u0501\u051b\u051d\u04bb\u04cf\u04af", "sdqwhly"),
+        ("\u03b1\u03b2\u03b5\u03b7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u03f2\u03c3", "abenlkvoptuxco"),
+        ("\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7", "abezhlkmnoptyx"),
+        ("\u0131\u0269\u0261\u0251\u1d0f\u0578\u057d\u0585\u0581\u0570", "llgaonuogh"),
+        ("01i", "oll"),
+    )
+    for char, latin in zip(others, latins, strict=True)
+}
+
+
+def _skeleton(name: str) -> str:
+    """What stays of a name for the eye: no case, marks or punctuation, and one letter for those that look alike."""
+    parts = unicodedata.normalize("NFKD", name)
+    letters = "".join(char for char in parts if unicodedata.category(char)[0] in "LN" or char == "*")
+    # Before the case goes as well: Greek capitals look like other letters than the small ones do.
+    return letters.translate(_LOOK_ALIKES).casefold().translate(_LOOK_ALIKES)
+
+
+class ReservedNames:
+    """Names that only admins may give rooms, as people would take their rooms for the server's own.
+
+    Args:
+        patterns: names, in which `*` stands for any characters. Compared as they look: without case, accents,
+            punctuation and space, and with one letter for letters that look alike.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        skeletons = filter(None, map(_skeleton, patterns))
+        self._pattern = re.compile("|".join(map(translate, skeletons)) or r"(?!)")
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the name is one of them."""
+        return self._pattern.match(_skeleton(name)) is not None
 
 
 _ADJECTIVES = (

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import subprocess
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -191,3 +195,87 @@ def test_full_pipe(daemon):
     assert done.stderr == ""
     assert daemon.json("status")["rooms"] >= 400
     daemon.close_rooms(made)
+
+
+@pytest.fixture
+def crowded_daemon(make_daemon):
+    """Strangers have all its rooms and places, and names besides."""
+    limits = "max_rooms = 3\nmax_places = 150\naddress_share = 0\n"
+    daemon = make_daemon()
+    daemon.config.write_text(f"[limits]\n{limits}[rooms]\nreserved_names = []\n")
+    daemon.ctl("reload")
+    for name in ("support", "lobby", "team"):
+        assert stranger(daemon, {"name": name})[0] == 201
+    assert stranger(daemon, {})[0] == 503
+    return daemon
+
+
+def stranger(daemon, body) -> tuple[int, dict]:
+    """What somebody is answered who creates a room over REST."""
+    request = urllib.request.Request(
+        f"{daemon.base}/api/v1/room", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)
+
+
+def test_admins_are_not_refused_what_strangers_have_used_up(crowded_daemon):
+    """They create a room with more people than every room is guaranteed, and all of them get in."""
+    made = crowded_daemon.json("create", "room", "urgent", "-max", "80")
+    with contextlib.ExitStack() as people:
+        for number in range(60):
+            people.enter_context(crowded_daemon.join(made, str(number)))
+        assert crowded_daemon.json("get", "room", "urgent")["users"] == 60
+        assert crowded_daemon.json("status")["places"] == 150 + 60
+        assert stranger(crowded_daemon, {"max": 1})[1]["code"] == "overloaded"
+
+
+def test_admins_take_a_name_back(crowded_daemon):
+    """With a new room, or with one that is there; the room that had it gets another name, and its people are told."""
+    taken = crowded_daemon.json("get", "room", "support")
+    assert "has that name" in crowded_daemon.wrong("create", "room", "support", code=1)
+    key = crowded_daemon.json("create", "room", "SUPPORT", "-take")
+    assert crowded_daemon.json("get", "room", "support")["id"] == key["id"]
+    renamed = crowded_daemon.json("get", "room", taken["id"])["name"]
+    assert renamed != "support"
+    assert "has that name" in crowded_daemon.wrong("edit", "room", "support", "-name", "lobby", code=1)
+    team = crowded_daemon.json("get", "room", "team")
+    assert crowded_daemon.json("edit", "room", "support", "-name", "lobby", "-take")["name"] == "lobby"
+    assert crowded_daemon.json("edit", "room", team["id"], "-name", "TEAM", "-take")["name"] == "TEAM"
+
+
+def test_people_are_told_that_their_room_has_another_name(make_daemon):
+    """By `updated`, as for any other edit."""
+    daemon = make_daemon()
+    room = daemon.json("create", "room", "support")
+    with daemon.join(room) as ann:
+        daemon.ctl("create", "room", "support", "-take")
+        name = ann.until("room", event="updated")["room"]["name"]
+        assert daemon.json("get", "room", name)["id"] == room["id"]
+
+
+def test_admins_use_reserved_names(daemon):
+    """For new rooms and for those of strangers, who may then edit all but the name."""
+    assert stranger(daemon, {"name": "Support"})[1]["code"] == "name_reserved"
+    _, made = stranger(daemon, {"name": "from outside"})
+    assert daemon.json("edit", "room", made["id"], "-name", "support")["name"] == "support"
+    request = urllib.request.Request(
+        f"{daemon.base}/api/v1/{made['id']}",
+        b'{"name": "SUPPORT", "max": 9}',
+        {"Content-Type": "application/json", "Authorization": f"Bearer {made['owner_key']}"},
+        method="PATCH",
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert json.load(answer)["max"] == 9
+    daemon.ctl("close", "room", made["id"])
+    daemon.ctl("create", "room", "support")
+    daemon.ctl("close", "room", "support")
+
+
+@pytest.mark.parametrize("arguments", [("create", "room", "-take"), ("edit", "room", "tea", "-max", "3", "-take")])
+def test_take_without_a_name(daemon, arguments):
+    assert "name" in daemon.wrong(*arguments, code=2)

@@ -21,9 +21,8 @@ from relayd.settings import load
 from relayd.startup import Start
 
 # The description knows no server's limits, so this one has none.
-LIMITS = {"listen": ["127.0.0.1:0"], "rooms.max_file": 2**40} | {
-    f"limits.{name}": 0 for name in ("create_rate", "join_rate", "max_rooms", "max_places", "max_members")
-}
+NONE = ("create_rate", "create_rate_per_hour", "join_rate", "max_rooms", "max_places", "max_members")
+LIMITS = {"listen": ["127.0.0.1:0"], "rooms.max_file": 2**40} | {f"limits.{name}": 0 for name in NONE}
 
 
 @contextlib.contextmanager

@@ -153,10 +153,11 @@ async def test_refused(relay, fields, field):
 
 
 async def test_places_are_reserved():
-    """A `max` that the server has no places for is refused; places given back are there for others."""
-    async with relay_with(limits__max_places=100) as relay:
-        room, other = await relay.create(max=50), await relay.create(max=50)
-        problem(await edit(relay, room, max=51), 503, "no_places")
+    """A `max` whose guaranteed places the server has not is refused; places given back are there for others."""
+    async with relay_with(limits__max_places=80, limits__address_share=0) as relay:
+        room, other = await relay.create(max=30), await relay.create(max=50)
+        problem(await edit(relay, room, max=31), 503, "no_places")
+        problem(await edit(relay, room, max=10_000), 503, "no_places")
         await edited(relay, other, max=40)
-        await edited(relay, room, max=60)
+        await edited(relay, room, max=40)
         problem(await relay.request("POST", "/api/v1/room", body={"max": 1}), 503, "no_places")

@@ -257,7 +257,7 @@ async def test_creating_too_often():
 
 async def test_no_places():
     """A room reserves its places; what passes the server's is 503, until a room ends."""
-    async with relay_with(limits__max_places=60) as relay:
+    async with relay_with(limits__max_places=60, limits__address_share=0) as relay:
         room = await relay.create()
         response = await relay.request("POST", "/api/v1/room", body={})
         problem(response, 503, "no_places")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from relayd.rooms.departed import DepartedSessions
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.meta import RoomMeta
@@ -38,6 +39,7 @@ class House:
         most: int = 50,
         connections: int = 8,
         ledger: Ledger | None = None,
+        departed: DepartedSessions | None = None,
         **fields: Any,
     ):
         self.owner, self.invite = key(ids.OWNER), key(ids.INVITE)
@@ -56,7 +58,7 @@ class House:
             "settings": RoomSettings(),
             "epoch": "e",
         }
-        self.room = Room(RoomMeta(**{**values, **fields}), GRACES, connections, ledger)
+        self.room = Room(RoomMeta(**{**values, **fields}), GRACES, connections, ledger, departed)
 
     def join(
         self,

@@ -32,7 +32,7 @@ def profiles(member) -> list[bytes]:
 def say(house: House, connection, now: float) -> None:
     """What the hub does about a message."""
     connection.card.said_at = now
-    said = house.room.say(connection.member, f"m{now}", 1, direct=False, now=now)
+    said = house.room.say(connection.member, b"m%a" % now, 1, direct=False, now=now)
     house.room.ring.add(said.seq, b"x", now)
 
 

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from rules.people import BORN, GRACES, House
 
 from relayd.errors import InvalidFields
+from relayd.rooms import state
 from relayd.rooms.expiry import Lifetime, lifetime, next_warning
+from relayd.rooms.ledger import Ledger
+from relayd.rooms.member import REMEMBERED_S
 from relayd.rooms.meta import changed_meta
 from relayd.rooms.room import Due, Room
 
@@ -117,6 +120,62 @@ def test_late_clock_gives_one_warning_with_the_time_left():
     room = House(1).room
     assert room.advance(BORN + HOUR - 30) == Due([], 30, "")
     assert room.advance(BORN + HOUR - 29) == NOTHING
+
+
+def test_room_that_nobody_joins_ends():
+    """Whatever its hours, if a stranger made it; an admin may make a room long before its meeting."""
+    strangers, admins = House(3, creator=(b"network",)), House(3)
+    assert lived(strangers.room) == [(GRACES.join_s, Due([], None, "empty"))]
+    assert lived(admins.room)[-1] == (3 * HOUR, Due([], None, "expired"))
+
+
+def test_room_that_was_joined_keeps_its_hours():
+    """Also when its people have left."""
+    house = House(3, creator=(b"network",))
+    admission, _ = house.guest(BORN + 599)
+    house.room.leave(admission.member, BORN + 600)
+    assert lived(house.room)[-1] == (3 * HOUR, Due([], None, "expired"))
+
+
+def test_another_end_does_not_keep_a_room_that_nobody_joins():
+    """An edit gives the time that people need to come, as for every room, and no more."""
+    room = House(3, creator=(b"network",)).room
+    edited(room, "usersLeave", BORN + 590)
+    edited(room, 24, BORN + 591)
+    assert lived(room) == [(590 + GRACES.leave_s, Due([], None, "empty"))]
+
+
+def test_room_in_use_is_not_forgotten_by_a_restart():
+    """The next process knows that somebody was there."""
+    house = House(3, creator=(b"network",))
+    admission, _ = house.guest(BORN)
+    house.room.leave(admission.member, BORN + 1)
+    first, *others = state.all_of(house.room)
+    draft = state.Draft(first)
+    for record in others:
+        draft.take(record)
+    room = state.room_of(draft, GRACES, 8, Ledger(), BORN + 2)
+    assert lived(room)[-1] == (3 * HOUR, Due([], None, "expired"))
+
+
+# Ids of messages. -----------------------------------------------------------------------------------------------
+
+
+def test_ids_go_though_nobody_speaks():
+    """Of those inside and of those who have left: in twice the time for which they hold."""
+    house = House(24)
+    (inside, _), (left, _) = house.guest(BORN), house.guest(BORN)
+    for member in (inside.member, left.member):
+        house.room.say(member, b"1", 1, direct=False, now=BORN + 10)
+    house.room.leave(left.member, BORN + 20)
+    house.room.say(inside.member, b"2", 1, direct=False, now=BORN + 100)
+    now = house.room.due_at()
+    assert now == BORN + 10 + REMEMBERED_S
+    house.room.advance(now + 0.1)
+    assert (list(inside.member.known), house.room.known) == ([b"2"], {})
+    house.room.advance(house.room.due_at())
+    assert inside.member.known is None
+    assert house.room.due_at() == house.room.warning_at
 
 
 # A room that ends with its people. ------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from relayd.wire.rest import RoomSettings
 
 ADDRESSES = st.sampled_from([b"a", b"b", b"c"])
 EXPIRATIONS = st.one_of(st.just("usersLeave"), st.sampled_from([0.01, 0.1, 1, 24]), st.floats(0.001, 24))
+MESSAGE_IDS = st.sampled_from([b"x", b"y", b"z"])
 MAX_CONNECTIONS = 3
 DAY = 86_400.0
 
@@ -42,7 +43,7 @@ class Person:
         self.inside = True
         self.lost_at: float | None = None  # the last connection
         self.tabs: list[Any] = []
-        self.said: dict[str, int] = {}  # message id -> seq
+        self.said: dict[bytes, tuple[int, float]] = {}  # digest of a message id -> seq, and when
         self.looks: tuple[bytes, bool, bool] = (b"{}", False, False)  # profile, away, muted
         self.thrown_out = False
         self.gone_at: float | None = None  # when the place of a lost connection ended; None if left by choice
@@ -54,8 +55,13 @@ class Person:
 class RoomMachine(RuleBasedStateMachine):
     """Rules are what can happen; `_settle` is what time alone does."""
 
-    @initialize(expiration=EXPIRATIONS, most=st.integers(1, 4), resume=st.sampled_from([0, 10, 30, 60]))
-    def create(self, expiration, most, resume):
+    @initialize(
+        expiration=EXPIRATIONS,
+        most=st.integers(1, 4),
+        resume=st.sampled_from([0, 10, 30, 60]),
+        creator=st.sampled_from([(), (b"network",)]),
+    )
+    def create(self, expiration, most, resume, creator):
         self.now = BORN
         self.ledger = Ledger(is_kept=True)
         self.house = House(
@@ -64,7 +70,10 @@ class RoomMachine(RuleBasedStateMachine):
             connections=MAX_CONNECTIONS,
             ledger=self.ledger,
             settings=RoomSettings(resume=resume),
+            creator=creator,
         )
+        self.is_strangers = bool(creator)
+        self.forget_at: float | None = None
         self.room = self.house.room
         self.written = [encode(state.all_of(self.room))]
         self.most, self.resume, self.locked = most, resume, False
@@ -92,7 +101,8 @@ class RoomMachine(RuleBasedStateMachine):
         self.warn_at = [self.ends_at - left for left in (300, 60) if self.ends_at - left > self.now]
 
     def _empty_end(self) -> float | None:
-        if not self.users_leave or self.inside:
+        is_unused = self.is_strangers and not self.visited
+        if self.inside or not (self.users_leave or is_unused):
             return None
         end = BORN + GRACES.join_s if not self.visited else self.empty_since + GRACES.leave_s
         return max(end, self.grace_floor)
@@ -143,6 +153,8 @@ class RoomMachine(RuleBasedStateMachine):
             self.over = "expired"
         elif empty_end is not None and self.now >= empty_end:
             self.over = "empty"
+        if self.forget_at is not None and self.now >= self.forget_at:
+            self._forget_ids()
         due = self.room.advance(self.now)
         assert sorted(due.gone) == sorted(gone)
         assert due.over == self.over
@@ -152,6 +164,11 @@ class RoomMachine(RuleBasedStateMachine):
             self.warn_at = [at for at in self.warn_at if at > self.now]
         else:
             assert due.warning_s is None
+
+    def _forget_ids(self) -> None:
+        """Those of everyone who has not spoken for two minutes."""
+        remembered = [at for person in self.people for _, at in person.said.values() if self.now - at <= 120]
+        self.forget_at = self.now + 120 if remembered else None
 
     # Coming in. -------------------------------------------------------------------------------------------------
 
@@ -213,7 +230,7 @@ class RoomMachine(RuleBasedStateMachine):
             owner = Person(admission.member.user_id, session, address)
             owner.inside = False
             self.people.append(owner)
-        owner.address = address
+        owner.address, owner.session = address, session  # of many sessions the oldest is forgotten
         self._admitted(owner, admission, None)
 
     @precondition(lambda self: not self.over and self.people)
@@ -309,7 +326,7 @@ class RoomMachine(RuleBasedStateMachine):
     # Being there. -----------------------------------------------------------------------------------------------
 
     @precondition(lambda self: not self.over and any(person.tabs for person in self.inside))
-    @rule(data=st.data(), message_id=st.sampled_from("xyz"), size=st.integers(0, 100), direct=st.booleans())
+    @rule(data=st.data(), message_id=MESSAGE_IDS, size=st.integers(0, 100), direct=st.booleans())
     def says(self, data, message_id, size, direct):
         """Numbers go up by one; what is said again within two minutes is not heard again."""
         person = data.draw(st.sampled_from([person for person in self.inside if person.tabs]))
@@ -327,6 +344,8 @@ class RoomMachine(RuleBasedStateMachine):
         self.volume += size
         assert said.seq == self.seq
         person.said[message_id] = (said.seq, self.now)
+        if self.forget_at is None:
+            self.forget_at = self.now + 120
 
     @precondition(lambda self: not self.over and self.people)
     @rule(data=st.data(), muted=st.booleans())
@@ -383,6 +402,8 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(anew=st.booleans())
     def goes_on_elsewhere(self, anew):
         """The room made of what was written is the same, but for connections: whoever had one is away from now on."""
+        self.room.forget_ids(self.now)
+        self._forget_ids()
         before = decode(encode(state.all_of(self.room)))
         if anew:
             self.written = [encode(before)]
@@ -449,6 +470,8 @@ class RoomMachine(RuleBasedStateMachine):
         moments = [self.ends_at, *self.warn_at, *(self._kept_until(p) for p in self.inside if p.lost_at is not None)]
         if (end := self._empty_end()) is not None:
             moments.append(end)
+        if self.forget_at is not None:
+            moments.append(self.forget_at)
         assert self.room.due_at() == pytest.approx(min(moments), abs=1e-6)
 
     def teardown(self):

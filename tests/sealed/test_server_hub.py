@@ -42,7 +42,7 @@ def test_only_boxes_of_known_users_are_kept(hub):
     """An owner cannot fill the memory with boxes for people who were never here, nor the gateways' with others'."""
     service, sealed, told = hub
     made = new_room()
-    created = service.create(CreateRoom(access=made.access), 0.0)
+    created = service.create(CreateRoom(access=made.access), 0.0, address=None)
     room = service.find(created.id)
     ids = [UserId(created.owner_id), UserId("u_" + "a" * 16), UserId("u_" + "b" * 16)]
     for number, user_id in enumerate(ids[:2]):
@@ -63,7 +63,7 @@ def test_the_registry_keeps_the_seal(hub):
     """As it was given, and as it is after a rekey; an open room has none."""
     service, sealed, _ = hub
     made = new_room()
-    created = service.create(CreateRoom(access=made.access), 0.0)
+    created = service.create(CreateRoom(access=made.access), 0.0, address=None)
     room = service.find(created.id)
     assert service._registry.get(room.meta.room_id).seal == Seal(made.access, 0)
     room.admit(UserId(created.owner_id), Ticket(None, None, b""), None, b"gateway", 1, 0.0)
@@ -73,7 +73,7 @@ def test_the_registry_keeps_the_seal(hub):
     assert kept == room.meta
     assert (kept.seal.epoch, kept.seal.access.verifier) == (1, "0" * 64)
     assert made.access.verifier not in str([repr(kept), repr(room.meta)])
-    open_room = service.find(service.create(CreateRoom(), 0.0).id)
+    open_room = service.find(service.create(CreateRoom(), 0.0, address=None).id)
     assert service._registry.get(open_room.meta.room_id).seal is None
 
 
@@ -81,7 +81,7 @@ def test_a_password_that_comes_through_makes_no_room(hub):
     """The hub would make an open room of it: it makes none."""
     service, _, _ = hub
     with pytest.raises(RelayError):
-        service.create(CreateRoom(password="x"), 0.0)
+        service.create(CreateRoom(password="x"), 0.0, address=None)
     assert not service.rooms
 
 
@@ -98,7 +98,7 @@ def test_boxes_for_everyone_fit_into_the_frame():
 def test_what_newcomers_are_told_of_cards_is_bounded(hub):
     """Cards past the bound are not lost: those of a user are told before the next message under one of them."""
     service, _, told = hub
-    room = service.find(service.create(CreateRoom(access=new_room().access, max=1000), 0.0).id)
+    room = service.find(service.create(CreateRoom(access=new_room().access, max=1000), 0.0, address=None).id)
     gateway, profile = b"gateway", b'{"c":"%03d%s"}'
     for number in range(300):
         user_id = UserId(f"u_{number % 100:016x}")

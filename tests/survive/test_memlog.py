@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.hub.memlog import MemoryLog, Unreadable
+from relayd.hub.memlog import VERSION, MemoryLog, Unreadable
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def test_cut_short(log, keep):
 
 def test_of_a_future_version(log):
     for start in (0, 64):
-        os.pwrite(log.fd, (2).to_bytes(4, "little"), start + 8)
-    with pytest.raises(Unreadable, match="it has version 2"):
+        os.pwrite(log.fd, (VERSION + 1).to_bytes(4, "little"), start + 8)
+    with pytest.raises(Unreadable, match=f"it has version {VERSION + 1}"):
         payloads(log)
 
 

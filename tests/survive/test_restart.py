@@ -208,3 +208,17 @@ async def test_who_had_left_stays_within_reach(keeper):
     await peer.send("join", key=room["invite_key"], profile={})
     assert await peer.closed() == (4004, "no_such_room")
     await relay.close()
+
+
+async def test_what_an_address_has_counts_after_a_restart(keeper):
+    """Else one restart a day would give it the whole server in three weeks."""
+    await keeper.start(RELAYD_LIMITS_MAX_ROOMS="40", RELAYD_LIMITS_MAX_PLACES="0")
+    relay = Relay(keeper.base)
+    rooms = [await relay.create(expiration_date=1) for _ in range(2)]
+    assert (await relay.request("POST", "/api/v1/room", body={})).code == 429
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        await keeper.restart(number, RELAYD_LIMITS_MAX_ROOMS="40", RELAYD_LIMITS_MAX_PLACES="0")
+        problem(await relay.request("POST", "/api/v1/room", body={}), 429, "rate_limited")
+    await relay.request("DELETE", f"/api/v1/{rooms[0]['id']}", rooms[0]["owner_key"])
+    await relay.create()
+    await relay.close()

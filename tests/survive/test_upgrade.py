@@ -23,6 +23,10 @@ from tests.sealed.sealed_people import people
 
 RELAYCTL = Path(sys.executable).with_name("relayctl")
 
+ANY_NUMBER_OF_ROOMS = {
+    f"RELAYD_LIMITS_{name}": "0" for name in ("CREATE_RATE", "CREATE_RATE_PER_HOUR", "ADDRESS_SHARE")
+}
+
 # What differs in a relayd that was installed meanwhile: only the next process is started with --take-over.
 NEXT = """
 import os, sys
@@ -75,7 +79,7 @@ async def test_nobody_notices(keeper: Keeper, workers):
 @pytest.mark.parametrize("workers", ["0", "2"])
 async def test_no_request_fails(keeper: Keeper, workers):
     """On a connection that a proxy keeps, or on a new one; nor is a kept one closed, as that might cross a request."""
-    await keeper.start("--workers", workers, RELAYD_LIMITS_CREATE_RATE="0", RELAYD_ROOMS_JOIN_GRACE="1")
+    await keeper.start("--workers", workers, **ANY_NUMBER_OF_ROOMS, RELAYD_ROOMS_JOIN_GRACE="1")
     async with contextlib.AsyncExitStack() as stack:
         busy, idle, fresh = ([Asker(keeper.base, keeps=keeps) for _ in range(4)] for keeps in (True, True, False))
         everyone = [*busy, *idle, *fresh]
@@ -100,7 +104,7 @@ async def test_no_request_fails(keeper: Keeper, workers):
 @pytest.mark.slow
 async def test_a_thousand_do_not_notice(keeper: Keeper):
     """200 rooms of five: 0 disconnected, 0 messages lost, 0 heard twice, one order."""
-    await keeper.start(RELAYD_LIMITS_CREATE_RATE="0", RELAYD_LIMITS_JOIN_RATE="0")
+    await keeper.start(**ANY_NUMBER_OF_ROOMS, RELAYD_LIMITS_JOIN_RATE="0")
     relay = Relay(keeper.base)
     crowd: list[Person] = []
     for number in range(0, 200, 20):

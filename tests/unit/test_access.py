@@ -141,30 +141,42 @@ def member() -> Member:
 
 def test_messages_are_remembered_for_two_minutes():
     one = member()
-    assert one.said("a", 0.0) is None
-    one.remember("a", Said(1, False, 10.0))
-    assert one.said("a", 130.0) == Said(1, False, 10.0)
-    assert one.said("a", 130.1) is None
-    assert one.said("b", 10.0) is None
+    assert one.said(b"a", 0.0) is None
+    one.remember(b"a", Said(1, False, 10.0))
+    assert one.said(b"a", 130.0) == Said(1, False, 10.0)
+    assert one.said(b"a", 130.1) is None
+    assert one.said(b"b", 10.0) is None
 
 
 def test_messages_remembered_are_bounded_in_number_and_age():
     one = member()
     for number in range(REMEMBERED_MESSAGES + 1):
-        one.remember(str(number), Said(number, False, 0.0))
-    assert one.said("0", 0.0) is None
-    assert one.said("1", 0.0) is not None
-    one.remember("late", Said(999, False, REMEMBERED_S + 1))
-    assert list(one.known) == ["late"]
+        one.remember(b"%d" % number, Said(number, False, 0.0))
+    assert one.said(b"0", 0.0) is None
+    assert one.said(b"1", 0.0) is not None
+    one.remember(b"late", Said(999, False, REMEMBERED_S + 1))
+    assert list(one.known) == [b"late"]
 
 
 def test_said_again_after_it_was_forgotten_counts_anew():
     one = member()
-    one.remember("a", Said(1, False, 0.0))
-    one.remember("b", Said(2, False, 1.0))
-    one.remember("a", Said(3, False, REMEMBERED_S + 0.5))
-    assert list(one.known) == ["b", "a"]
-    assert one.said("a", REMEMBERED_S + 0.5).seq == 3
+    one.remember(b"a", Said(1, False, 0.0))
+    one.remember(b"b", Said(2, False, 1.0))
+    one.remember(b"a", Said(3, False, REMEMBERED_S + 0.5))
+    assert list(one.known) == [b"b", b"a"]
+    assert one.said(b"a", REMEMBERED_S + 0.5).seq == 3
+
+
+def test_who_is_silent_keeps_no_ids():
+    """They go when two minutes have passed, also without another message."""
+    one = member()
+    one.remember(b"a", Said(1, False, 0.0))
+    one.remember(b"b", Said(2, False, 1.0))
+    one.forget_ids(REMEMBERED_S + 0.5)
+    assert list(one.known) == [b"b"]
+    one.forget_ids(REMEMBERED_S + 1.5)
+    assert one.known is None
+    assert one.said(b"b", REMEMBERED_S + 1.5) is None
 
 
 def test_longest_idle_connection():

@@ -41,7 +41,7 @@ def service():
     """The rooms, with one named "tea"."""
     outgoing = Outgoing(lambda topic, event: None, lambda: 0.0)
     service = RoomService(Settings(), Registry(), outgoing, os.urandom, lambda: None, Ledger())
-    service.create(rest.CreateRoom(name="tea"), 0.0)
+    service.create(rest.CreateRoom(name="tea"), 0.0, address=None)
     return service
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 
 import pytest
 
@@ -115,3 +116,34 @@ async def test_closed_wheel_wakes_nobody(wheel):
     wheel.close()
     await asyncio.sleep(0.25)
     assert entry.woken == []
+
+
+async def test_what_is_cancelled_is_not_kept(wheel):
+    """Sockets that come and go in a storm are gone when they are closed, not when their next ping is due."""
+    entry = Entry(wheel)
+    wheel.set(entry, 10)
+    wheel.set(entry, 25)
+    wheel.cancel(entry)
+    wheel.cancel(entry)
+    known = weakref.ref(entry)
+    del entry
+    assert known() is None
+
+
+async def test_cancelled_among_those_that_are_due(wheel):
+    """By one that is woken before it, in the same tick or while catching up."""
+
+    class Canceller(Entry):
+        def on_due(self) -> None:
+            super().on_due()
+            for other in others:
+                wheel.cancel(other)
+
+    others = [Entry(wheel), Entry(wheel)]
+    first = Canceller(wheel)
+    wheel.set(first, 0.1)
+    for number, other in enumerate(others, 1):
+        wheel.set(other, number * 0.1)
+    time.sleep(0.35)
+    await asyncio.sleep(0.25)
+    assert (len(first.woken), [other.woken for other in others]) == (1, [[], []])

@@ -58,10 +58,10 @@ class Rooms(ControlHandler):
         return int(text)
 
     async def _create(self) -> None:
-        body = self.take(rest.CreateRoom)
+        body, take_name = self.take(rest.CreateRoom), bool(self.boolean("take"))
         mark = "" if body.password is None else PASSWORD_MARK
         body = await self.desk.passwords.seal(body)
-        created = self.act(lambda now: self.desk.service.create(body, now))
+        created = self.act(lambda now: self.desk.service.create(body, now, address=None, take_name=take_name))
         self.about = created.id
         chat, link = links(self.desk.steering.base(), created.id, created.invite_key, mark)
         self.set_header("Location", f"/v1/rooms/{created.id}")
@@ -81,8 +81,9 @@ class Room(ControlHandler):
         self.write_struct(self.act(lambda now: self.desk.service.details(room, now)))
 
     def _edit(self, reference: str) -> None:
-        body, room = self.take(rest.EditRoom), self.room(reference)
-        self.write_struct(self.act(lambda now: self.desk.service.edit(room, body, now)))
+        body, room, take_name = self.take(rest.EditRoom), self.room(reference), bool(self.boolean("take"))
+        edit = self.desk.service.edit
+        self.write_struct(self.act(lambda now: edit(room, body, now, is_admin=True, take_name=take_name)))
 
     def _close(self, reference: str) -> None:
         room = self.room(reference)

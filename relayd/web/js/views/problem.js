@@ -29,6 +29,7 @@ const WORDS = /** @type {Record<string, string>} */ ({
   link_wrong: "problem.link_wrong",
   locked: "problem.locked",
   muted: "problem.muted",
+  name_reserved: "problem.name_reserved",
   name_taken: "problem.name_taken",
   no_card: "problem.no_card",
   no_commands: "problem.no_commands",
