@@ -82,7 +82,8 @@ class Limits(Part, frozen=True):
         max_read_buffers_bytes: bytes that clients of one gateway have sent and that are not acted on yet; past it the
             connections with most of them are closed.
         max_outbox: bytes that wait for one reader before it is cut off.
-        max_outboxes: bytes that wait for all readers of one gateway; past it the longest queue goes first.
+        max_outboxes: bytes that wait for all readers of one gateway; past it the longest queues go first, until 7/8 of
+            that is left.
     """
 
     message_rate: MessageRate | Rate = MessageRate()
