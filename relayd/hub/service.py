@@ -5,6 +5,7 @@ REST, the sockets' owner commands and the control API all come here; who may ask
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,10 +28,12 @@ from relayd.errors import (
 from relayd.fields import check
 from relayd.hub.attendance import Attendance
 from relayd.hub.counts import Counts
+from relayd.hub.egress import Egress
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
 from relayd.rooms import view
+from relayd.rooms.addresses import prefixes
 from relayd.rooms.expiry import lifetime
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import room_allowance, user_allowance
@@ -98,7 +101,10 @@ class RoomService:
         self.address_salt = random_bytes(16)  # rooms keep addresses as digests, for their bans
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
-        self.attendance = Attendance(outgoing, self.rings, self._happened, settings.timing.presence_interval)
+        self.egress = Egress(settings.limits)
+        self.attendance = Attendance(
+            outgoing, self.rings, self.egress, self._happened, settings.timing.presence_interval
+        )
         # For files, which end with the people and rooms they belong to.
         self.on_forgotten: Callable[[Connection], None] = lambda connection: None
         self.on_silenced: Callable[[Room, UserId, str], None] = lambda room, user_id, reason: None
@@ -116,10 +122,16 @@ class RoomService:
         self.settings = settings
         self.rings.max_bytes = settings.limits.max_ring
         self.attendance.interval_s = settings.timing.presence_interval
+        self.egress.change(settings.limits)
         for room in self.rooms.values():
-            room.allowance = None
+            room.allowance = room.budgets = None
             for member in room.members.values():
                 member.allowance = None
+
+    def networks_of(self, address: str) -> tuple[bytes, ...]:
+        """What an address counts for, as digests; see `addresses.prefixes`."""
+        salt = self.address_salt
+        return tuple(hashlib.blake2b(one.encode(), key=salt, digest_size=16).digest() for one in prefixes(address))
 
     def check_newcomers(self) -> None:
         """Lets new rooms and joins pass.
@@ -242,8 +254,11 @@ class RoomService:
         """The room as everyone inside may see it."""
         return view.details(room, now)
 
-    def edit(self, room: Room, body: EditRoom, now: float) -> Details:
-        """Changes a room, and tells everyone inside.
+    def edit(self, room: Room, body: EditRoom, now: float, networks: tuple[bytes, ...] = ()) -> Details:
+        """Changes a room, and tells everyone inside; if nothing is to be changed, nobody.
+
+        Args:
+            networks: of the address that is charged for it; see `networks_of`.
 
         Raises:
             InvalidFields, NameTaken, NoPlaces: nothing is changed then.
@@ -261,11 +276,16 @@ class RoomService:
         if body.settings is not msgspec.UNSET:
             changes["settings"] = self._room_settings(room.meta.settings, body.settings)
         self._reserve(changes.get("max_users", room.meta.max_users) - room.meta.max_users)
-        self.replace_meta(room, changed_meta(room.meta, **changes), now)
+        meta = changed_meta(room.meta, **changes)
+        if meta == room.meta:
+            return view.details(room, now)
+        self.replace_meta(room, meta, now)
         if not room.meta.settings.files:
             self.on_files_off(room)
         details = view.details(room, now)
-        self.announce(room, events.RoomEvent("updated", room=details))
+        size = self.announce(room, events.RoomEvent("updated", room=details))
+        self.egress.charge(networks, size, now)
+        self.egress.charge_room(room, size, now)
         self.happened("room_edited", room)
         return details
 
@@ -357,7 +377,7 @@ class RoomService:
             NoSuchUser, InvalidFields: nobody is put out.
         """
         member = room.member(user_id)
-        self.attendance.introduce(room, member)
+        self.attendance.introduce(room, member, now)
         connections = room.kick(member, ban=ban, now=now)
         self.happened("user_kicked", room, user=user_id, ban=ban)
         self.on_silenced(room, UserId(user_id), "left")
@@ -378,7 +398,8 @@ class RoomService:
 
     def remove(self, room: Room, member: Member, error: RelayError, now: float) -> None:
         """The user goes, with all connections, which are closed for that reason."""
-        self.attendance.introduce(room, member)
+        self.attendance.introduce(room, member, now)
+        self.egress.charge_entry(room, member, now)
         connections = room.leave(member, now)
         self.on_silenced(room, member.user_id, "left")
         self.drop(connections, error)
@@ -400,8 +421,11 @@ class RoomService:
         if connection.files is not None:
             self.on_forgotten(connection)
 
-    def check_rate(self, connection: Connection, size: int, now: float, *, signal: bool) -> None:
+    def check_rate(self, connection: Connection, size: int, now: float, *, signal: bool, to_all: bool = False) -> None:
         """Books something that was said, for its user and for the room.
+
+        Args:
+            to_all: it goes to everyone in the room.
 
         Raises:
             RateLimited: it was too much.
@@ -419,6 +443,17 @@ class RoomService:
             wait_s = own.take_message(size, now) or shared.take_message(size, now)
         if wait_s:
             raise RateLimited(retry_after_s=wait_s)
+        if to_all:
+            budgets = room.budgets or self.egress.budgets(room)
+            budgets.deliveries.spend(now, room.connections)
+
+    def check_owner_rate(self, room: Room, now: float) -> None:
+        """Books a command of the room's owner, whichever way it came.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        self.egress.budgets(room).owner_commands.spend(now, 1)
 
     def take_report(self, gateway: bytes, report: Report) -> None:
         """A gateway says how it fares."""
@@ -434,9 +469,15 @@ class RoomService:
             connection.room.disconnect(connection, now)
             self.presence_changed(connection.room, now)
 
-    def announce(self, room: Room, event: events.Event) -> None:
-        """Everyone in the room is told something about it."""
-        self._outgoing.to_room(room.meta.room_id, Announced(events.encode(event)))
+    def announce(self, room: Room, event: events.Event) -> int:
+        """Everyone in the room is told something about it.
+
+        Returns:
+            How many bytes that is, over all of them.
+        """
+        frame = events.encode(event)
+        self._outgoing.to_room(room.meta.room_id, Announced(frame))
+        return len(frame) * room.connections
 
     def presence_changed(self, room: Room, now: float) -> None:
         """Somebody came, went or changed: told to the others soon, and perhaps it changes when the room ends."""
