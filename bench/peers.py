@@ -22,13 +22,18 @@ from bench.machine import SERVER_CORE, family
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 # Limits that are looked at with every message, and never reached.
-_RATES = ("USER_MESSAGES", "USER_SIGNALS", "USER_BYTES", "ROOM_MESSAGES", "ROOM_SIGNALS", "ROOM_BYTES")
+_KINDS = ("MESSAGES", "SIGNALS", "BYTES")
+_RATES = (*(f"USER_{kind}" for kind in _KINDS), *(f"ROOM_{kind}" for kind in _KINDS), "ROOM_DELIVERIES")
 _LIMITS = {f"RELAYD_LIMITS_MESSAGE_RATE_{rate}": "1e12" for rate in _RATES} | {
     "RELAYD_LIMITS_CREATE_RATE": "1e9",
     "RELAYD_LIMITS_CREATE_RATE_PER_HOUR": "1e9",
     "RELAYD_LIMITS_ADDRESS_SHARE": "0",
     "RELAYD_LIMITS_JOIN_RATE": "1e9",
     "RELAYD_LIMITS_MAX_CONNECTIONS_PER_ADDRESS": "0",
+    "RELAYD_LIMITS_EGRESS_RATE_ADDRESS_BYTES": "1e12",
+    "RELAYD_LIMITS_EGRESS_RATE_ROOM_BYTES": "1e12",
+    "RELAYD_LIMITS_FILE_RATE_ADDRESS_BYTES": "1e12",
+    "RELAYD_LIMITS_FILE_RATE_ROOM_BYTES": "1e12",
     "RELAYD_LIMITS_MAX_ROOMS": "1000000",
     "RELAYD_LIMITS_MAX_PLACES": "10000000",
     "RELAYD_ROOMS_MAX_FILE": str(2**40),

@@ -38,6 +38,7 @@ class MessageRate(Part, frozen=True):
     Attributes:
         user_messages, user_signals, user_bytes: of one user, over all its connections.
         room_messages, room_signals, room_bytes: of one room, over all its users.
+        room_deliveries: messages and signals of one room, each counted once for every connection it goes to.
     """
 
     user_messages: Rate = 30
@@ -46,6 +47,28 @@ class MessageRate(Part, frozen=True):
     room_messages: Rate = 600
     room_signals: Rate = 600
     room_bytes: Rate = 8 * 1024 * 1024
+    # Several times what one core delivers in a second. A room of 300 reaches 600 messages a second first.
+    room_deliveries: Rate = 200_000
+
+
+class EgressRate(Part, frozen=True):
+    """Bytes a second that the server sends because of what somebody did; 0 means no limit.
+
+    Counted are answers to joins with the missed messages, presence, changes of rooms, and lists of users over REST.
+    Messages, signals and files are not: they have rates of their own.
+
+    Attributes:
+        address_bytes: because of one address. Past it joins, profiles and edits are refused for a while.
+        room_bytes: in one room. Past it presence is collected for longer.
+        burst_s: so many seconds' worth may be sent at full speed.
+    """
+
+    # 256 MiB at full speed: 300 people behind one address who join one sealed room, lose their connections and come
+    # back together take 97 MB, and 77 MB more if each has missed all that a room keeps. Then 2 MiB a second, which are
+    # 400 joins of open rooms of 25.
+    address_bytes: Rate = 2 * 2**20
+    room_bytes: Rate = 8 * 2**20
+    burst_s: Seconds = 128
 
 
 class FileRate(Part, frozen=True):
@@ -53,11 +76,16 @@ class FileRate(Part, frozen=True):
 
     Attributes:
         user_bytes: sent by one user, over all files.
-        room_bytes: sent in one room, over all its users.
+        address_bytes: delivered for all senders of one address, counted once for each receiver.
+        room_bytes: delivered in one room, over all its users.
+        burst_s: so many seconds' worth of `address_bytes` and `room_bytes` may be delivered at full speed.
     """
 
     user_bytes: Rate = 0
-    room_bytes: Rate = 0
+    # The first 2 GiB pass at full speed: a file of the largest size to one, or a picture of 5 MiB to 400.
+    address_bytes: Rate = 8 * 2**20
+    room_bytes: Rate = 32 * 2**20
+    burst_s: Seconds = 256
 
 
 class Limits(Part, frozen=True):
@@ -66,6 +94,8 @@ class Limits(Part, frozen=True):
     Attributes:
         message_rate: instead of this table one number may stand: messages and signals a second of one user, with
             nothing else limited.
+        owner_commands_per_s: edits, kicks and other commands of a room's owner, over WebSocket and REST together; four
+            seconds' worth may come at once. To end the room is always possible.
         max_offers: files that one user offers in one room at a time.
         create_rate, join_rate: rooms made and joins tried a minute from one address; a whole minute's worth may
             come at once.
@@ -93,11 +123,14 @@ class Limits(Part, frozen=True):
         max_read_buffers_bytes: bytes that clients of one gateway have sent and that are not acted on yet; past it the
             connections with most of them are closed.
         max_outbox: bytes that wait for one reader before it is cut off.
-        max_outboxes: bytes that wait for all readers of one gateway; past it the longest queue goes first.
+        max_outboxes: bytes that wait for all readers of one gateway; past it the longest queues go first, until 7/8 of
+            that is left.
     """
 
     message_rate: MessageRate | Rate = MessageRate()
+    egress_rate: EgressRate = EgressRate()
     file_rate: FileRate = FileRate()
+    owner_commands_per_s: Rate = 5  # each may be sent to everyone; a person clicks less often
     max_offers: Count = 100
     # A class of 300 joins at the same moment, and many share the address of a school or of a carrier's NAT; nobody
     # makes a room a second for long.
@@ -126,7 +159,7 @@ class Limits(Part, frozen=True):
         if isinstance(self.message_rate, MessageRate):
             return self.message_rate
         number = self.message_rate
-        return MessageRate(number, number, 0, 0, 0, 0)
+        return MessageRate(number, number, 0, 0, 0, 0, 0)
 
 
 class Rooms(Part, frozen=True):

@@ -456,11 +456,12 @@ class ReadRoom(_Item, tag=2):
 
 
 class EditRoom(_Item, tag=3):
-    """`PATCH /<room>`."""
+    """`PATCH /<room>`, from that address."""
 
     room: str
     key: str
     body: rest.EditRoom
+    address: str
 
 
 class EndRoom(_Item, tag=4):
@@ -471,11 +472,12 @@ class EndRoom(_Item, tag=4):
 
 
 class ListUsers(_Item, tag=5):
-    """`GET /<room>/users`."""
+    """`GET /<room>/users`, from that address."""
 
     room: str
     key: str
     after: str
+    address: str
 
 
 class KickUser(_Item, tag=6):

@@ -77,7 +77,7 @@ class Gateway:
         hub: tuple[HubBus, HubChunks] | None = None,
     ) -> None:
         self._lag = LoopLag()
-        self._pressure = Pressure(settings.limits.max_outboxes)
+        self._pressure = Pressure(settings.limits.max_outboxes, asyncio.get_running_loop().call_soon)
         self._wheel = Wheel()
         self._fanout = Fanout(self._subscribe, self._unsubscribe, time.monotonic)
         self._calls = HubCalls(self._call, settings.timing.call_timeout)
@@ -224,6 +224,7 @@ class Gateway:
     async def close(self) -> None:
         """Accepts nobody any more, sends everyone away with 4500, and lets the codes arrive."""
         self._reporting.cancel()
+        self._fanout.complete()  # else those of a room that has just ended would be told of a restart
         self._departure.begin(0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._fanout.emptied.wait(), self._close_timeout_s)

@@ -2,13 +2,27 @@
 
 A frame's header is put before its bytes once; then the same bytes are written to every member's transport, which
 sends what a turn of the loop has brought with one system call.
+
+What would take too long for one turn is spread over several (`FanoutScheduler`). To each socket everything still goes
+in the order in which it came:
+
+| event | while deliveries of the room wait |
+| --- | --- |
+| of the room's topic | queued, for the sockets that are in the room at that moment |
+| `Sent`, `Dropped`, `Asked`, `Stopped` | queued behind them |
+| `Attached` | acted on directly: nothing that waits is for the joiner, and all that comes later is queued |
+| a chunk of a file | has a queue of its own, so that messages do not wait for files |
+| a socket leaves | what waits for it is dropped; its client resumes from what it has received |
+
+`last_seq` is that of the last message received from the bus. A handover completes what waits first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from relayd.bus.chunks import Payload
@@ -31,6 +45,7 @@ from relayd.bus.messages import (
 )
 from relayd.errors import Restarting
 from relayd.gateway.hearer import Hearer
+from relayd.gateway.scheduler import DELIVERY_COST, FanoutScheduler, Job
 from relayd.histogram import Histogram
 from relayd.wire import events
 from relayd.wire.chunks import HEAD_BYTES
@@ -45,7 +60,7 @@ Write = Callable[[bytes], None]
 class Channel:
     """One room as this gateway sees it."""
 
-    __slots__ = ("joining", "last_seq", "room_id", "slow", "sockets", "subscribed", "writers")
+    __slots__ = ("_members", "joining", "last_seq", "room_id", "slow", "sockets", "subscribed", "writers")
 
     def __init__(self, room_id: RoomId) -> None:
         self.room_id = room_id
@@ -55,18 +70,35 @@ class Channel:
         self.writers: dict[Hearer, Write] = {}  # of those that keep up: written to without a look
         self.slow: dict[Hearer, None] = {}  # the others
         self.last_seq: int | None = None  # of the last message heard, once there is somebody to hear
+        self._members: tuple[Hearer, ...] | None = None  # see `members`
+
+    @property
+    def members(self) -> tuple[Hearer, ...]:
+        """The sockets in the room now. All deliveries that wait share one tuple until somebody joins or leaves."""
+        if self._members is None:
+            self._members = tuple(self.sockets)
+        return self._members
+
+    def attach(self, socket: Hearer) -> None:
+        """The hub has let the socket in."""
+        del self.joining[socket]
+        self.sockets[socket] = None
+        self.writers[socket] = socket.write
+        self._members = None
+
+    def remove(self, socket: Hearer) -> None:
+        """The socket is not here any more."""
+        for group in (self.joining, self.sockets, self.writers, self.slow):
+            group.pop(socket, None)
+        self._members = None
 
     @property
     def unused(self) -> bool:
         """Whether nobody here needs the topic."""
         return not self.sockets and not self.joining
 
-    def write(self, data: bytes, *, droppable: bool = False) -> None:
-        """Frames for everyone."""
-        self.write_but(None, data, droppable=droppable)
-
-    def write_but(self, speaker: Hearer | None, data: bytes, *, droppable: bool) -> None:
-        """Frames for everyone but one."""
+    def write(self, data: bytes, *, speaker: Hearer | None = None, droppable: bool = False) -> None:
+        """Frames for everyone but `speaker`."""
         # Copies: a write that fills a queue makes its socket slow, there and then, and it has the data already.
         slow = [socket for socket in self.slow if socket is not speaker]
         own = self.writers.get(speaker) if speaker is not None else None
@@ -74,6 +106,16 @@ class Channel:
             if write is not own:
                 write(data)
         for socket in slow:
+            socket.offer(data, droppable=droppable)
+
+    def write_to(self, socket: Hearer, data: bytes, *, speaker: Hearer | None, droppable: bool) -> None:
+        """The same for one socket, if it is still here."""
+        if socket is speaker:
+            return
+        write = self.writers.get(socket)
+        if write is not None:
+            write(data)
+        elif socket in self.slow:
             socket.offer(data, droppable=droppable)
 
 
@@ -98,6 +140,7 @@ class Fanout:
         self._unsubscribe = unsubscribe
         self._monotonic = monotonic
         self._loop = asyncio.get_running_loop()
+        self._scheduler = FanoutScheduler()
         self.channels: dict[RoomId, Channel] = {}
         self._on_heard: dict[RoomId, Callable[[RoomId], None]] = {}  # see `hear`
         self.sockets: dict[int, Hearer] = {}  # all of this gateway, by number
@@ -134,11 +177,12 @@ class Fanout:
     def deliver_chunk(self, numbers: tuple[int, ...], payload: Payload) -> None:
         """A chunk of a file, for these sockets; none of them copies it."""
         header, data = frame_header(Opcode.BINARY, len(payload)), payload.buffer
-        for number in numbers:
-            socket = self.sockets.get(number)
-            if socket is not None:
-                socket.on_chunk(header, data)
-                self.file_bytes += len(data) - HEAD_BYTES
+        receivers = self._sockets_of(numbers)
+        self.file_bytes += len(receivers) * (len(data) - HEAD_BYTES)
+        if receivers:
+            self._deliver(
+                _chunks_of(receivers[0].room_id), receivers, lambda one: one.on_chunk(header, data), len(data)
+            )
 
     def add(self, socket: Hearer) -> None:
         """The gateway has one more socket."""
@@ -178,10 +222,11 @@ class Fanout:
         channel = self.channels.get(socket.room_id)
         if channel is None:
             return
-        for group in (channel.joining, channel.sockets, channel.writers, channel.slow):
-            group.pop(socket, None)
+        channel.remove(socket)
         if channel.unused:
             del self.channels[socket.room_id]
+            self._scheduler.drop(channel.room_id)
+            self._scheduler.drop(_chunks_of(channel.room_id))
             self._unsubscribe(socket.room_id)
 
     def slow_down(self, socket: Hearer) -> None:
@@ -196,6 +241,48 @@ class Fanout:
         if channel is not None and socket in channel.slow:
             del channel.slow[socket]
             channel.writers[socket] = socket.write
+
+    # Delivering. ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every delivery was made."""
+        return self._scheduler.is_idle
+
+    def complete(self) -> None:
+        """Make every delivery that waits, now."""
+        self._scheduler.complete()
+
+    def _broadcast(
+        self, channel: Channel, data: bytes, *, speaker: Hearer | None = None, droppable: bool = False
+    ) -> None:
+        """Write frames to everyone in the room but `speaker`."""
+        cost = DELIVERY_COST + len(data)
+        if self._scheduler.fits(channel.room_id, len(channel.sockets) * cost):
+            channel.write(data, speaker=speaker, droppable=droppable)
+        else:
+            write = partial(channel.write_to, data=data, speaker=speaker, droppable=droppable)
+            self._scheduler.add(channel.room_id, Job(channel.members, write, len(data), cost))
+
+    def _deliver(
+        self, key: Hashable, sockets: Sequence[Hearer], deliver: Callable[[Hearer], None], size: int, calls: int = 1
+    ) -> None:
+        """Make a delivery to each of these sockets.
+
+        Args:
+            key: of the queue it may have to wait in: a room's id, or `_chunks_of` it.
+            size: of the frame, about.
+            calls: how many writes' worth of work it is for one socket.
+        """
+        cost = calls * DELIVERY_COST + size
+        if self._scheduler.fits(key, len(sockets) * cost):
+            for socket in sockets:
+                deliver(socket)
+        else:
+            self._scheduler.add(key, Job(sockets, deliver, size, cost))
+
+    def _sockets_of(self, numbers: Iterable[int]) -> list[Hearer]:
+        return [socket for number in numbers if (socket := self.sockets.get(number)) is not None]
 
     # What the room's topic brings. ------------------------------------------------------------------------------
 
@@ -222,13 +309,23 @@ class Fanout:
             data = encode_frame(Opcode.TEXT, event.frames[0])
         else:
             data = b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames])
-        channel.write(data)
         self.deliveries += len(event.frames) * hearers
         self.delivered_bytes += len(data) * hearers
+        cost = DELIVERY_COST + len(data)
+        if self._scheduler.fits(channel.room_id, hearers * cost):
+            channel.write(data)
+            self._on_written(event.at)
+            return
+        write = partial(channel.write_to, data=data, speaker=None, droppable=False)
+        written = partial(self._on_written, event.at)
+        self._scheduler.add(channel.room_id, Job(channel.members, write, len(data), cost, written))
+
+    def _on_written(self, at: float) -> None:
+        """Every socket was written what was said at that time."""
         if not self._written:
             # The next turn begins when the kernel has what this one has written: uvloop sends at a turn's end.
             self._loop.call_soon(self._observe)
-        self._written.append(event.at)
+        self._written.append(at)
 
     def _observe(self) -> None:
         written, self._written = self._written, []
@@ -249,9 +346,13 @@ class Fanout:
             return
         channel.last_seq = event.seq
         self.deliveries += len(channel.sockets)
-        for socket in list(channel.sockets):
+
+        def rekey(socket: Hearer) -> None:
             frame = events.rekeyed(event.seq, event.epoch, event.check, event.boxes.get(socket.user_id))
             socket.offer(encode_frame(Opcode.TEXT, frame))
+
+        longest = len(max(event.boxes.values(), key=len, default=""))
+        self._deliver(topic, channel.members, rekey, longest, calls=2)
 
     def _on_gap(self, channel: Channel, seq: int) -> None:
         """The bus lost something: everyone comes back and is told what is missing, rather than miss it."""
@@ -266,12 +367,12 @@ class Fanout:
         speaker = self.sockets.get(event.number)
         if speaker is not None and not speaker.is_of(event.gateway):
             speaker = None  # the same number, at another gateway
-        channel.write_but(speaker, encode_frame(Opcode.TEXT, event.frame), droppable=True)
+        self._broadcast(channel, encode_frame(Opcode.TEXT, event.frame), speaker=speaker, droppable=True)
 
     def _on_announced(self, topic: RoomId, event: Announced) -> None:
         channel = self.channels.get(topic)
         if channel is not None:
-            channel.write(encode_frame(Opcode.TEXT, event.frame))
+            self._broadcast(channel, encode_frame(Opcode.TEXT, event.frame))
 
     def _on_presence(self, topic: RoomId, event: PresenceTold) -> None:
         channel = self.channels.get(topic)
@@ -279,21 +380,26 @@ class Fanout:
             return
         everything = _presence_frame(event, None)
         joined = {user_id for user_id, _ in event.joined}
-        for socket in list(channel.sockets):
-            own = socket.user_id in joined
-            if not own:
+
+        def tell(socket: Hearer) -> None:
+            if socket.user_id not in joined:
                 socket.offer(everything)
             elif len(event.joined) > 1 or event.left != b"[]" or event.changed != b"[]":
                 socket.offer(_presence_frame(event, socket.user_id))
+
+        self._deliver(topic, channel.members, tell, len(everything))
 
     def _on_ended(self, topic: RoomId, event: Ended) -> None:
         channel = self.channels.get(topic)
         if channel is None:
             return
         data = encode_frame(Opcode.TEXT, event.frame)
-        for socket in list(channel.sockets):
+
+        def end(socket: Hearer) -> None:
             socket.offer(data)
             socket.close(event.code, event.reason)
+
+        self._deliver(topic, channel.members, end, len(data), calls=2)
 
     # What this gateway's own topic brings. ----------------------------------------------------------------------
 
@@ -304,9 +410,7 @@ class Fanout:
             return  # lost in the meantime; the hub is told so
         if not channel.sockets:
             channel.last_seq = event.seq
-        del channel.joining[socket]
-        channel.sockets[socket] = None
-        channel.writers[socket] = socket.write
+        channel.attach(socket)
         if event.sid is not None:
             socket.seal(event.sid, event.frame_bytes)
         socket.on_attached(event.user_id, b"".join([encode_frame(Opcode.TEXT, frame) for frame in event.frames]))
@@ -319,28 +423,33 @@ class Fanout:
 
     def _on_sent(self, topic: RoomId, event: Sent) -> None:
         data = encode_frame(Opcode.TEXT, event.frame)
-        for number in event.numbers:
-            socket = self.sockets.get(number)
-            if socket is not None:
-                socket.offer(data, droppable=event.droppable)
+        self._to_sockets(event.numbers, lambda one: one.offer(data, droppable=event.droppable), len(data))
 
     def _on_asked(self, topic: RoomId, event: Asked) -> None:
-        socket = self.sockets.get(event.number)
-        if socket is not None:
-            socket.on_asked(event)
+        self._to_sockets([event.number], lambda one: one.on_asked(event))
 
     def _on_stopped(self, topic: RoomId, event: Stopped) -> None:
-        socket = self.sockets.get(event.number)
-        if socket is not None:
-            socket.on_stopped(event)
+        self._to_sockets([event.number], lambda one: one.on_stopped(event))
 
     def _on_dropped(self, topic: RoomId, event: Dropped) -> None:
-        for number in event.numbers:
-            socket = self.sockets.get(number)
-            if socket is not None and event.after_s:
-                asyncio.get_running_loop().call_later(event.after_s, socket.close, event.code, event.reason)
-            elif socket is not None:
+        def drop(socket: Hearer) -> None:
+            if event.after_s:
+                self._loop.call_later(event.after_s, socket.close, event.code, event.reason)
+            else:
                 socket.close(event.code, event.reason)
+
+        self._to_sockets(event.numbers, drop)
+
+    def _to_sockets(self, numbers: list[int], deliver: Callable[[Hearer], None], size: int = 0) -> None:
+        """Make a delivery to sockets of one room, behind what waits there."""
+        sockets = self._sockets_of(numbers)
+        if sockets:
+            self._deliver(sockets[0].room_id, sockets, deliver, size)
+
+
+def _chunks_of(room_id: RoomId) -> Hashable:
+    """The key of the queue of the files of a room."""
+    return (room_id, "chunks")
 
 
 def _presence_frame(event: PresenceTold, without: str | None) -> bytes:

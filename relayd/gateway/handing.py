@@ -116,7 +116,8 @@ class Handing:
         channel = self._channel
         if channel is None:
             return
-        await self._until(lambda: not any(socket.waiting_bytes for socket in self._sockets()), _FLUSH_S)
+        await self._until(self._has_flushed, _FLUSH_S)
+        self._fanout.complete()  # those whom it leaves with something to read are sent away, and resume from that
         states: list[SocketState] = []
         for socket in self._sockets():
             socket.halt()  # one that came meanwhile, too
@@ -137,6 +138,9 @@ class Handing:
         finally:
             channel.close()
             self._channel = None
+
+    def _has_flushed(self) -> bool:
+        return self._fanout.is_idle and not any(socket.waiting_bytes for socket in self._sockets())
 
     def _let_go(self) -> None:
         """They are another's from now on."""

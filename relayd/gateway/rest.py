@@ -54,7 +54,7 @@ class Room(Handler):
         """Changes it."""
         key = self.key
         body = read_body(rest.EditRoom, self.request.headers.get("Content-Type", ""), self.body)
-        self.write_json(await self.door.calls.ask(EditRoom(room, key, body)))
+        self.write_json(await self.door.calls.ask(EditRoom(room, key, body, self.door.peers.address(self.request))))
 
     async def delete(self, room: str) -> None:
         """Ends it."""
@@ -69,7 +69,10 @@ class Users(Handler):
 
     async def get(self, room: str) -> None:
         """A page of users."""
-        self.write_json(await self.door.calls.ask(ListUsers(room, self.key, self.get_query_argument("after", ""))))
+        after = self.get_query_argument("after", "")
+        self.write_json(
+            await self.door.calls.ask(ListUsers(room, self.key, after, self.door.peers.address(self.request)))
+        )
 
     head = get
 

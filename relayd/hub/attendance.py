@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable
+from itertools import count
+from typing import NamedTuple
 
 import msgspec
 
 from relayd.bus.messages import PresenceTold
+from relayd.hub.egress import Egress
 from relayd.hub.outgoing import Outgoing
 from relayd.rooms import view
 from relayd.rooms.member import Connection, Member
@@ -17,7 +21,17 @@ from relayd.wire.ids import UserId
 from relayd.wire.rest import User
 
 MAX_CARDS_BYTES = 64 * 1024  # of entries for further cards, after `joined`: about the size of its list of 200 users
+# A room that was sent too much has its presence collected for longer, but no longer than that: clients hold a message
+# of somebody they do not know yet for 1.5 s.
+MAX_COLLECTED_S = 1.0
 MAX_NEWCOMERS_TOLD = 500  # in one frame: what comes in a quarter of a second at 2,000 joins a second
+
+
+class _Wait(NamedTuple):
+    """Presence that is being collected: when the first of it happened, and when it is to be sent."""
+
+    since: float
+    due: float
 
 
 class Attendance:
@@ -26,6 +40,7 @@ class Attendance:
     Args:
         outgoing: takes what is told.
         rings: of all rooms.
+        egress: is charged for it.
         happened: is told of everyone who came or went; see `Happenings.tell`.
         interval_s: how long it is collected.
 
@@ -33,17 +48,24 @@ class Attendance:
         interval_s: may be changed.
     """
 
-    def __init__(self, outgoing: Outgoing, rings: Rings, happened: Callable[..., None], interval_s: float) -> None:
+    def __init__(
+        self, outgoing: Outgoing, rings: Rings, egress: Egress, happened: Callable[..., None], interval_s: float
+    ) -> None:
         self._outgoing = outgoing
         self._rings = rings
+        self._egress = egress
         self._happened = happened
         self.interval_s = interval_s
-        self._since: dict[Room, float] = {}  # when the first of it happened, in that order
+        self._waits: dict[Room, _Wait] = {}
+        self._dues: list[tuple[float, int, Room]] = []  # a heap of those and of some that were told sooner
+        self._order = count()  # breaks ties
 
     def changed(self, room: Room, now: float) -> None:
         """Perhaps there is something to tell."""
-        if room.presence:
-            self._since.setdefault(room, now)
+        if room.presence and room not in self._waits:
+            delay_s = max(self.interval_s, min(self._egress.wait_s(room, now), MAX_COLLECTED_S))
+            self._waits[room] = _Wait(now, now + delay_s)
+            heapq.heappush(self._dues, (now + delay_s, next(self._order), room))
 
     def announce_card(self, room: Room, connection: Connection, now: float) -> None:
         """Announce the card of a connection in a sealed room before its next message, unless everyone has it.
@@ -59,9 +81,9 @@ class Attendance:
         is_awaited = member.is_newcomer and len(member.connections) == 1
         if not card.announced and not is_awaited:
             room.presence.change(member.user_id)
-            self._tell(room)
+            self._tell(room, now)
 
-    def introduce(self, room: Room, member: Member) -> None:
+    def introduce(self, room: Room, member: Member, now: float) -> None:
         """Before somebody goes whose words were heard, the others are told whose, if that is still to come.
 
         Else those words would be nobody's, and in a sealed room nobody could open them. It costs everyone a frame more
@@ -71,9 +93,9 @@ class Attendance:
         said = member.last_said
         if said is None:
             return
-        since = self._since.get(room)
-        if since is not None and said.at >= since and room.presence.hides(member.user_id):
-            self._tell(room)
+        wait = self._waits.get(room)
+        if wait is not None and said.at >= wait.since and room.presence.hides(member.user_id):
+            self._tell(room, now)
         cards = [card.profile for card in member.other_cards if card.said_at is not None]
         all_cards = (*cards, member.profile) if room.is_sealed else ()
         author = Author(view.entry(member), member.joined_seq, said.seq, said.at, all_cards, member.announced_seq)
@@ -101,29 +123,30 @@ class Attendance:
 
     def next_due(self) -> float | None:
         """When `advance` has something to do next; None if never."""
-        for since in self._since.values():
-            return since + self.interval_s
+        while self._dues:
+            due, _, room = self._dues[0]
+            wait = self._waits.get(room)
+            if wait is not None and wait.due == due:
+                return due
+            heapq.heappop(self._dues)
         return None
 
     def advance(self, now: float) -> None:
         """Tells what was collected for long enough."""
-        while self._since:
-            room, since = next(iter(self._since.items()))
-            if since + self.interval_s > now:
-                return
-            self._tell(room)
+        while (due := self.next_due()) is not None and due <= now:
+            self._tell(self._dues[0][2], now)
 
-    def tell_all(self) -> None:
+    def tell_all(self, now: float) -> None:
         """Tells everything now."""
-        for room in list(self._since):
-            self._tell(room)
+        for room in list(self._waits):
+            self._tell(room, now)
 
     def forget(self, room: Room) -> None:
         """It is over, and nobody is there to be told."""
-        self._since.pop(room, None)
+        self._waits.pop(room, None)
 
-    def _tell(self, room: Room) -> None:
-        self._since.pop(room, None)
+    def _tell(self, room: Room, now: float) -> None:
+        self._waits.pop(room, None)
         changes = room.presence.take()
         for user_id in changes.joined:
             self._happened("user_joined", room, user=user_id)
@@ -143,6 +166,8 @@ class Attendance:
                     changed += entries
             event = PresenceTold(joined, left, b"[%b]" % b",".join(changed), len(room.members))
             self._outgoing.to_room(room.meta.room_id, event)
+            size = len(event.left) + len(event.changed) + sum(len(entry) for _, entry in joined)
+            self._egress.charge_room(room, size * room.connections, now)
             left, changed = b"[]", []
 
 

@@ -27,6 +27,8 @@ from relayd.settings import Limits, Settings
 from relayd.wire import ids
 from relayd.wire.rest import UserPage
 
+_USER_BYTES = 80  # of a user's entry, besides the profile
+
 
 class Calls:
     """Answers calls.
@@ -41,11 +43,11 @@ class Calls:
         self._handlers: dict[type, Callable[[Any, float], Any]] = {
             CreateRoom: self._create,
             ReadRoom: lambda call, now: service.details(self._room_of(call, now), now),
-            EditRoom: lambda call, now: service.edit(self._owned(call), call.body, now),
+            EditRoom: self._edit,
             EndRoom: lambda call, now: service.terminate(self._owned(call), "terminated"),
-            ListUsers: lambda call, now: UserPage(service.users(self._room_of(call, now), call.after)),
-            KickUser: lambda call, now: service.kick(self._owned(call), call.user, ban=call.ban, now=now),
-            RenewInvite: lambda call, now: service.renew_invite(self._owned(call), now),
+            ListUsers: self._list_users,
+            KickUser: lambda call, now: service.kick(self._commanded(call, now), call.user, ban=call.ban, now=now),
+            RenewInvite: lambda call, now: service.renew_invite(self._commanded(call, now), now),
         }
 
     def change(self, settings: Settings) -> None:
@@ -66,6 +68,18 @@ class Calls:
         self._creations.spend(call.address, now)
         return self._service.create(call.body, now, address=call.address)
 
+    def _edit(self, call: EditRoom, now: float) -> Any:
+        room, networks = self._commanded(call, now), self._service.digests.networks(call.address)
+        self._service.egress.check(networks, now)
+        return self._service.edit(room, call.body, now, networks=networks)
+
+    def _list_users(self, call: ListUsers, now: float) -> Any:
+        room, networks = self._room_of(call, now), self._service.digests.networks(call.address)
+        self._service.egress.check(networks, now)
+        page = UserPage(self._service.users(room, call.after))
+        self._service.egress.charge(networks, sum(len(user.profile) + _USER_BYTES for user in page.users), now)
+        return page
+
     def _room_of(self, call: ReadRoom | ListUsers, now: float) -> Room:
         room = self._service.find_or_absent(call.room)
         room.check_key(ids.parse_key(call.key), now)
@@ -74,6 +88,12 @@ class Calls:
     def _owned(self, call: EditRoom | EndRoom | KickUser | RenewInvite) -> Room:
         room = self._service.find_or_absent(call.room)
         room.keys.require_owner(ids.parse_key(call.key))
+        return room
+
+    def _commanded(self, call: EditRoom | KickUser | RenewInvite, now: float) -> Room:
+        """The room, if its owner may give one more command."""
+        room = self._owned(call)
+        self._service.check_owner_rate(room, now)
         return room
 
 

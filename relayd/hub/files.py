@@ -14,6 +14,7 @@ from relayd.bus.messages import Asked, Behind, Spoiled, Stopped
 from relayd.errors import Muted, NoSuchFile, ProtocolViolation, RelayError, TooManyFiles
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.service import RoomService
+from relayd.rooms.limits import AddressRateLimiter, address_file_rate
 from relayd.rooms.member import Connection
 from relayd.rooms.offers import MAX_RECEIVED, ConnectionFiles, Offer, Offers, Terms
 from relayd.rooms.room import Room
@@ -45,6 +46,7 @@ class Files:
         self._service = service
         self._outgoing = outgoing
         self._pass_on = pass_on
+        self._addresses = AddressRateLimiter(address_file_rate(service.settings.limits.file_rate))
         self._rooms: dict[RoomId, Offers] = {}  # where something was ever offered
         self._stirred: dict[Offer, Room] = {}  # something has happened to them in this turn
         self._dues: list[tuple[float, int, Offer, Room]] = []  # a heap; int breaks ties
@@ -64,6 +66,7 @@ class Files:
 
     def change(self, settings: Settings) -> None:
         """Other settings hold from now on."""
+        self._addresses.change(address_file_rate(settings.limits.file_rate))
         for offers in self._rooms.values():
             offers.change(settings.limits.file_rate)
 
@@ -99,8 +102,10 @@ class Files:
 
     def _register(self, connection: Connection, fid: str, shape: Shape, to: str | None, now: float) -> None:
         room = connection.room
-        offers = self._rooms.get(room.meta.room_id) or Offers(self._service.settings.limits.file_rate)
-        offer = offers.add(fid, connection.member.user_id, to, shape, self._terms(room))
+        offers = self._rooms.get(room.meta.room_id)
+        if offers is None:
+            offers = Offers(self._service.settings.limits.file_rate, self._addresses)
+        offer = offers.add(fid, connection.member, to, shape, self._terms(room))
         self._rooms[room.meta.room_id] = offers
         if offer.serving is connection:
             return

@@ -272,7 +272,7 @@ class Hub:
                 connection.room.disconnect(connection, now)
                 self.service.drop([connection], Restarting())
                 self.service.presence_changed(connection.room, now)
-        self.service.attendance.tell_all()
+        self.service.attendance.tell_all(now)
         self._end_turn()
         self._frozen = True
         if self._timer is not None:

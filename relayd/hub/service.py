@@ -27,6 +27,7 @@ from relayd.errors import (
 from relayd.fields import check
 from relayd.hub.attendance import Attendance
 from relayd.hub.counts import Counts
+from relayd.hub.egress import Egress
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
@@ -104,7 +105,10 @@ class RoomService:
         self._reserved_names = ReservedNames(settings.rooms.reserved_names)
         self.rings = Rings(settings.limits.max_ring)
         self.happened: Callable[..., None] = lambda event, room, **fields: None  # see Happenings.tell
-        self.attendance = Attendance(outgoing, self.rings, self._happened, settings.timing.presence_interval)
+        self.egress = Egress(settings.limits)
+        self.attendance = Attendance(
+            outgoing, self.rings, self.egress, self._happened, settings.timing.presence_interval
+        )
         # For files, which end with the people and rooms they belong to.
         self.on_forgotten: Callable[[Connection], None] = lambda connection: None
         self.on_silenced: Callable[[Room, UserId, str], None] = lambda room, user_id, reason: None
@@ -125,8 +129,9 @@ class RoomService:
         self._departed.most, self._departed.share = settings.limits.max_departed_sessions, settings.limits.address_share
         self._reserved_names = ReservedNames(settings.rooms.reserved_names)
         self.attendance.interval_s = settings.timing.presence_interval
+        self.egress.change(settings.limits)
         for room in self.rooms.values():
-            room.allowance = None
+            room.allowance = room.budgets = None
             for member in room.members.values():
                 member.allowance = None
 
@@ -268,11 +273,19 @@ class RoomService:
         return view.details(room, now)
 
     def edit(
-        self, room: Room, body: EditRoom, now: float, *, is_admin: bool = False, take_name: bool = False
+        self,
+        room: Room,
+        body: EditRoom,
+        now: float,
+        *,
+        networks: tuple[bytes, ...] = (),
+        is_admin: bool = False,
+        take_name: bool = False,
     ) -> Details:
-        """Changes a room, and tells everyone inside.
+        """Changes a room, and tells everyone inside; if nothing is to be changed, nobody.
 
         Args:
+            networks: digests of those of the address that is charged for it; see `Digests.networks`.
             is_admin: whether reserved names and the admins' reserve may be used.
             take_name: rename another room that has the name.
 
@@ -291,17 +304,22 @@ class RoomService:
             changes["locked"] = body.locked
         if body.settings is not msgspec.UNSET:
             changes["settings"] = self._room_settings(room.meta.settings, body.settings)
+        meta = changed_meta(room.meta, **changes)
+        if meta == room.meta:
+            return view.details(room, now)
         if not is_admin:
-            self._check_renamed(room, changes.get("name", room.meta.name))
-        more = seats_of(len(room.members), changes.get("max_users", room.meta.max_users)) - room.seats
+            self._check_renamed(room, meta.name)
+        more = seats_of(len(room.members), meta.max_users) - room.seats
         self.occupancy.check(self.settings.limits, () if is_admin else room.meta.creator, rooms=0, seats=more)
         if take_name and "name" in changes:
-            self._free(changes["name"], now, keeper=room)
-        self.replace_meta(room, changed_meta(room.meta, **changes), now)
+            self._free(meta.name, now, keeper=room)
+        self.replace_meta(room, meta, now)
         if not room.meta.settings.files:
             self.on_files_off(room)
         details = view.details(room, now)
-        self.announce(room, events.RoomEvent("updated", room=details))
+        size = self.announce(room, events.RoomEvent("updated", room=details))
+        self.egress.charge(networks, size, now)
+        self.egress.charge_room(room, size, now)
         self.happened("room_edited", room)
         return details
 
@@ -424,7 +442,7 @@ class RoomService:
             room.kick_departed(UserId(user_id), ban=ban)
             self.happened("user_kicked", room, user=user_id, ban=ban)
             return kick_note(room.meta.seal)
-        self.attendance.introduce(room, member)
+        self.attendance.introduce(room, member, now)
         connections = room.kick(member, ban=ban, now=now)
         self.happened("user_kicked", room, user=user_id, ban=ban)
         self.on_silenced(room, member.user_id, "left")
@@ -445,7 +463,8 @@ class RoomService:
 
     def remove(self, room: Room, member: Member, error: RelayError, now: float) -> None:
         """The user goes, with all connections, which are closed for that reason."""
-        self.attendance.introduce(room, member)
+        self.attendance.introduce(room, member, now)
+        self.egress.charge_entry(room, member, now)
         connections = room.leave(member, now)
         self.on_silenced(room, member.user_id, "left")
         self.drop(connections, error)
@@ -467,13 +486,20 @@ class RoomService:
         if connection.files is not None:
             self.on_forgotten(connection)
 
-    def check_rate(self, connection: Connection, size: int, now: float, *, signal: bool) -> None:
+    def check_rate(self, connection: Connection, size: int, now: float, *, signal: bool, to_all: bool = False) -> None:
         """Books something that was said, for its user and for the room.
+
+        Args:
+            to_all: it goes to everyone in the room.
 
         Raises:
             RateLimited: it was too much.
         """
-        self._book(connection.room, connection.member, size, now, signal=signal)
+        room = connection.room
+        self._book(room, connection.member, size, now, signal=signal)
+        if to_all:
+            budgets = room.budgets or self.egress.budgets(room)
+            budgets.deliveries.spend(now, room.connections)
 
     def check_profile_rate(self, room: Room, user_id: UserId, profile: bytes | None, now: float) -> None:
         """Books the profile of a join as a signal, where it changes how a user looks who is in the room.
@@ -502,6 +528,14 @@ class RoomService:
         if wait_s:
             raise RateLimited(retry_after_s=wait_s)
 
+    def check_owner_rate(self, room: Room, now: float) -> None:
+        """Books a command of the room's owner, whichever way it came.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        self.egress.budgets(room).owner_commands.spend(now, 1)
+
     def take_report(self, gateway: bytes, report: Report) -> None:
         """A gateway says how it fares."""
         self.reports.take(gateway, report)
@@ -516,9 +550,15 @@ class RoomService:
             connection.room.disconnect(connection, now)
             self.presence_changed(connection.room, now)
 
-    def announce(self, room: Room, event: events.Event) -> None:
-        """Everyone in the room is told something about it."""
-        self._outgoing.to_room(room.meta.room_id, Announced(events.encode(event)))
+    def announce(self, room: Room, event: events.Event) -> int:
+        """Everyone in the room is told something about it.
+
+        Returns:
+            How many bytes that is, over all of them.
+        """
+        frame = events.encode(event)
+        self._outgoing.to_room(room.meta.room_id, Announced(frame))
+        return len(frame) * room.connections
 
     def presence_changed(self, room: Room, now: float) -> None:
         """Somebody came, went or changed: told to the others soon, and perhaps it changes when the room ends."""

@@ -47,7 +47,7 @@ from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
 from relayd.rooms import view
 from relayd.rooms.limits import AddressRateLimiter, per_minute
-from relayd.rooms.member import Connection
+from relayd.rooms.member import Connection, Member
 from relayd.rooms.room import Admission, Missed, Room, Ticket
 from relayd.settings import Settings
 from relayd.wire import commands, events, ids
@@ -99,7 +99,7 @@ class Talk:
             commands.Kick: lambda room, c, now: service.kick(room, c.user, ban=c.ban, now=now),
             commands.Mute: lambda room, c, now: service.mute(room, c.user, muted=True, now=now),
             commands.Unmute: lambda room, c, now: service.mute(room, c.user, muted=False, now=now),
-            commands.Edit: lambda room, c, now: service.edit(room, _edit_of(c), now),
+            commands.Edit: self._edit,
             commands.Close: lambda room, c, now: service.terminate(room, "terminated"),
             commands.Rekey: self._sealed.rekey,
         }
@@ -135,11 +135,12 @@ class Talk:
         try:
             self._service.check_newcomers()
             self._joins.spend(item.address, now)
+            networks = self._service.digests.networks(item.address)
+            self._service.egress.check(networks, now)
             room = self._service.room_or_absent(ids.RoomId(item.room_id))
             session = ids.parse_key(item.session)
-            address = self._service.digests.networks(item.address)[0]
             ticket = Ticket(
-                ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, address
+                ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, *networks
             )
             user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random), now)
             entry = self._sealed.let_in(room, user_id, item, now, by_session=known)
@@ -165,8 +166,16 @@ class Talk:
         since_seq = max(item.since_seq, admission.member.joined_seq) if is_back else None
         after = self._service.attendance.after_joined(room, since_seq, missed.frames, now)
         attached = Attached(item.number, user_id, room.seq, [joined, *after], entry.sid, frame_bytes)
+        self._charge_join(room, admission.member, sum(map(len, attached.frames)), now)
         self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
         self._service.presence_changed(room, now)
+
+    def _charge_join(self, room: Room, member: Member, size: int, now: float) -> None:
+        egress = self._service.egress
+        egress.charge(member.networks, size, now)
+        egress.charge_room(room, size, now)
+        if room.presence.hides(member.user_id):
+            egress.charge_entry(room, member, now)
 
     def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float) -> None:
         self._counts.joins_refused[error.code] += 1
@@ -208,7 +217,7 @@ class Talk:
         try:
             if member.muted:
                 raise Muted
-            self._service.check_rate(connection, size, now, signal=False)
+            self._service.check_rate(connection, size, now, signal=False, to_all=item.to is None)
             digest = self._service.digests.message_id(item.id)
             before = member.said(digest, now)
             if before is not None:
@@ -246,7 +255,7 @@ class Talk:
         try:
             if member.muted:
                 raise Muted
-            self._service.check_rate(connection, len(item.data), now, signal=True)
+            self._service.check_rate(connection, len(item.data), now, signal=True, to_all=item.to is None)
             _check_epoch(room, item)
             receiver = room.member(item.to) if item.to is not None else None
         except RelayError as error:
@@ -267,11 +276,15 @@ class Talk:
             if not room.may_show(member.user_id, member.profile):
                 raise Muted
             self._service.check_rate(connection, len(item.profile), now, signal=True)
+            self._service.egress.check(member.networks, now)
             _check_epoch(room, item)
         except RelayError as error:
             self._refuse(connection, error, item.id)
             return
+        before = member.profile
         room.show(connection, item.profile)
+        if member.profile != before:
+            self._service.egress.charge_entry(room, member, now)
         self._service.presence_changed(room, now)
         if item.id is not None:
             self._reply(connection, events.Ok(id=item.id))
@@ -282,6 +295,8 @@ class Talk:
         try:
             if not connection.member.is_owner:
                 raise OwnerOnly
+            if not isinstance(command, commands.Close):
+                self._service.check_owner_rate(connection.room, now)
             # The answer goes first where the work takes the connection away.
             if isinstance(command, commands.Close):
                 self._reply(connection, events.Ok(id=command.id))
@@ -293,6 +308,11 @@ class Talk:
             detail = done if isinstance(done, str) and done else None
             invite_key = done.invite_key if isinstance(done, Invite) else None
             self._reply(connection, events.Ok(id=command.id, detail=detail, invite_key=invite_key))
+
+    def _edit(self, room: Room, command: commands.Edit, now: float) -> None:
+        networks = room.members[room.meta.owner_id].networks
+        self._service.egress.check(networks, now)
+        self._service.edit(room, _edit_of(command), now, networks=networks)
 
     def _file_work(self, connection: Connection, item: FileWork, now: float) -> None:
         connection.active_at = now
@@ -313,6 +333,8 @@ class Talk:
     def _gone(self, connection: Connection, item: Gone, now: float) -> None:
         self._service.forget(connection)
         connection.room.disconnect(connection, now)
+        if connection.member.away:
+            self._service.egress.charge_entry(connection.room, connection.member, now)
         self._service.presence_changed(connection.room, now)
 
     def _silent(self, gateway: bytes, item: Silent, now: float) -> None:

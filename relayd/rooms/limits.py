@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from relayd.errors import RateLimited
 from relayd.rooms.addresses import SITE_FACTOR, prefixes
-from relayd.settings import MessageRate
+from relayd.settings import EgressRate, FileRate, Limits, MessageRate
 
 BURST_S = 5.0  # what that time brings may come at once: a pasted paragraph or two is no flood
+OWNER_BURST_S = 4.0  # 20 commands: an owner who kicks a group of spammers, one click each
 AHEAD_S = 0.25  # what files may run ahead of their pace: a few chunks, so that no timer decides how fast they go
 _EXACT_S = 1e-9  # closer than that is equal: sums of floats
 
@@ -97,17 +98,19 @@ class Pace:
 
     Args:
         bytes_per_s: 0 means no limit. May be replaced by assignment.
+        ahead_s: so many seconds' worth may pass at full speed. May be replaced by assignment.
     """
 
-    __slots__ = ("_paid_at", "bytes_per_s")
+    __slots__ = ("_paid_at", "ahead_s", "bytes_per_s")
 
-    def __init__(self, bytes_per_s: float) -> None:
+    def __init__(self, bytes_per_s: float, ahead_s: float = AHEAD_S) -> None:
         self.bytes_per_s = bytes_per_s
+        self.ahead_s = ahead_s
         self._paid_at = 0.0
 
     def wait_s(self, now: float) -> float:
         """Seconds after which more may be asked for; 0.0 if it may be now."""
-        wait_s = self._paid_at - now - AHEAD_S if self.bytes_per_s else 0.0
+        wait_s = self._paid_at - now - self.ahead_s if self.bytes_per_s else 0.0
         return wait_s if wait_s > _EXACT_S else 0.0
 
     def book(self, size: int, now: float) -> None:
@@ -128,6 +131,54 @@ class Window(NamedTuple):
     seconds: float
 
 
+class TokenBucket:
+    """One rate limit of one room.
+
+    Args:
+        window: the limit; an amount of 0 is none.
+    """
+
+    __slots__ = ("_paid_at", "_window")
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._paid_at = 0.0
+
+    def wait_s(self, now: float, cost: float = 0.0) -> float:
+        """Seconds after which `cost` may be spent; 0.0 if it may be now. Without a cost: until no more is owed."""
+        amount, seconds = self._window
+        if not amount:
+            return 0.0
+        wait_s = _wait_s(self._paid_at, cost * seconds / amount, now, burst_s=seconds)
+        return wait_s if wait_s > _EXACT_S else 0.0
+
+    def book(self, now: float, cost: float) -> None:
+        """Book `cost`, even if less than that is left."""
+        amount, seconds = self._window
+        if amount:
+            self._paid_at = max(self._paid_at, now) + cost * seconds / amount
+
+    def spend(self, now: float, cost: float) -> None:
+        """Book `cost`, if as much is left; else book nothing.
+
+        Raises:
+            RateLimited: with the time after which it would be booked.
+        """
+        amount, seconds = self._window
+        if not amount:
+            return
+        cost_s, paid_at = cost * seconds / amount, self._paid_at
+        paid_at = max(paid_at, now)
+        # Without further calls, as every message passes here.
+        if paid_at - now + cost_s > seconds and (wait_s := self.wait_s(now, cost)):
+            raise RateLimited(retry_after_s=wait_s)
+        self._paid_at = paid_at + cost_s
+
+
+# One address, or the networks that it counts for, as `prefixes` gives them, in any form that tells them apart.
+Address = str | tuple[bytes, ...]
+
+
 class AddressRateLimiter:
     """Rate limits of each address, for a bounded number of addresses; all windows hold at the same time.
 
@@ -141,7 +192,7 @@ class AddressRateLimiter:
     def __init__(self, *windows: Window, most: int = 20_000) -> None:
         self._windows = _limiting(windows)
         self._most = most
-        self._paid_at: OrderedDict[str, tuple[float, ...]] = OrderedDict()  # by network: a time for each window
+        self._paid_at: OrderedDict[str | bytes, tuple[float, ...]] = OrderedDict()  # by network: a time for each window
 
     def change(self, *windows: Window) -> None:
         """Replace the limits. If they differ, every address starts with all that the new ones allow at once."""
@@ -149,7 +200,7 @@ class AddressRateLimiter:
             self._windows = _limiting(windows)
             self._paid_at.clear()
 
-    def spend(self, address: str, now: float, cost: float = 1.0) -> None:
+    def spend(self, address: Address, now: float, cost: float = 1.0) -> None:
         """Book `cost`, if the address has that much left; else book nothing.
 
         Raises:
@@ -166,20 +217,25 @@ class AddressRateLimiter:
             raise RateLimited("Your address does that too often", retry_after_s=wait_s)
         self.book(address, now, cost)
 
-    def check(self, address: str, now: float) -> None:
+    def wait_s(self, address: Address, now: float) -> float:
+        """Seconds until an address owes no more than it may; 0.0 if it does not now. See `book`."""
+        states = self._states(address, now)
+        wait_s = max((paid_at - now - window.seconds for _, window, _, paid_at in states), default=0.0)
+        return wait_s if wait_s > _EXACT_S else 0.0
+
+    def check(self, address: Address, now: float) -> None:
         """Refuse an address that has spent more than it may, for costs that are known only afterwards; see `book`.
 
         Raises:
             RateLimited: with the time after which it has something left again.
         """
-        states = self._states(address, now)
-        wait_s = max((paid_at - now - window.seconds for _, window, _, paid_at in states), default=0.0)
-        if wait_s > _EXACT_S:
+        wait_s = self.wait_s(address, now)
+        if wait_s:
             raise RateLimited("Your address has used up what it may for now", retry_after_s=wait_s)
 
-    def book(self, address: str, now: float, cost: float = 1.0) -> None:
+    def book(self, address: Address, now: float, cost: float = 1.0) -> None:
         """Book `cost`, even if the address has less than that left; it is then refused until that is paid for."""
-        paid: dict[str, list[float]] = {}
+        paid: dict[str | bytes, list[float]] = {}
         for network, window, amount, paid_at in self._states(address, now):
             paid.setdefault(network, []).append(max(paid_at, now) + cost * window.seconds / amount)
         for network, times in paid.items():
@@ -188,11 +244,16 @@ class AddressRateLimiter:
         while len(self._paid_at) > self._most:
             self._paid_at.popitem(last=False)
 
-    def _states(self, address: str, now: float) -> Iterator[tuple[str, Window, float, float]]:
+    def refund(self, address: Address, cost: float) -> None:
+        """What was booked before is not due after all."""
+        self.book(address, 0.0, -cost)  # whatever the time is: what is owed gets less by that much
+
+    def _states(self, address: Address, now: float) -> Iterator[tuple[str | bytes, Window, float, float]]:
         """For each network of the address and each window: what it may do, and when all of it is paid for."""
         if not self._windows:
             return
-        for factor, network in zip((1, SITE_FACTOR), prefixes(address), strict=False):
+        networks: tuple[str | bytes, ...] = prefixes(address) if isinstance(address, str) else address
+        for factor, network in zip((1, SITE_FACTOR), networks, strict=False):
             for window, paid_at in zip(self._windows, self._paid_at.get(network) or repeat(now), strict=False):
                 yield network, window, window.amount * factor, paid_at
 
@@ -249,3 +310,41 @@ def per_minute(rate: float) -> Window:
 def per_hour(rate: float) -> Window:
     """A rate an hour, a whole hour's worth of which may come at once."""
     return Window(rate, 3_600)
+
+
+class Budgets(NamedTuple):
+    """What one room may cause, however many connections it is caused through.
+
+    Attributes:
+        deliveries: messages and signals, once for each connection that they go to.
+        owner_commands: commands of its owner.
+        egress: bytes of what is sent in the room apart from messages, signals and files.
+    """
+
+    deliveries: TokenBucket
+    owner_commands: TokenBucket
+    egress: TokenBucket
+
+
+def room_budgets(limits: Limits) -> Budgets:
+    """Those of one room; none of them is spent."""
+    egress = limits.egress_rate
+    return Budgets(
+        TokenBucket(_window(limits.rate.room_deliveries, BURST_S)),
+        TokenBucket(_window(limits.owner_commands_per_s, OWNER_BURST_S)),
+        TokenBucket(_window(egress.room_bytes, egress.burst_s)),
+    )
+
+
+def address_egress(rate: EgressRate) -> Window:
+    """The bytes that may be sent because of one address."""
+    return _window(rate.address_bytes, rate.burst_s)
+
+
+def address_file_rate(rate: FileRate) -> Window:
+    """The bytes of files that may be delivered for the senders of one address."""
+    return _window(rate.address_bytes, rate.burst_s)
+
+
+def _window(per_s: float, burst_s: float) -> Window:
+    return Window(per_s * burst_s, burst_s)

@@ -84,6 +84,7 @@ class Member:
         "muted",
         "profile",
         "sessions",
+        "site",
         "user_id",
     )
 
@@ -98,11 +99,17 @@ class Member:
         self.announced_seq = joined_seq  # the room's seq when this user, or the newest card, was announced
         self.joined_mark = joined_mark  # the same in the ring, where direct messages count, too
         self.address = b""  # digest of the address last seen
+        self.site = b""  # the same of the network around it, for an IPv6 address; see `networks`
         self.connections: list[Connection] = []
         self.sessions: list[bytes] = []  # digests, oldest first
         self.allowance: Allowance | None = None  # made with the first word: most people in big rooms only listen
         self.entry: bytes | None = None  # JSON text that others see, while it holds
         self.known: dict[bytes, Said] | None = None  # by digest of the id, what it said lately; oldest first
+
+    @property
+    def networks(self) -> tuple[bytes, ...]:
+        """What the address last seen counts for, as digests; see `addresses.prefixes`."""
+        return (self.address, self.site) if self.site else (self.address,)
 
     @property
     def away(self) -> bool:

@@ -6,8 +6,8 @@ from collections import deque
 from typing import NamedTuple
 
 from relayd.errors import FidTaken, FilesOff, FileTooLarge, NoSuchFile, ProtocolViolation, TooManyFiles
-from relayd.rooms.limits import Pace
-from relayd.rooms.member import Connection
+from relayd.rooms.limits import AddressRateLimiter, Pace
+from relayd.rooms.member import Connection, Member
 from relayd.rooms.transfer import Transfer
 from relayd.settings import FileRate, Settings
 from relayd.wire.chunks import CHUNK_OVERHEAD_BYTES, MAX_BYTES_IN_FLIGHT, MIN_CHUNK_BYTES, SHORT_CHUNK_BYTES, Shape
@@ -137,24 +137,51 @@ class ConnectionFiles:
         return self._last_stream
 
 
+class AddressPace:
+    """What is delivered for the senders of one address, as a `Pace`.
+
+    Args:
+        limiter: of all addresses.
+        sender: a user of that address; if the user comes back from another one, that is charged from then on.
+    """
+
+    def __init__(self, limiter: AddressRateLimiter, sender: Member) -> None:
+        self._limiter = limiter
+        self._sender = sender
+
+    def wait_s(self, now: float) -> float:
+        """As `Pace.wait_s`."""
+        return self._limiter.wait_s(self._sender.networks, now)
+
+    def book(self, size: int, now: float) -> None:
+        """As `Pace.book`."""
+        self._limiter.book(self._sender.networks, now, size)
+
+    def refund(self, size: int) -> None:
+        """As `Pace.refund`."""
+        self._limiter.refund(self._sender.networks, size)
+
+
 class Offers:
     """The offers of one room.
 
     Args:
         rate: see `FileRate`.
+        addresses: limits what is delivered for each address.
     """
 
-    def __init__(self, rate: FileRate) -> None:
+    def __init__(self, rate: FileRate, addresses: AddressRateLimiter) -> None:
         self._rate = rate
+        self._addresses = addresses
         self._by_fid: dict[str, Offer] = {}
         self._by_user: dict[UserId, dict[str, Offer]] = {}  # no empty ones
-        self._room_pace = Pace(rate.room_bytes)
+        self._room_pace = Pace(rate.room_bytes, rate.burst_s)
         self._user_paces: dict[UserId, Pace] = {}  # of those who have offered something
 
     def change(self, rate: FileRate) -> None:
         """Another pace holds from now on."""
         self._rate = rate
-        self._room_pace.bytes_per_s = rate.room_bytes
+        self._room_pace.bytes_per_s, self._room_pace.ahead_s = rate.room_bytes, rate.burst_s
         for pace in self._user_paces.values():
             pace.bytes_per_s = rate.user_bytes
 
@@ -177,13 +204,14 @@ class Offers:
             raise NoSuchFile
         return offer
 
-    def add(self, fid: str, user_id: UserId, to: str | None, shape: Shape, terms: Terms) -> Offer:
+    def add(self, fid: str, sender: Member, to: str | None, shape: Shape, terms: Terms) -> Offer:
         """Offers a file; again, if it is the same one.
 
         Raises:
             FilesOff, FileTooLarge, ProtocolViolation, FidTaken, TooManyFiles: nothing has changed then.
         """
         terms.check(shape)
+        user_id = sender.user_id
         before = self._by_fid.get(fid)
         if before is not None:
             if (before.user_id, before.to, before.shape) != (user_id, to, shape):
@@ -195,7 +223,8 @@ class Offers:
             raise TooManyFiles(f"You offer {len(own)} files in this room already; withdraw one with cancel")
         pace = self._user_paces.setdefault(user_id, Pace(self._rate.user_bytes))
         window, gather_s = terms.window(shape), terms.server.timing.gather
-        offer = Offer(fid, user_id, to, shape, Transfer(shape, window, gather_s, (pace, self._room_pace)))
+        delivery_paces = (AddressPace(self._addresses, sender), self._room_pace)
+        offer = Offer(fid, user_id, to, shape, Transfer(shape, window, gather_s, (pace,), delivery_paces))
         own[fid] = self._by_fid[fid] = offer
         self._by_user[user_id] = own
         return offer

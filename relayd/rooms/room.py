@@ -14,7 +14,7 @@ from relayd.rooms.access import MAX_DEPARTED, Bans, Departure, Keys, Passes, Ses
 from relayd.rooms.departed import DepartedSessions
 from relayd.rooms.expiry import next_warning
 from relayd.rooms.ledger import Ledger
-from relayd.rooms.limits import Allowance
+from relayd.rooms.limits import Allowance, Budgets
 from relayd.rooms.member import MAX_CARDS, MAX_SESSIONS, REMEMBERED_S, Card, Connection, Member, Said, drop_old_ids
 from relayd.rooms.meta import RoomMeta
 from relayd.rooms.presence import PresenceLog
@@ -35,11 +35,16 @@ class Graces(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """By what right somebody wants in. Digests only."""
+    """By what right somebody wants in. Digests only.
+
+    Attributes:
+        site: of the network around an IPv6 address; b"" for another one.
+    """
 
     key: Credential | None
     session: Credential | None
     address: bytes
+    site: bytes = b""
 
 
 class Admission(NamedTuple):
@@ -106,11 +111,13 @@ class Room:
         self.members: dict[UserId, Member] = {}  # in the order they came
         self.with_other_cards: dict[UserId, None] = {}  # members whose `other_cards` are not empty
         self.gateways: dict[bytes, int] = {}  # how many of its connections each has
+        self.connections = 0  # sockets in it
         self.seq = 0
         self.messages = 0
         self.data_volume = 0  # bytes of payload accepted
         self.presence = PresenceLog()
         self.allowance: Allowance | None = None
+        self.budgets: Budgets | None = None  # with the first need
         self.ring = Ring(meta.settings.resume)
         self.rekeying: Rekeying | None = None  # the last one
         self.sessions = Sessions(self._departed)
@@ -142,11 +149,6 @@ class Room:
         if user_id in self.members or len(self.members) >= self._meta.max_users:
             return 0  # has one, or is refused for another reason
         return seats_of(len(self.members) + 1, self._meta.max_users) - self.seats
-
-    @property
-    def connections(self) -> int:
-        """How many sockets are in it."""
-        return sum(self.gateways.values())
 
     @property
     def keys(self) -> Keys:
@@ -291,8 +293,9 @@ class Room:
         member.connections.append(connection)
         if profile is not None and self.is_sealed:
             self.show(connection, profile)
-        member.address = ticket.address
+        member.address, member.site = ticket.address, ticket.site
         self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
+        self.connections += 1
         by_session = ticket.session is not None and self.sessions.user_of(ticket.session.digest) == user_id
         if by_session and ticket.session is not None:
             self.add_session(member, ticket.session.digest)
@@ -318,6 +321,7 @@ class Room:
                 self.set_cards(member, (*member.cards, connection.card))
         member.connections.append(connection)
         self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
+        self.connections += 1
         return connection
 
     def add_session(self, member: Member, digest: bytes) -> None:
@@ -463,6 +467,7 @@ class Room:
         member.connections.remove(connection)
         if card is not None and card.said_at is None:  # no message needs it
             self.set_cards(member, (one for one in member.cards if one is not card))
+        self.connections -= 1
         self.gateways[connection.gateway] -= 1
         if not self.gateways[connection.gateway]:
             del self.gateways[connection.gateway]

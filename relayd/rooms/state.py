@@ -76,6 +76,7 @@ class Place(_Record, frozen=True):
     sessions: list[bytes]
     away_since: float | None
     other_cards: list[bytes] = []
+    site: bytes = b""
 
 
 class UserState(_Record, tag=2, frozen=True):
@@ -185,6 +186,7 @@ def _user(room: Room, user_id: UserId) -> UserState:
             member.sessions,
             room.away_since.get(user_id),
             [card.profile for card in member.other_cards],
+            member.site,
         )
     sessions, muted = room.sessions, user_id in room.muted
     return UserState(
@@ -306,7 +308,7 @@ def _restore_user(room: Room, user: UserState) -> None:
         joined_seq=place.joined_seq,
         joined_mark=place.joined_mark,
     )
-    member.address = place.address
+    member.address, member.site = place.address, place.site
     member.muted = user.muted
     _remember(member, user.known.items())
     _restore_cards(room, member, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 
@@ -62,6 +63,7 @@ class Stream:
         number: the sender's connection knows it by that.
         at: the chunk that comes next from the sender.
         asked: the sender was asked for the chunks below that.
+        booked: how many receivers each of those that have not come yet was booked for; empty where nothing is paced.
         limit: all of its receivers have room for the chunks below that.
         window: so many chunks may be under way.
         held_at: since when some of its receivers wait for others; None while none does.
@@ -73,6 +75,7 @@ class Stream:
         "asked",
         "at",
         "behind",
+        "booked",
         "first",
         "held_at",
         "limit",
@@ -90,6 +93,7 @@ class Stream:
         self.receivers: dict[Receiver, None] = {}
         self.limit = first
         self.window = 1
+        self.booked: deque[int] = deque()
         self.behind = 0  # how many of its receivers are
         self.moved_at = now  # when a chunk came or was asked for
         self.held_at: float | None = None

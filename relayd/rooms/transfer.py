@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from relayd.rooms.limits import Pace
 from relayd.rooms.member import Connection
 from relayd.rooms.streams import Receiver, Stream
 from relayd.wire.chunks import Shape
@@ -41,6 +40,19 @@ class Stop(NamedTuple):
     stream: int
 
 
+class Bookable(Protocol):
+    """A pace, as `Pace` is one."""
+
+    def wait_s(self, now: float) -> float:
+        """Seconds after which more may be asked for; 0.0 if it may be now."""
+
+    def book(self, size: int, now: float) -> None:
+        """So many bytes were asked for."""
+
+    def refund(self, size: int) -> None:
+        """So many bytes, asked for before, are not wanted any more."""
+
+
 class Transfer:
     """One file that is offered, and those who receive it.
 
@@ -49,18 +61,27 @@ class Transfer:
         window: how many of its chunks may be under way to one connection that receives nothing else.
         gather_s: receivers who come within that time begin together.
         paces: how fast the sender may be asked, all of which hold.
+        delivery_paces: the same for what is delivered: a chunk counts once for each of its receivers.
 
     Attributes:
         receivers: those who have accepted it, until they have all of it.
     """
 
-    def __init__(self, shape: Shape, window: int, gather_s: float, paces: tuple[Pace, ...] = ()) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        window: int,
+        gather_s: float,
+        paces: tuple[Bookable, ...] = (),
+        delivery_paces: tuple[Bookable, ...] = (),
+    ) -> None:
         self.shape = shape
         self.receivers: dict[Connection, Receiver] = {}
         self._chunks = shape.chunks
         self._window = window
         self._gather_s = gather_s
         self._paces = paces
+        self._delivery_paces = delivery_paces
         self._new_number: Callable[[], int] | None = None  # None while nobody serves it
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[Receiver, float] = {}  # who has room and no stream, and since when; oldest first
@@ -118,6 +139,8 @@ class Transfer:
             self._detach(receiver)
             self._wait([receiver], now)
         stream.at += 1
+        if stream.booked:
+            stream.booked.popleft()
         stream.moved_at = now
         if stream.at < self._chunks or not stream.receivers:
             return []
@@ -210,21 +233,25 @@ class Transfer:
         more = upto - stream.asked
         if more <= 0 or not (stream.starved or more * ASKED_AT_ONCE >= stream.window or upto == self._chunks):
             return []
-        upto = self._paced(stream.asked, upto, now) if self._paces else upto
+        upto = self._paced(stream, upto, now) if self._paces or self._delivery_paces else upto
         if upto == stream.asked:
             return []
         stream.asked = upto
         stream.moved_at = now
         return [Ask(stream.number, stream.first, upto)]
 
-    def _paced(self, first: int, upto: int, now: float) -> int:
-        for index in range(first, upto):
-            wait_s = max(pace.wait_s(now) for pace in self._paces)
+    def _paced(self, stream: Stream, upto: int, now: float) -> int:
+        for index in range(stream.asked, upto):
+            wait_s = max(pace.wait_s(now) for pace in (*self._paces, *self._delivery_paces))
             if wait_s:
                 self._paced_at = min(self._paced_at, now + wait_s)
                 return index
+            size, receivers = self.shape.bytes_of(index), len(stream.receivers)
             for pace in self._paces:
-                pace.book(self.shape.bytes_of(index), now)
+                pace.book(size, now)
+            for pace in self._delivery_paces:
+                pace.book(size * receivers, now)
+            stream.booked.append(receivers)
         return upto
 
     def _watch(self, stream: Stream, now: float) -> None:
@@ -319,9 +346,12 @@ class Transfer:
         self._stops.append(Stop(stream.number))
         if self._waiting:
             self._start_at = min(self._start_at, 0.0)
-        for index in range(stream.at, stream.asked):
+        for index, booked in zip(range(stream.at, stream.asked), stream.booked, strict=False):
             for pace in self._paces:
                 pace.refund(self.shape.bytes_of(index))
+            for pace in self._delivery_paces:
+                pace.refund(self.shape.bytes_of(index) * booked)
+        stream.booked.clear()
         return receivers
 
     def _window_of(self, receiver: Receiver) -> int:

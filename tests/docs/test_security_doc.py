@@ -19,10 +19,10 @@ from relayd.client import socket as client_socket
 from relayd.client.files import desk, receiving
 from relayd.client.seal import codes, files, opener
 from relayd.client.seal.bodies import BodyType
-from relayd.gateway import app, read_buffers, socket
+from relayd.gateway import app, read_buffers, scheduler, socket
 from relayd.gateway.handlers import SECURITY_HEADERS
 from relayd.http import handler, passwords, stream
-from relayd.hub import scrape
+from relayd.hub import attendance, scrape
 from relayd.hub.control import listener, server
 from relayd.machine import listeners
 from relayd.rooms import access, addresses, guessing, limits, member, offers, ring, seal, transfer
@@ -64,6 +64,8 @@ FIXED = {
     "departed users' sessions, of a room": (access.MAX_DEPARTED,),
     "bans of a room": (access.MAX_BANS,),
     "one-time passes of a room": (access.MAX_PASSES,),
+    "presence of a room that is past its rate, at most every": (attendance.MAX_COLLECTED_S,),
+    "frames that wait for a later turn of the loop, of a process": (scheduler.MAX_QUEUED_BYTES,),
     "a one-time pass that is not used": (access.PASS_VALID_S,),
     "body of a request": (handler.MAX_BODY_BYTES,),
     "of a body that is too large, read and dropped": (handler.MAX_DROPPED_BYTES,),

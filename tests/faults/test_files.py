@@ -188,7 +188,7 @@ async def _send_all(sender: Client, files: list[File], sends: dict[str, Any]) ->
 async def test_another_pace_after_a_reload(tmp_path):
     """It holds for what is under way, too."""
     config = tmp_path / "relayd.toml"
-    config.write_text("[limits.file_rate]\nroom_bytes = 10_000\n")
+    config.write_text("[limits.file_rate]\nroom_bytes = 10_000\nburst_s = 0.25\n")
     file = File(os.urandom(2_000_000), chunk=20_000)
     async with relayd("--config", str(config)) as process, transfer(process, file, 2) as (_, people):
         config.write_text("")

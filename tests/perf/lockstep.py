@@ -17,6 +17,7 @@ UNLIMITED = {
     "limits.message_rate.user_bytes": 1e12,
     "limits.message_rate.room_messages": 1e9,
     "limits.message_rate.room_bytes": 1e12,
+    "limits.message_rate.room_deliveries": 1e12,
 }
 
 

@@ -7,7 +7,8 @@ from itertools import count
 import pytest
 
 from relayd.errors import FidTaken, FilesOff, FileTooLarge, NoSuchFile, ProtocolViolation, TooManyFiles
-from relayd.rooms.member import Connection
+from relayd.rooms.limits import AddressRateLimiter, address_file_rate
+from relayd.rooms.member import Connection, Member
 from relayd.rooms.offers import Offers, Terms
 from relayd.settings import FileRate, Limits, Settings, Timing
 from relayd.wire.chunks import Shape
@@ -16,15 +17,24 @@ from relayd.wire.rest import RoomSettings
 SHAPE = Shape(500_000, 5_000)
 
 
+def user(user_id: str, address: bytes = b"a" * 16) -> Member:
+    member = Member(user_id, is_owner=False, profile=b"{}", joined_seq=0, joined_mark=0)
+    member.address = address
+    return member
+
+
+ANN, BOB = user("ann"), user("bob")
+
+
 def terms(files: bool = True, max_file: int = 2**30, **limits: int) -> Terms:
     server = Settings(limits=Limits(**limits), timing=Timing(gather=0.01))
     return Terms(RoomSettings(files=files, max_file=max_file), server)
 
 
 def with_offers(number: int = 0, rate: FileRate | None = None) -> Offers:
-    offers = Offers(rate or FileRate())
+    offers = Offers(rate or FileRate(), AddressRateLimiter(address_file_rate(rate or FileRate())))
     for index in range(number):
-        offers.add(f"f{index}", "ann", None, SHAPE, terms())
+        offers.add(f"f{index}", ANN, None, SHAPE, terms())
     return offers
 
 
@@ -45,7 +55,7 @@ def with_offers(number: int = 0, rate: FileRate | None = None) -> Offers:
 def test_what_may_not_be_offered(shape, held, error):
     offers = with_offers(1)
     with pytest.raises(error):
-        offers.add("new", "ann", None, shape, held)
+        offers.add("new", ANN, None, shape, held)
     assert [offer.fid for offer in offers.all()] == ["f0"]
 
 
@@ -63,7 +73,7 @@ def test_what_may_not_be_offered(shape, held, error):
 )
 def test_how_short_chunks_may_be(shape, held):
     """As short as the file; else what a frame has room for, and not so short that they are mostly work."""
-    assert with_offers().add("new", "ann", None, shape, held).shape == shape
+    assert with_offers().add("new", ANN, None, shape, held).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -87,26 +97,26 @@ def test_so_many_of_one_user():
     """The limit is of the user; others have theirs, and what is removed makes room."""
     offers = with_offers(100)
     with pytest.raises(TooManyFiles):
-        offers.add("new", "ann", None, SHAPE, terms())
-    offers.add("bobs", "bob", None, SHAPE, terms())
+        offers.add("new", ANN, None, SHAPE, terms())
+    offers.add("bobs", BOB, None, SHAPE, terms())
     offers.remove(offers.find("f7", "bob"))
-    offers.add("new", "ann", None, SHAPE, terms())
+    offers.add("new", ANN, None, SHAPE, terms())
     assert len(offers.of("ann")) == 100
-    offers.add("more", "ann", None, SHAPE, terms(max_offers=0))
+    offers.add("more", ANN, None, SHAPE, terms(max_offers=0))
 
 
 def test_the_same_again_is_the_same():
     offers = with_offers(100)
     before = offers.find("f1", "ann")
-    assert offers.add("f1", "ann", None, SHAPE, terms()) is before
+    assert offers.add("f1", ANN, None, SHAPE, terms()) is before
     for user_id, to, shape in (("bob", None, SHAPE), ("ann", "bob", SHAPE), ("ann", None, Shape(500_000, 4_999))):
         with pytest.raises(FidTaken):
-            offers.add("f1", user_id, to, shape, terms())
+            offers.add("f1", user(user_id), to, shape, terms())
 
 
 def test_who_may_know_of_one_for_one():
     offers = with_offers()
-    offers.add("f", "ann", "bob", SHAPE, terms())
+    offers.add("f", ANN, "bob", SHAPE, terms())
     assert offers.find("f", "ann") is offers.find("f", "bob")
     for fid, user_id in (("f", "carol"), ("g", "ann")):
         with pytest.raises(NoSuchFile) as refused:
@@ -139,7 +149,7 @@ def test_another_pace_holds_at_once():
     assert asked_in(offers, "f0", 0.0) == SHAPE.chunks
     offers.change(FileRate(user_bytes=50_000))
     assert asked_in(offers, "f0", 10.0) < 15
-    offers.change(FileRate(room_bytes=100_000))
+    offers.change(FileRate(room_bytes=100_000, burst_s=0.25))
     assert 10 < asked_in(offers, "f1", 20.0) < 30
     offers.change(FileRate())
     assert asked_in(offers, "f1", 30.0) == SHAPE.chunks
@@ -150,7 +160,64 @@ def test_a_new_offer_is_no_way_round_the_pace():
     offers = with_offers(1, FileRate(user_bytes=50_000))
     first = asked_in(offers, "f0", 0.0)
     offers.remove(offers.find("f0", "ann"))
-    offers.add("f0", "ann", None, SHAPE, terms())
+    offers.add("f0", ANN, None, SHAPE, terms())
     again = asked_in(offers, "f0", 1.0)
     assert first < 15
     assert again < first
+
+
+def delivered(offers: Offers, fid: str, receivers: int, seconds: float) -> int:
+    """Chunks that pass to so many receivers in that time, from 0 on."""
+    transfer, now = offers.find(fid, "ann").transfer, 0.0
+    transfer.serve(count(1).__next__, now)
+    people = [Connection(b"g", number, b"", None, None, 0.0) for number in range(receivers)]
+    for person in people:
+        transfer.accept(person, 0, 2**53, now)
+    passed = 0
+    while now <= seconds:
+        for order in transfer.advance(now):
+            stream = transfer.stream(order.stream)
+            while stream is not None and not stream.starved:
+                transfer.arrive(stream, [], now)
+                passed += 1
+        now += 0.01
+    return passed
+
+
+@pytest.mark.parametrize("rate", [FileRate(address_bytes=50_000, burst_s=1), FileRate(room_bytes=50_000, burst_s=1)])
+def test_what_is_delivered_counts_for_each_receiver(rate):
+    """The rates of addresses and rooms: ten receivers get a tenth as much as one."""
+    assert 18 <= delivered(with_offers(1, rate), "f0", 1, 1.0) <= 22
+    assert delivered(with_offers(1, rate), "f0", 10, 1.0) <= 3
+
+
+def test_an_address_has_one_rate_for_all_its_users():
+    """In all rooms; a user at another address has another."""
+    rate = FileRate(address_bytes=50_000, burst_s=1)
+    limiter = AddressRateLimiter(address_file_rate(rate))
+    passed = []
+    for sender in (ANN, user("ann"), user("ann", b"b" * 16)):
+        offers = Offers(rate, limiter)
+        offers.add("f", sender, None, SHAPE, terms())
+        passed.append(delivered(offers, "f", 1, 0.5))
+    assert passed[0] > 10
+    assert passed[1] < 3
+    assert passed[2] > 10
+
+
+def test_what_was_not_delivered_is_not_charged():
+    """The receivers of chunks that were asked for give up: their bytes may be delivered to others."""
+    rate = FileRate(address_bytes=100_000, burst_s=1)
+    limiter = AddressRateLimiter(address_file_rate(rate))
+    offers = Offers(rate, limiter)
+    offers.add("f", ANN, None, SHAPE, terms())
+    transfer = offers.find("f", "ann").transfer
+    transfer.serve(count(1).__next__, 0.0)
+    people = [Connection(b"g", number, b"", None, None, 0.0) for number in range(10)]
+    for person in people:
+        transfer.accept(person, 0, 2**53, 0.0)
+    assert transfer.advance(0.02)
+    assert limiter.wait_s(ANN.networks, 0.02) > 0
+    for person in people:
+        transfer.drop(person)
+    assert limiter.wait_s(ANN.networks, 0.02) == 0.0

@@ -68,8 +68,8 @@ def work(function, *arguments):
     ("kind", "fields"),
     [
         (ReadRoom, ()),
-        (ListUsers, ("",)),
-        (EditRoom, (rest.EditRoom(),)),
+        (ListUsers, ("", "192.0.2.1")),
+        (EditRoom, (rest.EditRoom(), "192.0.2.1")),
         (EndRoom, ()),
         (KickUser, ("u_0", False)),
         (RenewInvite, ()),

@@ -12,6 +12,7 @@ from relayd.rooms.limits import (
     AddressRateLimiter,
     Allowance,
     ConnectionLimit,
+    TokenBucket,
     Window,
     per_minute,
     room_allowance,
@@ -235,3 +236,47 @@ def test_closed_connections_leave_nothing(steps):
     for close in opened:
         close()
     assert limit._open == {}
+
+
+@given(st.floats(0.3, 1000), st.floats(0.1, 100), STEPS)
+def test_a_bucket_gives_no_more_than_its_window(amount, seconds, steps):
+    """What is refused is spent after the wait that was told; in any stretch of time no more than rate and burst."""
+    bucket, now, spent = TokenBucket(Window(amount, seconds)), 0.0, 0.0
+    for pause, wanted in steps:
+        now += pause
+        cost = min(float(wanted), amount)
+        try:
+            bucket.spend(now, cost)
+        except RateLimited as refused:
+            now += refused.retry_after_s + 1e-6
+            bucket.spend(now, cost)
+        spent += cost
+        assert spent <= amount * (1 + now / seconds) * (1 + 1e-6) + 1e-6
+
+
+def test_a_bucket_that_owes():
+    """What is booked afterwards may be more than is left; then it waits until no more than a burst is owed."""
+    bucket = TokenBucket(Window(10, 5))
+    bucket.book(0.0, 30)
+    assert bucket.wait_s(0.0) == 10.0
+    assert bucket.wait_s(10.0) == 0.0
+    assert TokenBucket(Window(0, 5)).wait_s(0.0, 1e9) == 0.0
+
+
+def test_an_address_as_networks():
+    """The networks may stand for the address; of two, the second may do 16 times as much."""
+    limiter = AddressRateLimiter(Window(10, 10))
+    for number in range(16):
+        limiter.spend((b"%d" % number, b"site"), 0.0, 10)
+    with pytest.raises(RateLimited):
+        limiter.spend((b"another", b"site"), 0.0, 10)
+    limiter.spend((b"another", b"elsewhere"), 0.0, 10)
+
+
+def test_a_refund():
+    """What was booked and is not due after all may be spent again."""
+    limiter = AddressRateLimiter(Window(10, 10))
+    limiter.book("192.0.2.1", 100.0, 40)
+    assert limiter.wait_s("192.0.2.1", 100.0) == 30.0
+    limiter.refund("192.0.2.1", 25)
+    assert limiter.wait_s("192.0.2.1", 100.0) == 5.0

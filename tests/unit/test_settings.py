@@ -164,7 +164,7 @@ def test_no_two_settings_share_a_variable():
 
 def test_rate_as_one_number(toml):
     made = load(toml("[limits]\nmessage_rate = 5"), {}, {})
-    assert made.limits.rate == MessageRate(5, 5, 0, 0, 0, 0)
+    assert made.limits.rate == MessageRate(5, 5, 0, 0, 0, 0, 0)
     assert Limits().rate == MessageRate()
 
 
