@@ -2,6 +2,7 @@
 # make test    set up what is needed; lint, types, import contracts, all tests, coverage
 # make quick   the same without the slow tests and coverage
 # make bench   measure relayd beside other servers and the least that C can do; needs a C compiler
+# make abuse   measure what hostile clients can do to the people beside them; ABUSE has options
 # make install     put relayd, its units, manual pages and an example for nginx into the system; make uninstall
 # make deb     the same as a package for Debian, in dist/
 # make lock    pin the versions that tests and CI use, and the files of those that make install takes
@@ -18,7 +19,7 @@ SYSCONFDIR ?= /etc
 # Where systemd looks for units; by default below PREFIX if it looks there, else below SYSCONFDIR.
 UNITDIR ?=
 
-.PHONY: run test quick lint lock format clean bench install uninstall deb
+.PHONY: run test quick lint lock format clean bench abuse install uninstall deb
 
 run: $(VENV)/.run
 	@$(BIN)/relayd --hello --listen $(LISTEN)
@@ -48,6 +49,10 @@ format: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench run $(BENCH)
 	$(BIN)/python -m bench docs
+
+# ABUSE: options of `python -m bench.abuse`; see bench/README.md.
+abuse: $(VENV)/.run
+	$(BIN)/python -m bench.abuse $(ABUSE)
 
 install: $(BIN)/python
 	@$(INSTALL) install
