@@ -57,16 +57,16 @@ async def measure(name: str, times: Times) -> Outcome:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.sched_setaffinity(0, {GENERATOR_CORE})
-    async with _server() as (port, pid):
+    async with server() as (port, pid):
         honest = Honest(port)
         await honest.start()
         honest.next_phase()
         await asyncio.sleep(times.before)
         before, before_mib = honest.next_phase(), _memory_mib(pid, "VmRSS")
-        async with _attack(name, port, times.attack) as attack:
-            await attack.readline()
+        async with attack(name, port, times.attack) as lines:
+            await lines.readline()
             honest.next_phase()  # its preparation is not the attack
-            told = json.loads(await asyncio.wait_for(attack.readline(), times.attack + _START_S))
+            told = json.loads(await asyncio.wait_for(lines.readline(), times.attack + _START_S))
         during = honest.next_phase()
         await asyncio.sleep(times.rest)
         honest.next_phase()
@@ -77,7 +77,7 @@ async def measure(name: str, times: Times) -> Outcome:
 
 
 @contextlib.asynccontextmanager
-async def _server() -> AsyncIterator[tuple[int, int]]:
+async def server() -> AsyncIterator[tuple[int, int]]:
     """A relayd with default settings; its port and pid."""
     with tempfile.TemporaryDirectory(prefix="relayd-abuse-") as directory:
         process = await asyncio.create_subprocess_exec(
@@ -104,7 +104,7 @@ async def _server() -> AsyncIterator[tuple[int, int]]:
 
 
 @contextlib.asynccontextmanager
-async def _attack(name: str, port: int, seconds: float) -> AsyncIterator[asyncio.StreamReader]:
+async def attack(name: str, port: int, seconds: float) -> AsyncIterator[asyncio.StreamReader]:
     """An attack in a process of its own; what it prints."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.abuse.attacks", name, str(port), str(seconds)),

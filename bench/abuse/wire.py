@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import re
@@ -14,6 +15,7 @@ from typing import Any, Self
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 _BUFFER_BYTES = 2**20  # what one read may give
+_SEND_BUFFER_BYTES = 2**16  # of the system: what counts as sent, the server has read, nearly
 
 
 class Traffic:
@@ -90,13 +92,15 @@ class Connection:
         """Connects from `address`; with a receive buffer of that many bytes, if given."""
         plain = socket.socket()
         plain.setblocking(False)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if receive_buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
             plain.bind((address, 0))
             await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
-        except OSError:
-            plain.close()
+        except BaseException:
+            with contextlib.suppress(OSError):  # EBUSY, if it is uvloop's still
+                plain.close()
             raise
         return cls(*await asyncio.open_connection(sock=plain, limit=receive_buffer or _BUFFER_BYTES), traffic)
 
@@ -173,11 +177,16 @@ class WebSocket(Connection):
             ConnectionError: the server refuses.
         """
         opened = await cls.open(port, address, traffic, receive_buffer=receive_buffer)
-        await opened.send(upgrade(room_id))
-        head = await opened.head()
-        if b" 101 " not in head.partition(b"\r\n")[0]:
+        try:
+            await opened.send(upgrade(room_id))
+            head = await opened.head()
+        except BaseException:
             opened.abort()
-            raise ConnectionError(head.partition(b"\r\n")[0].decode())
+            raise
+        status_line, _, _ = head.partition(b"\r\n")
+        if b" 101 " not in status_line:
+            opened.abort()
+            raise ConnectionError(status_line.decode())
         return opened
 
     async def join(self, key: str, **fields: Any) -> dict[str, Any]:
