@@ -3,9 +3,10 @@
 # make quick   the same without the slow tests and coverage
 # make bench   measure relayd beside other servers and the least that C can do; needs a C compiler
 # make fuzz    fuzz what reads foreign bytes, a minute each; FUZZ: options of `python -m tests.fuzz`
+# make abuse   measure what hostile clients can do to the people beside them; ABUSE has options
 # make install     put relayd, its units, manual pages and an example for nginx into the system; make uninstall
 # make deb     the same as a package for Debian, in dist/
-# make lock    pin the versions that tests and CI use
+# make lock    pin the versions that tests and CI use, and the files of those that make install takes
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +20,7 @@ SYSCONFDIR ?= /etc
 # Where systemd looks for units; by default below PREFIX if it looks there, else below SYSCONFDIR.
 UNITDIR ?=
 
-.PHONY: run test quick lint lock format clean bench fuzz install uninstall deb
+.PHONY: run test quick lint lock format clean bench fuzz abuse install uninstall deb
 
 run: $(VENV)/.run
 	@$(BIN)/relayd --hello --listen $(LISTEN)
@@ -53,6 +54,11 @@ bench: $(VENV)/.bench
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+
+# ABUSE: options of `python -m bench.abuse`; see bench/README.md.
+abuse: $(VENV)/.run
+	$(BIN)/python -m bench.abuse $(ABUSE)
+
 install: $(BIN)/python
 	@$(INSTALL) install
 
@@ -72,7 +78,30 @@ lock:
 	$(VENV)/lock/bin/pip install -q --upgrade pip
 	$(VENV)/lock/bin/pip install -q . --group test --group lint
 	$(VENV)/lock/bin/pip freeze --exclude relayd --exclude pip | LC_ALL=C sort -f > constraints.txt
+	$(VENV)/lock/bin/pip install -q uv
+	$(MAKE) packaging/requirements.lock packaging/build.lock
 	rm -rf $(VENV)/lock
+
+# SHA-256 of every file of each version, for all Pythons and systems. A lock is not written if a platform lacks a wheel:
+# pip would build there with tools that nobody has checked.
+HASHED = $(VENV)/lock/bin/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 \
+	-c constraints.txt
+WHEELS = for python in 3.11 3.12 3.13 3.14; do \
+	for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do \
+		$(VENV)/lock/bin/uv pip install -q --dry-run --target $(VENV)/lock/none --only-binary :all: --require-hashes \
+			--python-version $$python --python-platform $$platform -r $@.new || exit 1; \
+	done; done
+
+packaging/requirements.lock: constraints.txt
+	$(HASHED) pyproject.toml > $@.new
+	$(WHEELS)
+	mv $@.new $@
+
+packaging/build.lock: constraints.txt
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(HASHED) - > $@.new
+	$(WHEELS)
+	mv $@.new $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -33,17 +33,30 @@ check_paths() {
     check_visible "$(readlink -f "$(command -v "$PYTHON")")" PYTHON "Use another, for example PYTHON=/usr/bin/python3."
 }
 
+pip_of() {
+    environment=$1
+    shift
+    $PIP --quiet --disable-pip-version-check --python "$environment/bin/python" "$@"
+}
+
+# Exactly the files whose SHA-256 is in the lock: what an index, a mirror or a cache has changed is refused.
+locked_environment() {
+    "$PYTHON" -m venv --without-pip "$1"
+    pip_of "$1" install --no-compile --no-warn-script-location --no-deps --require-hashes --requirement "$2"
+}
+
 # A virtual environment, since no distribution has all of it new enough. It is made beside the one in use and takes its
 # place at the end: a running relayd that has yet to load a module still finds its own, or at worst the next one's.
 make_environment() {
-    new=$lib.new
-    trap 'rm -rf "$lib.new"' EXIT
+    new=$lib.new build=$(mktemp -d)
+    trap 'rm -rf "$lib.new" "$build"' EXIT
     rm -rf "$new"
-    "$PYTHON" -m venv --without-pip "$new"
-    $PIP --quiet --disable-pip-version-check --python "$new/bin/python" \
-        install --no-compile --no-warn-script-location --constraint constraints.txt .
+    locked_environment "$build" packaging/build.lock
+    pip_of "$build" wheel --no-deps --no-build-isolation --wheel-dir "$build" .
+    locked_environment "$new" packaging/requirements.lock
+    pip_of "$new" install --no-compile --no-warn-script-location --no-deps --no-index "$build"/relayd-*.whl
     # sqlite-utils asks for pip, for a command that installs plugins.
-    $PIP --quiet --python "$new/bin/python" uninstall --yes pip
+    pip_of "$new" uninstall --yes pip
     site=$(echo "$new"/lib/python3.*/site-packages)
     # Only our own programs, and no word of where this was built.
     for file in "$new"/bin/*; do

@@ -8,7 +8,13 @@ what was written is there whatever becomes of the process the moment after.
     64     a slot   has left the other whole
     4096   frames   u32 length, u32 CRC-32 of what follows, then so many bytes; back to back
 
-Offsets only grow: what was cut off is given back to the system as a hole at the beginning of the file.
+Offsets only grow. What was cut off is given back to the system as a hole at the beginning of the file, and overwritten
+with zeros where it shares a page with the tail: no text outlives its frame. The order of the steps keeps the log whole
+when the process is killed between any two of them:
+
+    1  `append` writes frames past the committed head
+    2  `commit` writes the slot that the last commit has not written
+    3  `release` erases what lies before the tail of the last commit, never before that of a later one
 """
 
 from __future__ import annotations
@@ -61,7 +67,9 @@ class MemoryLog:
         self._slots = mmap.mmap(fd, _SLOTS_BYTES)
         self._slot = 0
         self._window = self._map(self.head, 0)
-        self._hole_end = _SLOTS_BYTES  # up to there nothing is left in the file
+        self._committed_tail = self.tail
+        self._erased_end = _SLOTS_BYTES  # zeros between the slots and there
+        self._has_foreign_end = False  # past `head` there may be a frame that an earlier process has not committed
 
     @classmethod
     def new(cls, clock_offset_s: float) -> Self:
@@ -83,6 +91,7 @@ class MemoryLog:
         ends, slot = _read_ends(fd)
         log = cls(fd, ends)
         log._slot = 1 - slot  # the one read stays until the other is written
+        log._has_foreign_end = True
         return log
 
     def append(self, payload: bytes) -> int:
@@ -106,14 +115,19 @@ class MemoryLog:
         start = self._slot * _SLOT_BYTES
         self._slots[start : start + len(slot)] = slot
         self._slot = 1 - self._slot
+        self._committed_tail = self.tail
 
     def release(self) -> None:
-        """Gives the memory of what lies before `tail` back, as far as it fills pages."""
-        end = self.tail // _PAGE * _PAGE
-        if end > self._hole_end:
-            with mmap.mmap(self.fd, end - self._hole_end, offset=self._hole_end) as hole:
-                hole.madvise(mmap.MADV_REMOVE)
-            self._hole_end = end
+        """Erases everything outside the log: what the last commit has cut off, and what was never committed.
+
+        Whole pages are given back to the system; the rest is overwritten with zeros.
+        """
+        if self._committed_tail > self._erased_end:
+            self._erase(self._erased_end, self._committed_tail)
+            self._erased_end = self._committed_tail
+        if self._has_foreign_end:
+            self._erase(self.head, os.fstat(self.fd).st_size)
+            self._has_foreign_end = False
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """Everything in it: offset and payload of each frame.
@@ -138,6 +152,17 @@ class MemoryLog:
         self._window.close()
         self._slots.close()
         os.close(self.fd)
+
+    def _erase(self, start: int, end: int) -> None:
+        first, last = -(-start // _PAGE) * _PAGE, end // _PAGE * _PAGE  # whole pages between the two
+        if first >= last:
+            os.pwrite(self.fd, bytes(end - start), start)
+            return
+        os.pwrite(self.fd, bytes(first - start), start)
+        # Not by cutting the file short: the process that hands the log over has it mapped still.
+        with mmap.mmap(self.fd, last - first, offset=first) as hole:
+            hole.madvise(mmap.MADV_REMOVE)
+        os.pwrite(self.fd, bytes(end - last), last)
 
     def _map(self, offset: int, at_least: int) -> mmap.mmap:
         self._window_at = offset // _PAGE * _PAGE

@@ -39,6 +39,56 @@ def files(root):
     return {f"/{path.relative_to(root)}" for path in root.rglob("*") if path.is_symlink() or not path.is_dir()}
 
 
+@pytest.mark.parametrize(("lock", "package"), [("requirements.lock", "click"), ("build.lock", "hatchling")])
+def test_a_file_that_is_not_the_locked_one(tmp_path, lock, package):
+    """Is not installed, whether relayd runs with it or is built with it; what was installed before stays."""
+    tree = tmp_path / "tree"
+    for name in ("packaging", "relayd", "systemd"):
+        shutil.copytree(ROOT / name, tree / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    file = tree / "packaging" / lock
+    file.write_text(
+        re.sub(rf"^{package}==(.*\n(?:.*--hash.*\n)+)", with_other_hashes, file.read_text(), flags=re.MULTILINE)
+    )
+    variables = {"DESTDIR": str(tmp_path / "root"), "PREFIX": PREFIX, "SYSCONFDIR": "/etc", "UNITDIR": ""}
+    before = tmp_path / "root" / PREFIX[1:] / "lib/relayd/bin/relayd"
+    before.parent.mkdir(parents=True)
+    before.write_text("the one before")
+    done = subprocess.run(
+        ["sh", "packaging/install.sh", "install"],
+        env={**os.environ, **variables, "PYTHON": BASE_PYTHON, "PIP": f"{sys.executable} -m pip"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tree,
+    )
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert package in done.stderr
+    assert files(tmp_path / "root") == {f"{PREFIX}/lib/relayd/bin/relayd"}
+
+
+def with_other_hashes(found):
+    return re.sub(r"sha256:(\w)", lambda digit: f"sha256:{'1' if digit[1] == '0' else '0'}", found[0])
+
+
+def test_locks_have_the_tested_versions():
+    """What is installed is what tests run with, and each file is named by its SHA-256 alone: by no place it lies at."""
+    tested = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().lower().split())
+    for lock in ("requirements.lock", "build.lock"):
+        text = (ROOT / "packaging" / lock).read_text()
+        assert "://" not in text
+        locked = dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
+        assert len(re.findall(r"^\S", text, re.MULTILINE)) == len(locked)
+        others = {name for name, version in locked.items() if tested.get(name, version) != version}
+        assert others == set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    runtime = (ROOT / "packaging/requirements.lock").read_text()
+    for requirement in project["dependencies"]:
+        assert f"\n{requirement.partition('>=')[0]}==" in f"\n{runtime}"
+
+
 def environment_python(root):
     return root / PREFIX[1:] / "lib/relayd/bin/python"
 

@@ -77,6 +77,44 @@ def test_what_is_cut_off_takes_no_memory(log):
     assert payloads(log) == [b"x" * 2**20]
 
 
+@given(frames=st.lists(st.binary(min_size=1, max_size=3000), max_size=30), cut=st.integers(0, 30))
+def test_what_is_cut_off_is_overwritten(frames, cut):
+    """Every byte of it, also where it shares a page with the tail; the rest can still be read."""
+    with contextlib.closing(MemoryLog.new(0.0)) as log:
+        offsets = [log.append(frame) for frame in frames] + [log.head]
+        start = log.tail
+        log.tail = offsets[min(cut, len(frames))]
+        log.commit()
+        log.release()
+        assert not any(os.pread(log.fd, log.tail - start, start))
+        assert payloads(log) == frames[cut:]
+
+
+def test_what_is_cut_off_but_not_committed_stays(log):
+    """A process that is killed before the commit has left the earlier tail."""
+    log.append(b"x" * 10_000)
+    log.commit()
+    log.tail = log.head
+    log.release()
+    assert payloads(log) == [b"x" * 10_000]
+
+
+@pytest.mark.parametrize("size", [100, 10_000, 6 * 2**20])
+def test_what_an_earlier_process_did_not_commit_is_overwritten(log, size):
+    """Killed between a frame and its commit, it has left text past the head, which a shorter frame does not cover."""
+    log.append(b"one")
+    log.commit()
+    log.append(b"x" * size)
+    with contextlib.closing(reopened(log)) as other:
+        other.append(b"two")
+        other.commit()
+        other.release()
+        assert not any(os.pread(other.fd, os.fstat(other.fd).st_size, other.head))
+        other.append(b"three" * 2_000_000)
+        other.commit()
+        assert payloads(other) == [b"one", b"two", b"three" * 2_000_000]
+
+
 def test_the_next_one_starts_with_the_slot_that_was_not_read(log):
     """Killed while it writes its first commit, it has left the newest one whole."""
     for number in range(5):
@@ -142,6 +180,40 @@ def test_no_log_at_all():
     with pytest.raises(Unreadable, match="no beginning"):
         MemoryLog.open(fd)
     os.close(fd)
+
+
+CUTTER = """
+import os, sys
+from relayd.hub.memlog import MemoryLog
+log = MemoryLog.open(int(sys.argv[1]))
+offsets = []
+for number in range(10**9):
+    offsets.append(log.append(b"%d" % number * 50))
+    log.tail = offsets[max(0, number - 20)]
+    log.commit()
+    log.release()
+    os.write(1, b".")
+"""
+
+
+def test_killed_while_it_cuts_off(log):
+    """At any moment the last frames can be read, whole and in order."""
+    for _ in range(5):
+        log.tail = log.head
+        log.commit()
+        command = [sys.executable, "-c", CUTTER, str(log.fd)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[log.fd]) as process:
+            written = len(process.stdout.read(3000))
+            process.kill()
+            written += len(process.stdout.read())
+        with contextlib.closing(reopened(log)) as other:
+            numbers = [int(payload[: len(payload) // 50]) for _, payload in other.frames()]
+            assert numbers == list(range(numbers[0], numbers[-1] + 1))
+            assert len(numbers) >= 20
+            assert numbers[-1] + 1 >= written
+            other.tail = other.head
+            other.commit()
+        log.head = log.tail = other.head
 
 
 WRITER = """

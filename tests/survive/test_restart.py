@@ -132,6 +132,33 @@ async def test_time_goes_on_while_it_is_down(keeper):
     await relay.close()
 
 
+@pytest.mark.parametrize("number", [0, signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_of_an_ended_room_is_in_what_is_kept(keeper, number):
+    """Neither text nor names, profiles or ids, though nothing else happens on the server; also after a restart."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create(name="canary room")
+    ann, bob = await relay.join(room, "canary nick", owner=True), await relay.join(room)
+    await ann.say("canary id", "canary text")
+    await bob.until("message")
+    await ann.send("signal", kind="canary kind", data="canary data")
+    await bob.until("signal")
+    await ann.send("profile", profile={"nick": "canary other"})
+    await bob.until("presence")
+    assert kept_text(keeper).count(b"canary") >= 4
+    if number:
+        await keeper.restart(number)
+    assert (await relay.request("DELETE", f"/api/v1/{room['id']}", room["owner_key"])).code == 204
+    await until(lambda: b"canary" not in kept_text(keeper))
+    assert room["id"].encode() not in kept_text(keeper)
+    await relay.close()
+
+
+def kept_text(keeper):
+    """All bytes of what the service manager keeps."""
+    return b"".join(os.pread(fd, os.fstat(fd).st_size, 0) for _, fd in keeper.kept)
+
+
 async def test_stopped_is_forgotten(keeper):
     """systemd closes what it keeps when a service is stopped; and then a start is an empty one."""
     await keeper.start()

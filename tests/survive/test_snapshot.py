@@ -60,6 +60,11 @@ class Hub:
                 assert room.missed(other, "e", at) == ours.missed(member, "e", at)
 
 
+def contents(log: MemoryLog) -> bytes:
+    """All bytes of its file."""
+    return os.pread(log.fd, os.fstat(log.fd).st_size, 0)
+
+
 @pytest.fixture
 def log():
     with contextlib.closing(MemoryLog.new(0.0)) as log:
@@ -91,6 +96,20 @@ def test_nothing_in_the_log_is_old(log):
         hub.rings.advance(now)
         hub.snapshot.tidy(hub.rooms, NOTHING, now)
     assert log.tail >= before
+    hub.check(now)
+
+
+def test_old_messages_are_overwritten_while_their_room_lives(log):
+    """An idle server holds no text of what was said two turnovers ago, though nothing else is ever written."""
+    hub = Hub(log, 1)
+    hub.say(0, 10, BORN + 1)
+    now, text = BORN + 1, b"1" * 10
+    assert text in contents(log)
+    while now < BORN + 2 * TURNOVER_S + 2:
+        now += snapshot.TIDY_S
+        hub.rings.advance(now)
+        hub.snapshot.tidy(hub.rooms, NOTHING, now)
+    assert text not in contents(log)
     hub.check(now)
 
 
