@@ -7,8 +7,6 @@ import { ask, openDialog } from "./dialog.js";
 import { attempt } from "./problem.js";
 import { toast } from "./toasts.js";
 
-/** @typedef {import("../types.js").Room} Room */
-
 const HOURS = [1, 2, 4, 8, 12, 24];
 
 /** @param {Room} room */
@@ -83,7 +81,7 @@ export function openOwner(room) {
 
 /**
  * Puts somebody out, after asking.
- * @param {Room} room  @param {import("../types.js").User} user  @param {string} nick
+ * @param {Room} room  @param {User} user  @param {string} nick
  */
 export async function throwOut(room, user, nick) {
   const ban = h("input", { type: "checkbox" });

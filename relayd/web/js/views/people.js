@@ -9,9 +9,6 @@ import { openMenu } from "./menu.js";
 import { attempt } from "./problem.js";
 import { toast } from "./toasts.js";
 
-/** @typedef {import("../types.js").Room} Room */
-/** @typedef {import("../types.js").User} User */
-
 const SHOWN = 200; // rows at most: past it one searches
 
 /** @param {User} user */
