@@ -138,7 +138,7 @@
  * @typedef {object} Deeds
  * @property {Room} room
  * @property {(key: string) => void} show  scrolls to a line
- * @property {(anchor: Element, line: Line) => void} person
+ * @property {(anchor: Element, user: User) => void} person
  * @property {(key: string, emoji: string, on: boolean) => void} react
  * @property {() => string[]} names  that may be mentioned, the longest first
  */

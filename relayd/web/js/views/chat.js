@@ -13,7 +13,7 @@ import { logView } from "./log.js";
 import { later } from "./later.js";
 import { openMenu } from "./menu.js";
 import { gist } from "./message.js";
-import { openPerson, peopleView } from "./people.js";
+import { peopleView } from "./people.js";
 import { deferWhilePressed } from "./pressed.js";
 import { attempt, inWords, problemCard } from "./problem.js";
 import { openShare, sharePanel } from "./share.js";
@@ -52,11 +52,13 @@ export function chatView(room, { home, again, language, fresh }) {
     showPeople(false);
     composer.toOne(user);
   };
-  const people = peopleView(room, { onDirect: direct, onInvite: () => openShare(room), onClose: () => showPeople(false) });
+  const person = (/** @type {Element} */ anchor, /** @type {User} */ user) =>
+    later(import("./person.js"), ({ openPerson }) => openPerson(anchor, room, user, direct));
+  const people = peopleView(room, { onPerson: person, onInvite: () => openShare(room), onClose: () => showPeople(false) });
   const tell = (/** @type {string} */ text) => toast(text, "bad");
   const react = (/** @type {string} */ key, /** @type {string} */ emoji, /** @type {boolean} */ on) => void attempt(() => room.react(key, emoji, on), tell);
   const deeds = {
-    person: (/** @type {Element} */ anchor, /** @type {Line} */ line) => line.author && openPerson(anchor, room, line.author, direct),
+    person,
     react,
     names: mentionable,
   };
@@ -77,6 +79,11 @@ export function chatView(room, { home, again, language, fresh }) {
     if (line.mine && line.kind === "text") buttons.push(iconButton("edit", t("tools.edit"), () => composer.edit(line)));
     if (line.text) buttons.push(iconButton("copy", t("tools.copy"), async () => toast(t((await copy(line.text)) ? "copied" : "copy_failed"))));
     if (line.mine) buttons.push(iconButton("trash", t("tools.delete"), () => remove(line)));
+    const { author } = line;
+    if (author && !line.mine && (state.owner || state.users.has(author.id))) {
+      const open = (/** @type {MouseEvent} */ event) => person(/** @type {Element} */ (event.currentTarget), author);
+      buttons.push(iconButton("people", t("tools.person", { nick: nameOf(author.nick) }), open, { "aria-haspopup": "menu" }));
+    }
     return buttons;
   };
 

@@ -34,7 +34,7 @@ export function lineView(line, deeds, follows) {
   const nick = author ? nameOf(author.nick) : t("admin");
   if (author) node.style.setProperty("--hue", String(author.hue));
   node.setAttribute("aria-label", `${line.mine ? t("you") : nick}, ${time(line.at)}`);
-  const person = (/** @type {MouseEvent} */ event) => deeds.person(/** @type {Element} */ (event.currentTarget), line);
+  const person = (/** @type {MouseEvent} */ event) => author && deeds.person(/** @type {Element} */ (event.currentTarget), author);
   const who = author && !line.mine
     ? h("button", { type: "button", class: "who", tabIndex: -1, "aria-haspopup": "menu", onclick: person }, h("bdi", null, nick), h("span", { class: "tag" }, `#${author.tag}`))
     : h("span", { class: "who" }, nick);

@@ -78,17 +78,3 @@ export function openOwner(room) {
     ),
   );
 }
-
-/**
- * Puts somebody out, after asking.
- * @param {Room} room  @param {User} user  @param {string} nick
- */
-export async function throwOut(room, user, nick) {
-  const ban = h("input", { type: "checkbox" });
-  const more = h("label", { class: "check" }, ban, t("people.ban"));
-  const { sealed, canRekey } = room.state;
-  const text = t(!sealed ? "people.kick_ask" : canRekey ? "people.kick_ask_rekey" : "people.kick_ask_no_rekey", { nick });
-  if (await ask(t("people.kick_title", { nick }), text, t("people.kick"), more)) {
-    await attempt(() => room.kick(user.id, ban.checked), (refused) => toast(refused, "bad"));
-  }
-}
