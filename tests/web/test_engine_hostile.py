@@ -8,6 +8,8 @@ import json
 from web.test_engine import BARE, READY, SECRET, Engine, bare
 
 ODD = [None, True, -1, 1.5, 2**53, "", "x", "__proto__", [], [None], {}, {"id": None}]
+# No text or number can be made of it: `String` and `Number` throw.
+ODD += [{"toString": None, "valueOf": None}]
 # By type: the fields that a client reads.
 FIELDS = {
     "message": ["seq", "from", "id", "to", "after", "body", "at"],

@@ -38,8 +38,7 @@ async function ask(method, path, { key, body } = {}) {
   }
   // A proxy's own pages (502, 504) say nothing a person could act on but: later.
   if (typeof fields.code !== "string") throw new Problem(response.status >= 500 ? "server_away" : "server_wrong");
-  const retryAfterMs = Number(response.headers.get("Retry-After")) * 1000 || undefined;
-  throw new Problem(fields.code, String(fields.detail ?? ""), retryAfterMs);
+  throw new Problem(fields.code, fields.detail, Number(response.headers.get("Retry-After")) * 1000 || undefined);
 }
 
 /** Why there is no answer. */
@@ -80,8 +79,8 @@ export async function fetchUsers(roomId, key, after, take) {
     const { users } = await ask("GET", `${roomId}/users${last ? `?after=${encodeURIComponent(last)}` : ""}`, { key });
     if (!Array.isArray(users)) return;
     await take(users);
-    const id = String(users.at(-1)?.id);
-    if (users.length < PAGE || id === last) return;
+    const id = users.at(-1)?.id;
+    if (users.length < PAGE || typeof id !== "string" || id === last) return;
     last = id;
   }
 }

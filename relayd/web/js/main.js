@@ -6,10 +6,6 @@ import { freshNick } from "./lib/nicknames.js";
 import { preferences } from "./lib/preferences.js";
 import { later } from "./views/later.js";
 
-/** @typedef {import("./types.js").Room} Room */
-
-/** @typedef {import("./types.js").ProblemShape} ProblemShape */
-
 // Each view is fetched when it is due, and what makes and shows rooms while a person reads the first one.
 const engine = () => import("./room/open.js");
 const chat = () => import("./views/chat.js");
@@ -79,7 +75,7 @@ function show(room, fresh, chatView) {
   fill(app, view.node);
 }
 
-/** @param {import("./types.js").NewRoom} options */
+/** @param {NewRoom} options */
 const create = async (options) => enter((await engine()).createRoom(options), true, visit);
 
 /**

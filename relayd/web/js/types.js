@@ -1,5 +1,6 @@
 /**
- * The shapes that modules share, for the checker and for readers: this module has no code.
+ * The shapes that modules share, for the checker and for readers: this file has no code, and browsers do not fetch it.
+ * It exports nothing, so tsc knows its names, and those of module-types.js, in every module.
  *
  * Two calls of `room/open.js` lead into a room, both answer a `Room` that has joined, or reject with a `Problem`:
  * `createRoom(NewRoom)` and `openRoom(Entry)`. `lookAt(link)` tells before that what is behind a link.
@@ -167,18 +168,15 @@
  * The room as the server describes it; docs/protocol.md has the meanings.
  * @typedef {object} Details
  * @property {string} id
- * @property {string} name
+ * @property {string} name  at most 64 characters, as nicks; never empty
  * @property {string} owner_id
- * @property {number} users
  * @property {number} max
  * @property {string} date
  * @property {string} expiration
  * @property {string} expiration_date
  * @property {boolean} protected
- * @property {boolean} sealed
  * @property {boolean} locked
- * @property {unknown} access
- * @property {{files: boolean, max_file: number, resume: number, idle_timeout: number}} settings
+ * @property {{files: boolean, max_file: number, resume: number}} settings  `max_file` 0: no limit is known
  */
 
 /**
@@ -254,5 +252,3 @@
  * @property {(userId: string) => Promise<string[]>} personCode
  * @property {() => void} close  the page lets go of the room, without leaving it
  */
-
-export {};

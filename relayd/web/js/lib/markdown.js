@@ -1,26 +1,19 @@
 /**
  * Markdown's small part, as DOM nodes: bold, italic, struck, code, code blocks, quotes, lists, links. What is none of
- * it stays as it was typed. Time is linear in practice: attempts, depth and how far a closing mark is looked for are
- * bounded, and what is past them is plain text.
+ * it stays as it was typed. Time is linear in practice: elements, attempts, depth and how far a closing mark is looked
+ * for are bounded, and what is past them is plain text.
  */
 
 import { h } from "./dom.js";
-import { safe } from "./text.js";
 
 const MAX_ATTEMPTS = 1_000; // marks that are looked at, and lines of lists and quotes, in one message
-const BLOCK_COST = 5; // a block of code has so many elements
+const CODE_BLOCK_ELEMENTS = 4;
+const SPAN_ELEMENTS = 2; // of a link; others have one
 const MAX_DEPTH = 8;
 const MAX_ADDRESS = 2_000;
 const MAX_SPAN = 4_000; // characters between a mark and the one that closes it
 
-/**
- * @typedef {object} Words
- * @property {string} copy  label of the button at a code block
- * @property {(text: string) => void} onCopy
- * @property {string[]} names  that may be mentioned, the longest first
- */
-
-/**
+/** What is left of both limits.
  * @typedef {Words & {attempts: number}} Pen
  */
 
@@ -29,7 +22,7 @@ const MAX_SPAN = 4_000; // characters between a mark and the one that closes it
  * @param {Words} words
  * @returns {Node[]} blocks: p, pre, blockquote, ul, ol
  */
-export const markdown = (text, words) => blocks(safe(text).split("\n"), { ...words, attempts: MAX_ATTEMPTS }, 0);
+export const markdown = (text, words) => blocks(text.split("\n"), { ...words, attempts: MAX_ATTEMPTS }, 0);
 
 /** @param {string[]} lines  @param {Pen} pen  @param {number} depth  @returns {Node[]} */
 function blocks(lines, pen, depth) {
@@ -40,21 +33,25 @@ function blocks(lines, pen, depth) {
       at++;
       continue;
     }
+    if (pen.elements <= 0) {
+      made.push(h("p", { dir: "auto" }, lines.slice(at).join("\n")));
+      break;
+    }
     const kind = depth < MAX_DEPTH && pen.attempts > 0 ? KINDS.find((candidate) => candidate.starts.test(lines[at])) : undefined;
     if (kind?.until) {
       const end = lines.findIndex((line, index) => index > at && line.startsWith(/** @type {string} */ (kind.until)));
       const stop = end < 0 ? lines.length : end;
-      made.push(kind.make(lines.slice(at, stop), pen, depth));
-      pen.attempts -= BLOCK_COST;
+      made.push(kind.make(lines.slice(at, stop), pen, depth, end >= 0));
       at = stop + 1;
       continue;
     }
     let stop = at + 1;
-    const most = kind ? at + pen.attempts : lines.length;
+    const most = kind ? at + Math.min(pen.attempts, pen.elements) : lines.length;
     while (stop < most && stop < lines.length && belongs(kind, lines[stop], depth, pen)) stop++;
     const taken = lines.slice(at, stop);
+    pen.elements--;
     if (kind) pen.attempts -= taken.length;
-    if (kind) made.push(kind.make(taken, pen, depth));
+    if (kind) made.push(kind.make(taken, pen, depth, true));
     else made.push(h("p", { dir: "auto" }, inline(taken.join("\n"), pen, 0)));
     at = stop;
   }
@@ -70,7 +67,7 @@ function belongs(kind, line, depth, pen) {
   return line.trim() !== "" && (depth >= MAX_DEPTH || pen.attempts <= 0 || !KINDS.some((other) => other.starts.test(line)));
 }
 
-/** @typedef {{starts: RegExp, until?: string, make: (lines: string[], pen: Pen, depth: number) => Node}} Kind */
+/** @typedef {{starts: RegExp, until?: string, make: (lines: string[], pen: Pen, depth: number, isWhole: boolean) => Node}} Kind */
 
 /** @type {Kind[]} */
 const KINDS = [
@@ -84,10 +81,15 @@ const KINDS = [
 ];
 
 /** @param {string[]} lines  @param {RegExp} mark  @param {Pen} pen */
-const items = (lines, mark, pen) => lines.map((line) => h("li", { dir: "auto" }, inline(line.replace(mark, ""), pen, 0)));
+function items(lines, mark, pen) {
+  pen.elements -= lines.length;
+  return lines.map((line) => h("li", { dir: "auto" }, inline(line.replace(mark, ""), pen, 0)));
+}
 
-/** @param {string[]} lines  @param {Pen} pen  @returns {Node} */
-function codeBlock(lines, pen) {
+/** @param {string[]} lines  @param {Pen} pen  @param {number} _depth  @param {boolean} isWhole  @returns {Node} */
+function codeBlock(lines, pen, _depth, isWhole) {
+  pen.attempts -= CODE_BLOCK_ELEMENTS;
+  pen.elements -= CODE_BLOCK_ELEMENTS;
   // ```one line``` is code, too.
   const first = lines[0].slice(3);
   const single = lines.length === 1 && first.endsWith("```");
@@ -96,7 +98,7 @@ function codeBlock(lines, pen) {
     "div",
     { class: "code" },
     h("pre", { tabIndex: 0 }, h("code", { dir: "ltr" }, text)),
-    h("button", { type: "button", class: "small", onclick: () => pen.onCopy(text) }, pen.copy),
+    (isWhole || single || !pen.isCut) && h("button", { type: "button", class: "small", onclick: () => pen.onCopy(text) }, pen.copy),
   );
 }
 
@@ -108,10 +110,11 @@ function inline(text, pen, depth) {
   const made = [];
   let plain = 0; // where text begins that is not in `made` yet
   const marks = new RegExp(SPECIAL);
-  for (let found = marks.exec(text); found && pen.attempts > 0 && depth < MAX_DEPTH; found = marks.exec(text)) {
+  for (let found = marks.exec(text); found && pen.attempts > 0 && pen.elements > 0 && depth < MAX_DEPTH; found = marks.exec(text)) {
     pen.attempts--;
     const span = SPANS[found[0][0].toLowerCase()](text, found.index, pen, depth);
     if (!span) continue;
+    pen.elements -= SPAN_ELEMENTS;
     if (found.index > plain) made.push(document.createTextNode(text.slice(plain, found.index)));
     made.push(span.node);
     plain = marks.lastIndex = span.end;

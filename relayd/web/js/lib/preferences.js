@@ -1,14 +1,5 @@
 /** What a person has chosen on this device: nothing secret, nothing of any room. */
 
-/**
- * @typedef {object} Preferences
- * @property {string} nick  the last one used
- * @property {string} language  "" for the browser's
- * @property {boolean} sound
- * @property {boolean} notify
- * @property {boolean} pictures  fetch and show pictures without being asked
- */
-
 const KEY = "relayd";
 
 /** @type {Preferences} */

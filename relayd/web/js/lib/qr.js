@@ -3,6 +3,8 @@
  * Written after the standard's own steps; tests read its codes with an independent decoder.
  */
 
+import { svg } from "./dom.js";
+
 const MAX_VERSION = 20;
 // Table 9 of the standard, level M, by version from 1: error correction bytes of a block, and number of blocks.
 const CHECK_BYTES = [10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24, 28, 28, 26, 26, 26];
@@ -234,4 +236,19 @@ function penalty(made) {
     }
   }
   return cost + 10 * Math.floor(Math.abs((20 * dark) / (size * size) - 10));
+}
+
+const QUIET = 4; // modules around a code that stay light: the standard's own number
+
+/** A code as a picture.
+ * @param {string} text  @param {string} label
+ * @returns {Element}
+ */
+export function picture(text, label) {
+  const rows = qr(text);
+  const size = rows.length + 2 * QUIET;
+  const drawn = svg("svg", { viewBox: `0 0 ${size} ${size}`, class: "qr", role: "img", "aria-label": label, "shape-rendering": "crispEdges" });
+  const path = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : ""))).join("");
+  drawn.append(svg("rect", { width: String(size), height: String(size), class: "light" }), svg("path", { d: path, class: "dark" }));
+  return drawn;
 }

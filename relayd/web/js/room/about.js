@@ -1,8 +1,10 @@
 /** What the server tells about the room itself. */
 
-/** @typedef {Record<string, any>} Frame */
+import { cleanCount, cleanRoomName, cleanText } from "./clean.js";
 
 const LONGEST_TEXT = 4096;
+const LONGEST_LIFE_S = 86_400; // of a room
+const LATEST_MS = 8.64e15; // that a Date can hold
 const SHOWN = /** @type {const} */ (["name", "max", "expiration", "locked", "settings"]);
 
 export class About {
@@ -15,8 +17,8 @@ export class About {
   /**
    * @param {import("./store.js").Store} store
    * @param {import("./lines.js").Lines} lines
-   * @param {import("./identity.js").Identity} identity
-   * @param {import("./voice.js").Voice} voice
+   * @param {Identity} identity
+   * @param {Voice} voice
    */
   constructor(store, lines, identity, voice) {
     this.#store = store;
@@ -32,14 +34,14 @@ export class About {
     const { state } = this.#store;
     const fields = Object(details);
     if (fields.id !== this.#identity.roomId || typeof fields.name !== "string") return;
-    state.details = { ...state.details, ...fields };
+    state.details = readDetails(fields);
     const now = { server: serverNow(fields), device: Date.now() };
     this.#skewMs = skewOf(fields);
     state.endsAt = endOf(fields);
     state.usersLeave = state.details.expiration === "usersLeave";
     state.sealed = this.#voice.sealed;
     state.canRekey = this.#voice.canRekey;
-    Object.assign(this.#identity, { name: fields.name, endsAt: state.endsAt, lastSeenAt: now.server ? now : this.#identity.lastSeenAt });
+    Object.assign(this.#identity, { name: state.details.name, endsAt: state.endsAt, lastSeenAt: now.server ? now : this.#identity.lastSeenAt });
     this.#store.touch("details");
   }
 
@@ -51,12 +53,12 @@ export class About {
   /** @param {Frame} frame */
   onEvent(frame) {
     if (frame.event === "updated") this.#onUpdated(frame.room);
-    else if (frame.event === "expiring") this.#lines.tell("expiring", { count: Number(frame.in) || 0 });
+    else if (frame.event === "expiring") this.#lines.tell("expiring", { count: Math.min(LONGEST_LIFE_S, secondsOf(frame.in)) });
     else if (frame.event === "announcement") {
-      this.#lines.tell("announcement", { text: String(frame.text).slice(0, LONGEST_TEXT) });
+      this.#lines.tell("announcement", { text: cleanText(textOf(frame.text).slice(0, LONGEST_TEXT)) });
     } else if (frame.event === "closed") {
-      this.#store.state.closedBecause = String(frame.reason);
-      this.#lines.tell("closed", { text: String(frame.reason) });
+      this.#store.state.closedBecause = textOf(frame.reason);
+      this.#lines.tell("closed");
     }
   }
 
@@ -70,11 +72,43 @@ export class About {
   }
 }
 
+/** @param {unknown} value */
+const textOf = (value) => (typeof value === "string" ? value : "");
+
+/** @param {unknown} value  @returns {number} finite, not negative */
+const secondsOf = (value) => (Number.isFinite(value) ? Math.max(0, Number(value)) : 0);
+
+/** @param {unknown} date */
+const parseDate = (date) => Date.parse(textOf(date));
+
+/** The details as views rely on them, whatever types the server's have.
+ * @param {Frame} fields
+ * @returns {Details}
+ */
+function readDetails(fields) {
+  const { files, max_file: maxFile, resume } = Object(fields.settings);
+  return {
+    id: fields.id,
+    name: cleanRoomName(fields.name),
+    owner_id: textOf(fields.owner_id),
+    max: cleanCount(fields.max),
+    date: textOf(fields.date),
+    expiration: textOf(fields.expiration),
+    expiration_date: textOf(fields.expiration_date),
+    protected: fields.protected === true,
+    locked: fields.locked === true,
+    settings: { files: files === true, max_file: cleanCount(maxFile), resume: secondsOf(resume) },
+  };
+}
+
 /**
  * The server's present time, in ms since 1970; 0 if the details lack it.
  * @param {Frame} details
  */
-export const serverNow = ({ date, time_alive: aliveS }) => Date.parse(date) + 1000 * Number(aliveS) || 0;
+export function serverNow({ date, time_alive: aliveS }) {
+  const now = parseDate(date) + 1000 * secondsOf(aliveS);
+  return now <= LATEST_MS ? now : 0;
+}
 
 /**
  * How far this device's clock is before the server's, in ms, by what the server says just now.
@@ -86,4 +120,5 @@ const skewOf = (details) => serverNow(details) && Date.now() - serverNow(details
  * When a room ends at the latest, ms since 1970 by this device's clock.
  * @param {Frame} details  as the server says just now
  */
-export const endOf = (details) => Date.parse(details.expiration_date) + skewOf(details) || 0;
+export const endOf = (details) =>
+  Math.min(LATEST_MS, Math.max(0, parseDate(details.expiration_date) + skewOf(details) || 0));

@@ -2,7 +2,6 @@
 
 const FIRST_MS = 500;
 const LONGEST_MS = 30_000;
-const LONGEST_ASKED_MS = 600_000; // a server may ask for more; nobody waits that long
 const STABLE_MS = 10_000; // a connection that held so long makes the next failure a first one
 
 /**
@@ -26,6 +25,6 @@ export class Backoff {
     const jitter = Math.random() * Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#failures);
     this.#failures = Math.min(this.#failures + 1, 16);
     if (askedMs === undefined) return jitter;
-    return Math.min(Math.max(0, askedMs), LONGEST_ASKED_MS) + (this.#failures > 1 ? jitter : 0);
+    return askedMs + (this.#failures > 1 ? jitter : 0);
   }
 }

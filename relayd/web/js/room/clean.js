@@ -1,40 +1,40 @@
 /** What other people call themselves, their files and their messages, within bounds. */
 
+import { safe, safeLine } from "../lib/text.js";
 import { Problem } from "../problem.js";
 import { utf8 } from "../wire/bytes.js";
 
 const LONGEST_NICK = 64;
+const LONGEST_ROOM_NAME = 64;
 const LONGEST_NAME = 255;
 const LONGEST_TEXT = 65_536; // a frame of the server's has no more
-// Controls, line ends and whatever turns directions around or cannot be seen; joiners belong to emoji and to Persian.
-const UNSEEN = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
-const SPACES = /\s+/gu;
-const PILES = /(\p{M}{4})\p{M}+/gu;
-const SEEN = /[\p{L}\p{N}\p{P}\p{S}]/u;
-
-/**
- * @param {unknown} text
- * @param {number} longest  characters
- */
-function clean(text, longest) {
-  if (typeof text !== "string") return "";
-  // Bounded first: normalising is quadratic in a run of combining marks.
-  const plain = text.slice(0, 8 * longest).replace(UNSEEN, "").replace(PILES, "$1").normalize("NFC");
-  const short = [...plain.replace(SPACES, " ").trim()].slice(0, longest).join("");
-  return SEEN.test(short) ? short : "";
-}
+const LONGEST_EMOJI = 32;
 
 /** @param {unknown} nick */
-export const cleanNick = (nick) => clean(nick, LONGEST_NICK);
+export const cleanNick = (nick) => safeLine(nick, LONGEST_NICK);
+
+/** @param {unknown} name */
+export const cleanRoomName = (name) => safeLine(name, LONGEST_ROOM_NAME) || "?";
 
 /** A file's name: never a path, nor hidden.
  * @param {unknown} name
  */
 export const cleanFileName = (name) =>
-  clean(name, LONGEST_NAME).replace(/^.*[/\\]/u, "").replace(/[<>:"|?*]/gu, "_").replace(/^\.+/u, "") || "file";
+  safeLine(name, LONGEST_NAME).replace(/^.*[/\\]/u, "").replace(/[<>:"|?*]/gu, "_").replace(/^\.+/u, "") || "file";
+
+/** A reaction; "" for one that is too long.
+ * @param {unknown} emoji
+ */
+export const cleanEmoji = (emoji) =>
+  typeof emoji === "string" && emoji.length <= LONGEST_EMOJI ? safeLine(emoji, LONGEST_EMOJI) : "";
 
 /** @param {string} text */
-export const cleanText = (text) => text.slice(0, LONGEST_TEXT);
+export const cleanText = (text) => safe(text.slice(0, LONGEST_TEXT));
+
+/** A number of people, messages or bytes; 0 for what is none.
+ * @param {unknown} count
+ */
+export const cleanCount = (count) => (Number.isSafeInteger(count) ? Math.max(0, Number(count)) : 0);
 
 /** What was typed, without lone surrogates, which UTF-8 cannot say.
  * @param {string} text
@@ -43,7 +43,7 @@ export const cleanText = (text) => text.slice(0, LONGEST_TEXT);
  */
 export function fitText(text, most) {
   const fitting = text.replace(/\p{Surrogate}/gu, "\ufffd");
-  if (utf8(JSON.stringify(fitting)).length > most || cleanText(fitting) !== fitting) throw new Problem("too_long");
+  if (utf8(JSON.stringify(fitting)).length > most || fitting.length > LONGEST_TEXT) throw new Problem("too_long");
   return fitting;
 }
 

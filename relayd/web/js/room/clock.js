@@ -1,11 +1,5 @@
 /** Elapsed time, safe against sleeps of the device and against changes of its clock. */
 
-/**
- * A point in time, in ms, by two clocks: `wall` (Date.now) can be set forwards and backwards, `steady` (performance.now)
- * stops on some devices while they sleep.
- * @typedef {{wall: number, steady: number}} Moment
- */
-
 /** @returns {Moment} */
 export const moment = () => ({ wall: Date.now(), steady: performance.now() });
 

@@ -1,22 +1,10 @@
 /** One WebSocket after the other: connects, notices when it is dead, comes back by itself. Knows nothing of chats. */
 
 import { noAnswer } from "../api.js";
-import { Problem } from "../problem.js";
+import { Problem, waitMs } from "../problem.js";
 import { utf8 } from "../wire/bytes.js";
 import { Backoff } from "./backoff.js";
 import { moment, msSince } from "./clock.js";
-
-/**
- * Who hears a connection.
- * @typedef {object} ConnectionListener
- * @property {() => void} onOpen  a socket is open: the join may be sent
- * @property {(frame: Record<string, any>, size: number) => void} onFrame
- * @property {(chunk: ArrayBuffer) => void} onChunk
- * @property {(problem: Problem, retryAt: number | null) => void} onLost  comes back by itself at `retryAt`, or, if that
- *     is null, when the person does
- * @property {(problem: Problem) => void} onOver  the server's last word
- * @property {() => boolean} isAwaiting  whether an answer of the server is due
- */
 
 /** By close code: what it is called, and what follows from it. */
 const CLOSES = /** @type {Record<number, [code: string, then: "over" | "person" | "again"]>} */ ({
@@ -191,8 +179,8 @@ export class Connection {
     }
     if (typeof frame !== "object" || frame === null) return;
     const fields = /** @type {Record<string, any>} */ (frame);
-    const waitMs = fields.retry_after_ms ?? fields.retry_in_ms;
-    if (typeof waitMs === "number" && waitMs >= 0) this.#retryAt = performance.now() + waitMs;
+    const askedMs = waitMs(fields.retry_after_ms ?? fields.retry_in_ms);
+    if (askedMs !== undefined) this.#retryAt = performance.now() + askedMs;
     if (fields.code === "rate_limited") this.#pausedUntil = this.#retryAt ?? 0;
     if (fields.type === "pong" && fields.id === PROBE_ID) {
       this.#probeTimeoutMs = null;

@@ -5,7 +5,6 @@ import { encodeBase64url, newId, randomBytes } from "../wire/bytes.js";
 import { cleanFileName } from "./clean.js";
 import { newFile } from "./offer.js";
 
-/** @typedef {import("../types.js").Line} Line */
 /** @typedef {import("./files.js").Files} Files */
 
 const MOST_FIDS = 65_536; // more than lines, so that none is forgotten while its offer is shown
@@ -13,7 +12,7 @@ const MOST_FIDS = 65_536; // more than lines, so that none is forgotten while it
 export class FilesLater {
   #inside;
   /** @type {Promise<Files> | null} */ #loading = null;
-  /** @type {WeakMap<Line, {offer: import("./offer.js").Offer, epoch: number}>} */ #offers = new WeakMap();
+  /** @type {WeakMap<Line, {offer: Offer, epoch: number}>} */ #offers = new WeakMap();
   /** @type {Set<string>} */ #fids = new Set(); // of every offer, those of this page too
   /** @type {WeakMap<Line, {file: File, to: string | null}>} */ #offered = new WeakMap();
 
@@ -35,8 +34,8 @@ export class FilesLater {
   offer(file, to) {
     const { lines, store } = this.#inside;
     const { settings } = store.state.details;
-    if (settings?.files === false) throw new Problem("files_off");
-    if (settings?.max_file && file.size > settings.max_file) throw new Problem("file_too_large");
+    if (!settings.files) throw new Problem("files_off");
+    if (settings.max_file && file.size > settings.max_file) throw new Problem("file_too_large");
     const id = newId();
     const state = newFile(encodeBase64url(randomBytes(16)), cleanFileName(file.name), file.size, file.type);
     const line = lines.makeFile(Object.assign(state, { phase: "hashing" }), id, to);
@@ -75,7 +74,7 @@ export class FilesLater {
 
   /** The first who names a file is believed; whoever names it again, when it cannot be theirs, offers nothing.
    * @param {Line} line
-   * @param {import("./offer.js").Offer} offer
+   * @param {Offer} offer
    * @param {number} epoch
    */
   #onOffer(line, offer, epoch) {

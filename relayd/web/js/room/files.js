@@ -4,8 +4,6 @@ import { Problem } from "../problem.js";
 import { Receiving } from "./receiving.js";
 import { CHUNK_BYTES, Serving } from "./serving.js";
 
-/** @typedef {import("../types.js").Line} Line */
-
 export class Files {
   #inside;
   #serving;
@@ -54,7 +52,7 @@ export class Files {
 
   /** Receives what somebody else offers.
    * @param {Line} line
-   * @param {import("./offer.js").Offer} offer
+   * @param {Offer} offer
    * @param {number} epoch
    * @param {boolean} unasked  nobody has pressed a button for it
    */

@@ -1,10 +1,8 @@
 /** From a server's frames to what a member sees: who is here, and what is said, opened and in order. */
 
 import { Dropped, NotOpened, UnknownSender } from "../seal/errors.js";
+import { cleanCount } from "./clean.js";
 import { makeUser } from "./roster.js";
-
-/** @typedef {Record<string, any>} Frame */
-/** @typedef {import("../types.js").User} User */
 
 // Presence is told up to 250 ms late, so a newcomer's first words may come before their card.
 const HOLD_MS = 1500;
@@ -31,7 +29,7 @@ export class Hearing {
 
   /**
    * @param {import("./store.js").Store} store
-   * @param {import("./voice.js").Voice} voice
+   * @param {Voice} voice
    * @param {import("./roster.js").Roster} roster
    * @param {import("./lines.js").Lines} lines
    * @param {import("./serial.js").Serial} serial  what is done later is done there
@@ -53,7 +51,7 @@ export class Hearing {
     // The list is cut short in a large room.
     if (!shapes.some((shape) => Object(shape).id === joined.you.id)) shapes.push({ ...joined.you, profile });
     const users = await this.#users(shapes, joined.seq);
-    this.#store.state.userCount = Math.max(Number(joined.room.users) || 0, users.length);
+    this.#store.state.userCount = Math.max(cleanCount(joined.room.users), users.length);
     const change = this.#roster.replace(users, this.#store.state.userCount);
     this.#store.touch("users");
     if (!this.#isFirst) this.#tell(change);
@@ -91,8 +89,8 @@ export class Hearing {
     if (frame.from === me || !users.has(frame.from)) return;
     const { kind, data } = await this.#voice.readSignal(frame, place);
     if (kind === "typing") this.#setTyping(frame.from, data === true);
-    const seq = kind === "read" ? Number(Object(data).seq) : NaN;
-    if (Number.isSafeInteger(seq) && seq >= 0 && lines.length) {
+    const { seq } = Object(data);
+    if (kind === "read" && Number.isSafeInteger(seq) && seq >= 0 && lines.length) {
       this.#store.state.reads.set(frame.from, Math.min(seq, place));
       this.#store.touch("reads");
     }
@@ -106,7 +104,7 @@ export class Hearing {
     const [joined, changed] = [await this.#users(frame.joined, place), await this.#users(frame.changed, place)];
     const left = Array.isArray(frame.left) ? frame.left.filter((id) => typeof id === "string") : [];
     this.#tell(this.#roster.update(joined, left, changed));
-    this.#store.state.userCount = Math.max(Number(frame.users) || 0, 0);
+    this.#store.state.userCount = cleanCount(frame.users);
     this.#store.touch("users");
     await this.#retry();
   }

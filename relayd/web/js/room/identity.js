@@ -6,28 +6,6 @@
 import { fromStored, toStored } from "../seal/user-key.js";
 import { formatLink, parseLink } from "../wire/link.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/**
- * @typedef {object} Identity
- * @property {string} roomId
- * @property {string} session
- * @property {string} nick
- * @property {string} name  the room's
- * @property {number} endsAt  ms since 1970
- * @property {string} link  the present one
- * @property {string} ownerKey  `ro_...` or ""
- * @property {import("../seal/keys.js").OwnerKey | null} ownerPair
- * @property {import("../seal/hpke.js").UserKey | null} user
- * @property {Bytes | null} passwordKey  the stretched password, not itself
- * @property {{salt: Bytes, owner: Bytes | null, password: boolean, epoch: number} | null} access  of a sealed room, and
- *     the epoch that `link` is of
- * @property {ClockReadings | null} lastSeenAt  when the room was last known to exist
- */
-/** The same moment by two clocks, in ms since 1970.
- * @typedef {{server: number, device: number}} ClockReadings
- */
-/** @typedef {Omit<Identity, "user"> & {user: import("../seal/user-key.js").StoredUserKey | null}} StoredIdentity */
-
 const STORE = "rooms";
 const RETENTION_MS = 25 * 3_600_000; // a room exists for a day at most; an hour more for imprecise clocks
 
@@ -97,7 +75,7 @@ async function stored(roomId) {
 
 /** Takes the keys of a voice, which may have begun a new epoch, and the link that goes with them.
  * @param {Identity} identity
- * @param {import("./voice.js").Voice} voice
+ * @param {Voice} voice
  */
 export function takeKeys(identity, voice) {
   if (!("secret" in voice) || !voice.secret || !identity.access) return;

@@ -12,7 +12,7 @@ export class Invite {
   #tabs;
 
   /**
-   * @param {import("./identity.js").Identity} identity
+   * @param {Identity} identity
    * @param {() => void} onLink  the link has changed
    */
   constructor(identity, onLink) {

@@ -1,21 +1,16 @@
 /** From what was said to lines: texts, replies, reactions, edits, deletions, offers of files; and what happened. */
 
-import { cleanText } from "./clean.js";
+import { cleanEmoji, cleanText } from "./clean.js";
 import { mentions } from "./mentions.js";
 import { readOffer } from "./offer.js";
 
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../types.js").User} User */
-/** @typedef {import("../types.js").SystemEvent} SystemEvent */
 /** @typedef {import("./store.js").Store} Store */
-/** @typedef {import("./voice.js").Said} Said */
 /** How something came. `audience` is "" for all, else the two it is between.
  * @typedef {{from: User, to: string | null, seq: number | null, mine: boolean}} Way
  */
 
 const MOST_EMOJI = 30; // different ones on a line
 const MOST_REACTING = 500; // people with one emoji
-const LONGEST_EMOJI = 32;
 const MOST_NICKS = 50;
 const LONGEST_LIFE_MS = 86_400_000;
 const JOIN_LINES_MS = 300_000; // comings, or goings, within it are one line
@@ -40,14 +35,14 @@ export class Lines {
   #systemCount = 0;
   #renaming = { user: "", key: "" }; // who was told of last, and in which line
   /** @type {WeakMap<Line, string>} */ #authors = new WeakMap(); // as references name them
-  /** @type {WeakMap<Line, import("./offer.js").Offer>} */ #offers = new WeakMap();
+  /** @type {WeakMap<Line, Offer>} */ #offers = new WeakMap();
   #acts = new Map(Object.entries({ reaction: this.#react, edit: this.#edit, delete: this.#delete }));
-  /** @type {(line: Line, offer: import("./offer.js").Offer, said: Said) => void} */ onOffer = () => {};
+  /** @type {(line: Line, offer: Offer, said: Said) => void} */ onOffer = () => {};
   /** @type {(line: Line) => void} */ onDeleted = () => {};
 
   /**
    * @param {Store} store
-   * @param {import("./voice.js").Voice} voice
+   * @param {Voice} voice
    * @param {import("./roster.js").Roster} roster
    */
   constructor(store, voice, roster) {
@@ -135,7 +130,7 @@ export class Lines {
   }
 
   /** A line of an own file that is not offered yet.
-   * @param {import("../types.js").FileState} file
+   * @param {FileState} file
    * @param {string} id
    * @param {string | null} to
    */
@@ -231,8 +226,9 @@ export class Lines {
    * @param {Record<string, any>} body
    * @param {User} user
    */
-  #react(line, { emoji, on }, user) {
-    if (typeof emoji !== "string" || !emoji || emoji.length > LONGEST_EMOJI || line.deleted) return;
+  #react(line, { emoji: wanted, on }, user) {
+    const emoji = cleanEmoji(wanted);
+    if (!emoji || line.deleted) return;
     const known = line.reactions.find((reaction) => reaction.emoji === emoji);
     const at = known?.users.indexOf(user.id) ?? -1;
     if (on !== false && at < 0) {

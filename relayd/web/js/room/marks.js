@@ -36,7 +36,6 @@ export class Marks {
       if (!lines[at].unread) continue;
       lines[at].unread = false;
       store.state.unread -= 1;
-      store.change(lines[at]);
       store.touch("unread");
     }
     store.state.unread = 0; // some may have been dropped

@@ -4,6 +4,7 @@ import { fetchUsers } from "../api.js";
 import { Problem } from "../problem.js";
 import { Dropped, NotOpened } from "../seal/errors.js";
 import { About } from "./about.js";
+import { cleanCount } from "./clean.js";
 import { Clock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { Hearing } from "./hearing.js";
@@ -13,9 +14,8 @@ import { Rekeying } from "./rekeying.js";
 import { Serial } from "./serial.js";
 import { CARD, Speaker } from "./speaker.js";
 
-/** @typedef {Record<string, any>} Frame */
-
 const REPLAYED = "replayed"; // of the ping whose pong comes behind everything that was missed
+const CARD_AGAIN_MS = 1000;
 const MOST_WAITING = 16_384; // frames that came and were not looked at
 
 export class Membership {
@@ -35,9 +35,9 @@ export class Membership {
 
   /**
    * @param {object} parts
-   * @param {import("./identity.js").Identity} parts.identity
+   * @param {Identity} parts.identity
    * @param {string} parts.key  invite or owner key
-   * @param {import("./voice.js").Voice} parts.voice
+   * @param {Voice} parts.voice
    * @param {import("./store.js").Store} parts.store
    * @param {import("./roster.js").Roster} parts.roster
    * @param {import("./lines.js").Lines} parts.lines
@@ -211,7 +211,8 @@ export class Membership {
     await this.hearing.onJoined(joined, this.voice.joinProfile(this.identity.nick));
     state.muted = this.roster.users.get(you.id)?.muted ?? false;
     await this.keep();
-    if (joined.room.users > joined.users?.length) this.#fetchUsers(joined.users.at(-1)?.id ?? "");
+    const last = Array.isArray(joined.users) ? joined.users.at(-1)?.id : undefined;
+    if (joined.room.users > joined.users?.length) this.#fetchUsers(typeof last === "string" ? last : "");
     if (back.first) this.#onCaughtUp();
     else this.#onBack(joined);
   }
@@ -226,13 +227,13 @@ export class Membership {
 
   /** @param {Frame} joined */
   #onBack({ recovered, missed }) {
-    if (recovered !== true) this.lines.tell("missed", { count: Number.isSafeInteger(missed) ? missed : 0 });
+    if (recovered !== true) this.lines.tell("missed", { count: cleanCount(missed) });
     this.speaker.send({ type: "ping", id: REPLAYED });
   }
 
   #onCaughtUp() {
     this.speaker.isOpen = true;
-    this.outbox.open({ ...this.#order.back, placeKeptMs: 1000 * (Number(this.store.state.details.settings?.resume) || 0) });
+    this.outbox.open({ ...this.#order.back, placeKeptMs: 1000 * this.store.state.details.settings.resume });
     this.#joining?.resolve();
     this.#joining = null;
     this.onCaughtUp();
@@ -269,12 +270,12 @@ export class Membership {
 
   /** @param {Frame} error */
   #onError(error) {
-    const problem = new Problem(String(error.code), String(error.detail ?? ""), error.retry_after_ms);
+    const problem = new Problem(error.code, error.detail, error.retry_after_ms);
     if (this.speaker.answers.reject(error.id, problem)) return;
     if (error.id === CARD && error.code !== "stale_epoch") {
-      if (error.code !== "muted") setTimeout(() => this.speaker.showNick(), error.retry_after_ms ?? 1000);
+      if (error.code !== "muted") setTimeout(() => this.speaker.showNick(), problem.retryAfterMs ?? CARD_AGAIN_MS);
     } else if (typeof error.fid === "string") this.onFileFrame(error);
-    if (error.id !== undefined) this.outbox.refused(error, this.voice.epoch);
+    if (error.id !== undefined) this.outbox.refused(error.id, problem, this.voice.epoch);
   }
 
   /** @param {Frame} frame */

@@ -3,17 +3,6 @@
 import { decodeBase64url } from "../wire/bytes.js";
 import { cleanFileName } from "./clean.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/**
- * @typedef {object} Offer
- * @property {string} fid
- * @property {Bytes | null} key  in a sealed room
- * @property {string} sha256
- * @property {number} size
- * @property {number} chunk  bytes of each chunk but the final one
- * @property {import("../types.js").FileState} state
- */
-
 const MAX_CHUNK_BYTES = 1024 * 1024; // a receiver holds a few in memory
 const LARGEST_IMAGE = 8 * 1024 * 1024;
 const LONGEST_TYPE = 100;
@@ -39,7 +28,7 @@ export function readOffer(body, sealed) {
  * @param {string} name
  * @param {number} size
  * @param {string} type
- * @returns {import("../types.js").FileState}
+ * @returns {FileState}
  */
 export const newFile = (fid, name, size, type) => ({
   fid, name, size, type, image: IMAGES.has(type) && size <= LARGEST_IMAGE, phase: "offered", bytes: 0, rate: 0, url: "",
@@ -52,6 +41,6 @@ export const newFile = (fid, name, size, type) => ({
 export const chunksOf = ({ size, chunk }) => Math.max(1, Math.ceil(size / chunk));
 
 /** The type a blob: address has, so that nothing but an image ever opens as a page of this site.
- * @param {import("../types.js").FileState} state
+ * @param {FileState} state
  */
 export const blobType = (state) => (IMAGES.has(state.type) ? state.type : "application/octet-stream");

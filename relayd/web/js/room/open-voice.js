@@ -3,10 +3,6 @@
 import { Problem } from "../problem.js";
 import { readAccess } from "../seal/keys.js";
 
-/** @typedef {Record<string, any>} Frame */
-/** @typedef {import("./voice.js").Said} Said */
-/** @typedef {import("./voice.js").Outgoing} Outgoing */
-
 export class OpenVoice {
   sealed = false;
   epoch = 0;
@@ -72,10 +68,10 @@ export class OpenVoice {
   /**
    * @param {Frame} frame
    * @param {number} _place
-   * @returns {Promise<{kind: string, data: unknown}>}
+   * @returns {Promise<{kind: unknown, data: unknown}>}
    */
   async readSignal(frame, _place) {
-    return { kind: String(frame.kind), data: frame.data };
+    return { kind: frame.kind, data: frame.data };
   }
 
   /** @param {Frame} _frame */

@@ -7,17 +7,11 @@ import { derivePasswordKey } from "../seal/derive.js";
 import { newUserKey } from "../seal/user-key.js";
 import { formatLink, isSealed, parseLink } from "../wire/link.js";
 import { endOf } from "./about.js";
-import { cleanNick } from "./clean.js";
+import { cleanCount, cleanNick, cleanRoomName } from "./clean.js";
 import * as identities from "./identity.js";
 import { OpenVoice } from "./open-voice.js";
 import { Room } from "./room.js";
 import { SealedVoice } from "./sealed-voice.js";
-
-/** @typedef {import("../types.js").Door} Door */
-/** @typedef {import("../types.js").NewRoom} NewRoom */
-/** @typedef {import("../types.js").Entry} Entry */
-/** @typedef {import("./identity.js").Identity} Identity */
-/** @typedef {import("../wire/link.js").Link} Link */
 
 /** What is behind a link, before anything is joined.
  * @param {string} text
@@ -132,7 +126,7 @@ async function comeIn(link, nick, password) {
 
 /**
  * @param {Identity} identity
- * @param {import("./voice.js").Voice} voice
+ * @param {Voice} voice
  * @param {string} key
  */
 async function enter(identity, voice, key) {
@@ -183,11 +177,11 @@ const newIdentity = (link, nick) => ({
  */
 const doorOf = (link, details) => ({
   id: link.roomId,
-  name: String(details.name),
+  name: cleanRoomName(details.name),
   passwordNeeded: false,
   locked: details.locked === true,
-  users: Number(details.users) || 0,
-  max: Number(details.max) || 0,
+  users: cleanCount(details.users),
+  max: cleanCount(details.max),
   endsAt: endOf(details),
 });
 

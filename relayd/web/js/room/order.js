@@ -10,12 +10,12 @@ const MOST_DIRECTS = 4096; // as many as a room's ring holds
 
 export class Order {
   /** @type {Back} */ back = { first: true, sameEpoch: false, gapMs: 0, recovered: false };
-  /** @type {import("./clock.js").Moment | null} */ #receivedAt = null; // the last frame of a joined connection
+  /** @type {Moment | null} */ #receivedAt = null; // the last frame of a joined connection
   #clock;
   #epoch = ""; // another one begins with another life of the server
   /** @type {number | null} */ #seq = null; // the last one heard; null before the first join
   #caughtUpAt = 0; // the room's last place when this page came back
-  /** @type {Set<string>} */ #directs = new Set(); // "from id" of direct messages since the last place
+  /** @type {Set<string>} */ #directs = new Set(); // [from, id] of direct messages since the last place
 
   /** @param {import("./clock.js").Clock} clock */
   constructor(clock) {
@@ -47,7 +47,7 @@ export class Order {
     this.back = { first: this.#seq === null, sameEpoch, gapMs, recovered: joined.recovered === true };
     // In another life of the server places begin anew; in the same one, what was missed comes first.
     if (this.#seq === null || !sameEpoch || joined.seq < this.#seq) this.#seq = joined.seq;
-    this.#epoch = String(joined.epoch);
+    this.#epoch = joined.epoch;
     this.#caughtUpAt = joined.seq;
     this.onReceived();
     return this.back;
@@ -74,7 +74,7 @@ export class Order {
       return true;
     }
     // Those with `after` >= `since.seq` come again: so only what came since the last place must be known.
-    const name = `${from} ${id}`;
+    const name = JSON.stringify([from, id]);
     if (this.#directs.has(name)) return false;
     this.#directs.add(name);
     if (this.#directs.size > MOST_DIRECTS) this.#directs.delete(this.#directs.values().next().value ?? "");

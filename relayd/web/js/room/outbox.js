@@ -8,17 +8,6 @@
 import { Problem } from "../problem.js";
 import { newId } from "../wire/bytes.js";
 
-/** @typedef {import("./voice.js").Outgoing} Outgoing */
-/**
- * @typedef {object} Pending
- * @property {Outgoing} said
- * @property {Record<string, unknown>} more  fields of the frame beside id, body and to
- * @property {import("./clock.js").Moment | null} sentAt  when it was first written
- * @property {number} epoch  in which it was last sealed
- * @property {(pending: Pending) => void} onSaid
- * @property {(problem: Problem) => void} onFailed
- */
-
 // docs/protocol.md: ids are remembered for 2 min, and with the user's place; less what the way may take.
 const REMEMBERED_MS = 110_000;
 const SHORTEST_PLACE_MS = 10_000;
@@ -115,16 +104,18 @@ export class Outbox {
   }
 
   /** The server refuses it.
-   * @param {Record<string, any>} error
+   * @param {unknown} id
+   * @param {Problem} problem
    * @param {number} epoch  the present one
    */
-  refused({ id, code, detail, retry_after_ms: retryAfterMs }, epoch) {
+  refused(id, problem, epoch) {
+    const { code, retryAfterMs } = problem;
     const pending = this.#onItsWay;
     if (!pending || pending.said.id !== id) return;
     if (code === "stale_epoch" && pending.epoch < epoch) this.#again();
     else if (code === "stale_epoch") this.#timer = setTimeout(() => this.#failStale(pending), STALE_TIMEOUT_MS);
-    else if (typeof retryAfterMs === "number") this.#timer = setTimeout(() => this.#again(), Math.max(0, retryAfterMs));
-    else this.#fail(pending, new Problem(String(code), String(detail ?? "")));
+    else if (retryAfterMs !== undefined) this.#timer = setTimeout(() => this.#again(), retryAfterMs);
+    else this.#fail(pending, problem);
   }
 
   /** There are new keys: what was sealed under the old ones goes again.

@@ -1,6 +1,6 @@
 /** Files of others: asked for piece by piece, as fast as they are put away, and believed only when whole. */
 
-import { Problem } from "../problem.js";
+import { Problem, waitMs } from "../problem.js";
 import { Pass } from "../seal/files.js";
 import { TAG_BYTES } from "../seal/bodies.js";
 import { decodeBase64url, encodeBase64url } from "../wire/bytes.js";
@@ -10,32 +10,6 @@ import { blobType, chunksOf } from "./offer.js";
 import { Serial } from "./serial.js";
 import { Turns } from "./turns.js";
 import { Verdicts } from "./verdicts.js";
-
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** @typedef {Record<string, any>} Frame */
-/** @typedef {import("../wire/chunks.js").Chunk} Chunk */
-/**
- * A file on its way here.
- * @typedef {object} Coming
- * @property {Line} line
- * @property {import("./offer.js").Offer} offer
- * @property {number} epoch  in which the offer was sealed
- * @property {number} index  of the chunk that comes next
- * @property {number} upto  what was asked for
- * @property {Blob[]} parts  put away: a browser moves large ones to its disk
- * @property {Bytes[]} fresh  not yet
- * @property {Sha256} hash
- * @property {string} pass  of the sender, with the number of its stream
- * @property {Pass | null} cipher
- * @property {Serial} serial
- * @property {number} beganAt
- * @property {number} beganWith  bytes
- * @property {number} turnAt  since when it may come
- * @property {number} heardAt  when a chunk of it came last
- * @property {boolean} unasked  nobody has pressed a button for it
- * @property {number} lostAt  since when the sender could not be found; 0 while it can
- */
 
 const SMALLEST_WINDOW = 2;
 const LARGEST_WINDOW = 8;
@@ -69,7 +43,7 @@ export class Receiving {
 
   /** Somebody offers a file.
    * @param {Line} line
-   * @param {import("./offer.js").Offer} offer
+   * @param {Offer} offer
    * @param {number} epoch
    */
   onOffer(line, offer, epoch) {
@@ -132,8 +106,8 @@ export class Receiving {
     else if (frame.event === "ended") this.#end(coming, "ended");
     else if (frame.code === "no_such_file") this.#onNoSuchFile(coming);
     else if (frame.code === "too_many_files" || frame.code === "rate_limited") {
-      setTimeout(() => this.#askAgain(coming), Number(frame.retry_after_ms) || AGAIN_MS);
-    } else if (frame.type === "error") this.#end(coming, "failed", new Problem(String(frame.code)));
+      setTimeout(() => this.#askAgain(coming), waitMs(frame.retry_after_ms) || AGAIN_MS);
+    } else if (frame.type === "error") this.#end(coming, "failed", new Problem(frame.code));
   }
 
   /** @param {ArrayBuffer} buffer */
@@ -267,7 +241,7 @@ export class Receiving {
 
   /**
    * @param {Coming} coming
-   * @param {import("../types.js").FilePhase} phase
+   * @param {FilePhase} phase
    * @param {Problem | null} [problem]
    */
   #end(coming, phase, problem = null) {
@@ -281,7 +255,7 @@ export class Receiving {
 
   /**
    * @param {Coming} coming
-   * @param {import("../types.js").FilePhase} phase
+   * @param {FilePhase} phase
    * @param {Problem | null} [problem]
    */
   #setPhase(coming, phase, problem = null) {

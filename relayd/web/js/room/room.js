@@ -12,8 +12,6 @@ import { Membership } from "./membership.js";
 import { Roster } from "./roster.js";
 import { Store } from "./store.js";
 
-/** @typedef {import("../types.js").Line} Line */
-
 // Of a text's JSON, so that it fits a frame: as it is; sealed, which is base64url; sealed twice over, for one.
 const MAX_TEXT_BYTES = { open: 64_000, sealed: 45_000, direct: 17_000 };
 const DAY_HOURS = 24;
@@ -32,8 +30,8 @@ export class Room {
   #invite;
 
   /**
-   * @param {import("./identity.js").Identity} identity
-   * @param {import("./voice.js").Voice} voice
+   * @param {Identity} identity
+   * @param {Voice} voice
    * @param {string} key
    */
   constructor(identity, voice, key) {
@@ -60,7 +58,7 @@ export class Room {
     return this.#store.state;
   }
 
-  /** @param {(changes: import("../types.js").Changes) => void} listener */
+  /** @param {(changes: Changes) => void} listener */
   subscribe(listener) {
     return this.#store.subscribe(listener);
   }

@@ -2,8 +2,6 @@
 
 import { cleanNick, hueOf } from "./clean.js";
 
-/** @typedef {import("../types.js").User} User */
-
 const MOST_PAST = 2000; // of those who left, remembered for what they said that comes late
 
 export class Roster {
@@ -11,7 +9,7 @@ export class Roster {
   /** @type {Map<string, User>} */ #past = new Map();
   /** @type {Set<string>} */ #left = new Set(); // since the list was given: a late page may still have them
 
-  /** @param {import("../types.js").RoomState} state  `users` is kept up to date, in the order they came */
+  /** @param {RoomState} state  `users` is kept up to date, in the order they came */
   constructor(state) {
     this.users = state.users;
     this.#state = state;
@@ -94,11 +92,11 @@ export class Roster {
  * @returns {User}
  */
 export function makeUser(shape, { nick, key }, me) {
-  const id = String(shape.id);
+  const { id } = shape;
   return {
     id,
     nick: cleanNick(nick),
-    tag: key ? key.slice(0, 4) : id.replace("u_", "").slice(0, 4),
+    tag: key ? key.slice(0, 4) : id.replace("u_", "").replace(/[^\w-]/g, "").slice(0, 4),
     owner: shape.role === "owner",
     away: shape.away === true,
     muted: shape.muted === true,

@@ -8,10 +8,6 @@ import { makeRekey, takeRekey } from "../seal/rekey.js";
 import { Sealer } from "../seal/sealer.js";
 import { decodeBase64url } from "../wire/bytes.js";
 
-/** @typedef {Record<string, any>} Frame */
-/** @typedef {import("./voice.js").Said} Said */
-/** @typedef {import("./voice.js").Outgoing} Outgoing */
-
 export class SealedVoice {
   sealed = true;
   #keys;
@@ -22,12 +18,12 @@ export class SealedVoice {
   /** @type {Sealer | null} */ #sealer = null;
   /** @type {Map<string, {nick: string, key: string}>} */ #cards = new Map(); // the last that could be believed
   /** @type {{nick: string, key: string} | null} */ #own = null;
-  /** @type {import("../wire/bytes.js").Bytes | null} */ secret = null; // of the link, if it has changed since the start
+  /** @type {Bytes | null} */ secret = null; // of the link, if it has changed since the start
 
   /**
    * @param {import("../seal/keys.js").RoomKeys} keys
-   * @param {import("../seal/hpke.js").UserKey} user
-   * @param {import("../seal/keys.js").OwnerKey | null} owner
+   * @param {UserKey} user
+   * @param {OwnerKey | null} owner
    */
   constructor(keys, user, owner) {
     this.#keys = keys;

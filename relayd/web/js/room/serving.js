@@ -7,27 +7,13 @@ import { encodeChunk } from "../wire/chunks.js";
 import { Sha256 } from "../wire/sha256.js";
 import { blobType, chunksOf } from "./offer.js";
 
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** @typedef {Record<string, any>} Frame */
-/**
- * @typedef {object} Own
- * @property {Line} line
- * @property {File} file
- * @property {string} fid
- * @property {Bytes | null} key
- * @property {number} size
- * @property {number} chunk
- * @property {string | null} to
- * @property {number} epoch  in which the offer was sealed
- * @property {boolean} said
- */
 /** @typedef {{own: Own, pass: Bytes, cipher: Pass | null, next: number, upto: number, isRunning: boolean}} Stream */
 
 export const CHUNK_BYTES = 61_440;
 const HASHED_AT_ONCE = 1024 * 1024;
 const BACKLOG_BYTES = 256 * 1024; // so much may wait in the socket: what is said meanwhile waits behind it
 const BACKLOG_MS = 20;
+const MOST_RECEIVERS = 1000; // a line names a few of them
 /** @type {Map<unknown, "receiving" | "received" | "broken" | "cancelled">} */
 const DELIVERIES = new Map([
   ["accepted", "receiving"], ["received", "received"], ["damaged", "broken"], ["cancelled", "cancelled"],
@@ -71,7 +57,7 @@ export class Serving {
    * @returns {Own}
    */
   prepare(line, file, to) {
-    const state = /** @type {import("../types.js").FileState} */ (line.file);
+    const state = /** @type {FileState} */ (line.file);
     if (state.image) state.url = URL.createObjectURL(file.slice(0, file.size, blobType(state)));
     const key = this.#salt ? randomBytes(32) : null;
     const own = { line, file, fid: state.fid, key, size: file.size, chunk: CHUNK_BYTES, to, epoch: 0, said: false };
@@ -86,7 +72,7 @@ export class Serving {
    */
   async body(own) {
     const { file, fid, key, size, chunk, line } = own;
-    const state = /** @type {import("../types.js").FileState} */ (line.file);
+    const state = /** @type {FileState} */ (line.file);
     const hash = new Sha256();
     for (let at = 0; at < size; at += HASHED_AT_ONCE) {
       hash.update(await read(file, at, Math.min(size, at + HASHED_AT_ONCE)));
@@ -155,7 +141,7 @@ export class Serving {
     else if (frame.event === "received") this.#deliver(own, frame.user, frame.ok === true ? "received" : "damaged");
     else if (frame.event === "deliveries") this.#onDeliveries(own, frame.deliveries);
     // Refused when it was to be served again: nobody can have it any more. A chunk gone wrong is asked for anew.
-    else if (frame.type === "error" && frame.code !== "bad_chunk") this.#end(own, new Problem(String(frame.code)));
+    else if (frame.type === "error" && frame.code !== "bad_chunk") this.#end(own, new Problem(frame.code));
   }
 
   /** What was told while the connection was lost, perhaps.
@@ -214,17 +200,18 @@ export class Serving {
   #deliver(own, userId, delivery) {
     const state = DELIVERIES.get(delivery);
     if (!state) return;
-    const { receivers } = /** @type {import("../types.js").FileState} */ (own.line.file);
-    const user = this.#inside.roster.known(String(userId));
+    const { receivers } = /** @type {FileState} */ (own.line.file);
+    if (typeof userId !== "string") return;
+    const user = this.#inside.roster.known(userId);
     const known = receivers.find((receiver) => receiver.user.id === user.id);
     if (known) known.state = state;
-    else receivers.push({ user, state });
+    else if (receivers.length < MOST_RECEIVERS) receivers.push({ user, state });
     this.#store.change(own.line);
   }
 
   /**
    * @param {Own} own
-   * @param {import("../types.js").FilePhase} phase
+   * @param {FilePhase} phase
    * @param {Problem | null} [problem]
    */
   #setPhase(own, phase, problem = null) {

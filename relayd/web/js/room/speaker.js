@@ -4,8 +4,6 @@ import { Problem } from "../problem.js";
 import { newId, utf8 } from "../wire/bytes.js";
 import { Answers } from "./answers.js";
 
-/** @typedef {Record<string, any>} Frame */
-
 const MAX_FRAME_BYTES = 65_536; // `max_message` of a server as it comes
 
 export const CARD = "card"; // the id of `profile` frames
@@ -23,9 +21,9 @@ export class Speaker {
   /**
    * @param {import("./connection.js").Connection} connection
    * @param {import("./serial.js").Serial} serial
-   * @param {import("./voice.js").Voice} voice
-   * @param {import("./identity.js").Identity} identity
-   * @param {import("../types.js").RoomState} state
+   * @param {Voice} voice
+   * @param {Identity} identity
+   * @param {RoomState} state
    * @param {import("./clock.js").Clock} clock
    */
   constructor(connection, serial, voice, identity, state, clock) {
@@ -82,7 +80,7 @@ export class Speaker {
 
   /**
    * Writes a message if there is a connection; else it is written when there is one again.
-   * @param {import("./outbox.js").Pending} pending
+   * @param {Pending} pending
    */
   transmit(pending) {
     return this.#serial.run(async () => {

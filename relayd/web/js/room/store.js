@@ -1,7 +1,5 @@
 /** What views show: one object of plain data, and word of what has changed, once a frame. */
 
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../types.js").Changes} Changes */
 /** @typedef {"phase" | "me" | "users" | "details" | "link" | "typing" | "reads" | "unread"} Kind */
 
 const MOST_LINES = 10_000;
@@ -10,7 +8,7 @@ const DROPPED_AT_ONCE = 200;
 const HIDDEN_FRAME_MS = 250; // a hidden tab has no frames
 const PROGRESS_MS = 250; // between two updates of a line that shows the progress of a file
 
-/** @returns {import("../types.js").RoomState} */
+/** @returns {RoomState} */
 const newState = () => ({
   phase: "connecting",
   problem: null,
@@ -24,8 +22,8 @@ const newState = () => ({
   userCount: 0,
   lines: [],
   details: {
-    id: "", name: "", owner_id: "", users: 0, max: 0, date: "", expiration: "", expiration_date: "", protected: false,
-    sealed: false, locked: false, access: null, settings: { files: false, max_file: 0, resume: 0, idle_timeout: 0 },
+    id: "", name: "", owner_id: "", max: 0, date: "", expiration: "", expiration_date: "", protected: false,
+    locked: false, settings: { files: false, max_file: 0, resume: 0 },
   },
   endsAt: 0,
   usersLeave: false,

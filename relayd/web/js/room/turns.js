@@ -1,7 +1,5 @@
 /** Whose turn it is: a connection receives four files at once, and one of which nothing comes must not block others. */
 
-/** @typedef {import("./receiving.js").Coming} Coming */
-
 const MOST_AT_ONCE = 4; // the server's limit for a connection
 const MOST_UNASKED = 2; // of them fetched without a person's asking
 const STALLED_MS = 30_000; // without a chunk, while others wait

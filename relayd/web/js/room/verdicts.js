@@ -3,14 +3,6 @@
 const PATIENCE_MS = 10_000; // for a sender who is on the way back
 const AGAIN_MS = 2000;
 
-/**
- * @typedef {object} Verdict
- * @property {string} fid
- * @property {boolean} ok  whether what came is what was offered
- * @property {number} last  number of the final chunk
- * @property {number} until  when it is given up; 0 where the connection was not lost in between
- */
-
 export class Verdicts {
   #inside;
   /** @type {Set<Verdict>} */ #untold = new Set();

@@ -4,12 +4,7 @@ import { decodeBase64url, fromUtf8, join, u32, u64, utf8 } from "../wire/bytes.j
 import { deriveKey } from "./derive.js";
 import { NotOpened } from "./errors.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** @typedef {import("./derive.js").EpochKeys} EpochKeys */
 /** @typedef {{e: number, s: string, n: number, c: string}} SealedBody */
-/** One place in what a sender seals, used once in a room's life.
- * @typedef {{type: number, sid: Bytes, n: number}} Slot
- */
 
 /** The one byte that keeps a body sealed as one thing from being opened as another. */
 export const MESSAGE = 1;

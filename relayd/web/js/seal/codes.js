@@ -4,13 +4,11 @@ import { labelled, u32 } from "../wire/bytes.js";
 import { stretch } from "./derive.js";
 import { WORDS_EVEN, WORDS_ODD } from "./words.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-
 // 48 bits behind 600,000 rounds: finding another key with the same words costs more than 2^67 hashes.
 const CODE_BYTES = 6;
 
 /** The room's code: the same for everyone with the right link and password.
- * @param {import("./derive.js").EpochKeys} keys
+ * @param {EpochKeys} keys
  */
 export const roomCode = (keys) => stretch(keys.roomKey, labelled("safety", keys.salt, u32(keys.epoch)), CODE_BYTES);
 

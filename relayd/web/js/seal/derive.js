@@ -3,19 +3,6 @@
 import { Problem } from "../problem.js";
 import { encodeBase64url, join, labelled, toHex, u32, utf8 } from "../wire/bytes.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-
-/**
- * The keys of one room in one epoch.
- * @typedef {object} EpochKeys
- * @property {Bytes} salt
- * @property {number} epoch
- * @property {Bytes} roomKey  K_e: everything sealed in the epoch hangs on it
- * @property {Bytes} proof  A_e: what a joiner sends
- * @property {Bytes} check  C_e: what the server must answer
- * @property {Map<string, Promise<CryptoKey>>} senderKeys  derived so far
- */
-
 export const SUITE = 1;
 const ROUNDS = 600_000;
 const MAX_PASSWORD_BYTES = 1024;

@@ -4,8 +4,6 @@ import { join, u32, u64, utf8 } from "../wire/bytes.js";
 import { CHUNK, importAes, nonce } from "./bodies.js";
 import { deriveKey } from "./derive.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-
 /** Seals or opens the chunks of one pass. Its key hangs on `pass`, so a file that changed never repeats a nonce. */
 export class Pass {
   #cipher;

@@ -5,11 +5,6 @@ import { importAes } from "./bodies.js";
 import { NotOpened } from "./errors.js";
 import { newPair } from "./pairs.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** The pair of one user: the private half cannot leave WebCrypto. `wrapped`: if the browser cannot store the key itself.
- * @typedef {{privateKey: CryptoKey, publicRaw: Bytes, wrapped?: import("./user-key.js").WrappedKey}} UserKey
- */
-
 const EMPTY = new Uint8Array(0);
 const KEM_SUITE = join(utf8("KEM"), Uint8Array.of(0, 0x20));
 const SUITE = join(utf8("HPKE"), Uint8Array.of(0, 0x20, 0, 1, 0, 2));

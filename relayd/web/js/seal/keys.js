@@ -7,13 +7,6 @@ import { accessOf, deriveEpoch, derivePasswordKey, ownerSalt, SUITE } from "./de
 import { NotOpened } from "./errors.js";
 import { newPair } from "./pairs.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** @typedef {import("./derive.js").EpochKeys} EpochKeys */
-/** @typedef {import("../wire/link.js").Link} Link */
-/** How a sealed room is got into, as the server says.
- * @typedef {{salt: Bytes, password: boolean, epoch: number, owner: Bytes | null, check: Bytes | null}} Access
- */
-
 const SECRET_BYTES = 16;
 
 /** A link secret: 16 random bytes, never all zero. */
@@ -39,8 +32,8 @@ export function readAccess(details) {
   if (access.suite !== SUITE) throw new Problem("unknown_suite", "a kind of sealed room that this page does not know");
   const salt = decodeBase64url(access.salt, 16);
   const owner = access.owner === undefined ? null : decodeBase64url(access.owner, 32);
-  const epoch = Number(access.epoch);
-  const fits = salt && (owner || access.owner === undefined) && Number.isInteger(access.epoch) && epoch >= 0;
+  const epoch = Number.isInteger(access.epoch) ? Number(access.epoch) : -1;
+  const fits = salt && (owner || access.owner === undefined) && epoch >= 0;
   if (!fits || epoch >= 2 ** 32 || typeof access.password !== "boolean") {
     throw new Problem("server_wrong", "the access part of the room has another form");
   }
@@ -165,10 +158,6 @@ export class RoomKeys {
     this.#confirmed = true;
   }
 }
-
-/** The owner's Ed25519 pair; its private half cannot leave WebCrypto.
- * @typedef {{privateKey: CryptoKey, publicRaw: Bytes}} OwnerKey
- */
 
 /**
  * All that is made before the server is asked for a sealed room.

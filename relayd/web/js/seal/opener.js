@@ -6,14 +6,6 @@ import { Dropped, NotOpened, UnknownSender } from "./errors.js";
 import { openBox } from "./hpke.js";
 import { directInfo } from "./sealer.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** @typedef {import("./bodies.js").Slot} Slot */
-/** @typedef {import("./derive.js").EpochKeys} EpochKeys */
-/** A `message` frame as the server tells it; nothing of it is believed by itself.
- * @typedef {{from: string, id: string, body: unknown, place: number, to: string | null}} Heard
- */
-/** @typedef {{by: string, id: string, at: number, body: unknown, epoch: number, replayed: boolean}} Opened */
-
 // What says it is from so long before one's own join was said to someone else, and kept.
 const REPLAY_MS = 120_000;
 // A pair belongs to a session, and a server remembers 16 sessions of a user (docs/protocol.md).
@@ -39,7 +31,7 @@ export class Opener {
 
   /**
    * @param {import("./keys.js").RoomKeys} room
-   * @param {import("./hpke.js").UserKey} user
+   * @param {UserKey} user
    * @param {string} me
    * @param {number} joinedAt  ms since 1970, of this user's first join
    */
@@ -161,7 +153,7 @@ export class Opener {
    * @param {unknown} key
    */
   #requireKey(user, key) {
-    if (!this.keysOf(user).includes(String(key))) throw new NotOpened("it names the key of someone else");
+    if (!this.keysOf(user).includes(/** @type {string} */ (key))) throw new NotOpened("it names the key of someone else");
   }
 
   /**

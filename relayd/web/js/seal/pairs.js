@@ -1,7 +1,5 @@
 /** Key pairs, made by WebCrypto. */
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-
 const USAGES = /** @type {Record<"X25519" | "Ed25519", KeyUsage[]>} */ ({ X25519: ["deriveBits"], Ed25519: ["sign", "verify"] });
 const ATTEMPTS = 8; // WebKitGTK 2.50 fails for 3 of 1,000 pairs of X25519 and 8 of 1,000 of Ed25519
 

@@ -6,7 +6,6 @@ import { verifierOf } from "./derive.js";
 import { openBox, sealBox } from "./hpke.js";
 import { drawSecret } from "./keys.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
 /** @typedef {import("./keys.js").RoomKeys} RoomKeys */
 
 const SECRET_BYTES = 16;
@@ -22,7 +21,7 @@ const rekeyText = (salt, epoch, last) => labelled("rekey", salt, u32(epoch), las
 /**
  * The fields of a `rekey` frame. The room stays in its epoch until the event is heard.
  * @param {RoomKeys} room
- * @param {import("./keys.js").OwnerKey} owner
+ * @param {OwnerKey} owner
  * @param {Map<string, string>} cards  user id -> card key of everyone to be kept, oneself too
  * @returns {Promise<{epoch: number, verifier: string, check: string, boxes: Record<string, string>}>}
  */
@@ -32,31 +31,31 @@ export async function makeRekey(room, owner, cards) {
   const keys = await room.derive(epoch, secret);
   const text = rekeyText(room.salt, epoch, secret);
   const signature = new Uint8Array(await crypto.subtle.sign("Ed25519", owner.privateKey, text));
-  /** @type {Record<string, string>} */
-  const boxes = {};
+  /** @type {Map<string, string>} */
+  const boxes = new Map();
   for (const [user, keyText] of cards) {
     const key = decodeBase64url(keyText, 32);
     if (!key) continue;
     // One broken card must not keep the owner from throwing someone out.
     const box = await sealBox(join(secret, signature), key, rekeyText(room.salt, epoch, key)).catch(() => null);
-    if (box) boxes[user] = encodeBase64url(box);
+    if (box) boxes.set(user, encodeBase64url(box));
   }
-  return { epoch, verifier: await verifierOf(keys), check: encodeBase64url(keys.check), boxes };
+  return { epoch, verifier: await verifierOf(keys), check: encodeBase64url(keys.check), boxes: Object.fromEntries(boxes) };
 }
 
 /**
  * Goes on to the epoch of a `rekeyed` event, if the owner made it.
  * @param {RoomKeys} room
- * @param {import("./hpke.js").UserKey} user
+ * @param {UserKey} user
  * @param {unknown} told  the event, or `joined.rekey`
  * @returns {Promise<Bytes | null>} the new link secret; null if that epoch is in use already
  * @throws {Problem} `rekey_refused`: the room stays in its epoch
  */
 export async function takeRekey(room, user, told) {
   const event = /** @type {Record<string, unknown>} */ (Object(told));
-  const epoch = Number(event.epoch);
+  const epoch = Number.isInteger(event.epoch) ? Number(event.epoch) : -1;
   const [box, check] = [decodeBase64url(event.box, BOX_BYTES), decodeBase64url(event.check, 16)];
-  const fits = Number.isInteger(event.epoch) && epoch >= 0 && epoch < 2 ** 32 && Number.isSafeInteger(event.seq);
+  const fits = epoch >= 0 && epoch < 2 ** 32 && Number.isSafeInteger(event.seq);
   if (fits && epoch <= room.epoch) return null;
   if (!fits || !box || !check || !room.owner) {
     throw new Problem("rekey_refused", "the new epoch's key is not sealed to this user");

@@ -5,10 +5,7 @@ import { CARD, DIRECT, encodeJson, MESSAGE, pad, sealAt, SIGNAL } from "./bodies
 import { sha256 } from "./derive.js";
 import { sealBox } from "./hpke.js";
 
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
 /** @typedef {import("./bodies.js").SealedBody} SealedBody */
-/** @typedef {import("./bodies.js").Slot} Slot */
-/** @typedef {import("./derive.js").EpochKeys} EpochKeys */
 
 // What a sender may hear of itself: a ring holds 4,096 messages, so nothing older comes back.
 const REMEMBERED = 4096;
@@ -24,7 +21,7 @@ export class Sealer {
 
   /**
    * @param {import("./keys.js").RoomKeys} keys
-   * @param {import("./hpke.js").UserKey} user
+   * @param {UserKey} user
    */
   constructor(keys, user) {
     this.#keys = keys;

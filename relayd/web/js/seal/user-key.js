@@ -3,11 +3,6 @@
 import { randomBytes } from "../wire/bytes.js";
 import { newPair } from "./pairs.js";
 
-/** @typedef {import("./hpke.js").UserKey} UserKey */
-/** @typedef {import("../wire/bytes.js").Bytes} Bytes */
-/** A private key, encrypted with a non-extractable AES key.
- * @typedef {{key: CryptoKey, iv: Bytes, ciphertext: Bytes}} WrappedKey
- */
 /** @typedef {{publicRaw: Bytes} & ({privateKey: CryptoKey} | {wrapped: WrappedKey})} StoredUserKey */
 
 const IV_BYTES = 12;

@@ -1,10 +1,8 @@
-/** Unread count in the title, a sound and a notification while nobody looks. */
+/** A sound and a notification while nobody looks. */
 
 import { t } from "../lib/i18n.js";
 import { preferences } from "../lib/preferences.js";
 import { nameOf } from "../lib/text.js";
-
-/** @typedef {import("../types.js").Room} Room */
 
 const QUIET_MS = 2_000; // between two sounds: a busy room is not an alarm
 
@@ -31,21 +29,15 @@ function ring() {
   });
 }
 
-/** @param {Room} room */
-export function drawTitle(room) {
-  const { unread, details } = room.state;
-  document.title = `${unread ? `(${unread > 99 ? "99+" : unread}) ` : ""}${details.name} – relayd`;
-}
-
 /**
  * Something was said while the page is hidden.
  * @param {Room} room
- * @param {import("../types.js").Line[]} news
+ * @param {Line[]} news
  */
 export function attract(room, news) {
   const lines = news.filter((line) => line.kind !== "system");
   const line = lines.at(-1);
-  if (!line || !document.hidden) return;
+  if (!line) return;
   if (preferences.sound) ring();
   if (!preferences.notify || !("Notification" in window) || Notification.permission !== "granted") return;
   // Who, and never what: a system's list of notifications keeps what the room forgets.

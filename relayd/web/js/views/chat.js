@@ -6,7 +6,6 @@ import { t } from "../lib/i18n.js";
 import { patchChildren } from "../lib/patch.js";
 import { preferences } from "../lib/preferences.js";
 import { nameOf } from "../lib/text.js";
-import { attract, drawTitle } from "./attention.js";
 import { composerView } from "./composer.js";
 import { ask } from "./dialog.js";
 import { deleteDrafts } from "./drafts.js";
@@ -14,14 +13,11 @@ import { logView } from "./log.js";
 import { later } from "./later.js";
 import { openMenu } from "./menu.js";
 import { gist } from "./message.js";
-import { openPerson, peopleView } from "./people.js";
+import { peopleView } from "./people.js";
 import { deferWhilePressed } from "./pressed.js";
 import { attempt, inWords, problemCard } from "./problem.js";
 import { openShare, sharePanel } from "./share.js";
 import { announce, toast } from "./toasts.js";
-
-/** @typedef {import("../types.js").Room} Room */
-/** @typedef {import("../types.js").Line} Line */
 
 // What is fetched without being asked for, in one visit: past it, pictures have a button like other files.
 const UNASKED_PICTURES = 20;
@@ -52,15 +48,17 @@ export function chatView(room, { home, again, language, fresh }) {
   let known = null; // names that may be mentioned, drawn up anew when people change
   const mentionable = () => (known ??= [...state.users.values()].map((user) => user.nick).filter(Boolean).sort((a, b) => b.length - a.length).slice(0, MENTIONABLE));
   const composer = composerView(room, { onSent: () => lines.toEnd(), names });
-  const direct = (/** @type {import("../types.js").User} */ user) => {
+  const direct = (/** @type {User} */ user) => {
     showPeople(false);
     composer.toOne(user);
   };
-  const people = peopleView(room, { onDirect: direct, onInvite: () => openShare(room), onClose: () => showPeople(false) });
+  const person = (/** @type {Element} */ anchor, /** @type {User} */ user) =>
+    later(import("./person.js"), ({ openPerson }) => openPerson(anchor, room, user, direct));
+  const people = peopleView(room, { onPerson: person, onInvite: () => openShare(room), onClose: () => showPeople(false) });
   const tell = (/** @type {string} */ text) => toast(text, "bad");
   const react = (/** @type {string} */ key, /** @type {string} */ emoji, /** @type {boolean} */ on) => void attempt(() => room.react(key, emoji, on), tell);
   const deeds = {
-    person: (/** @type {Element} */ anchor, /** @type {Line} */ line) => line.author && openPerson(anchor, room, line.author, direct),
+    person,
     react,
     names: mentionable,
   };
@@ -81,6 +79,11 @@ export function chatView(room, { home, again, language, fresh }) {
     if (line.mine && line.kind === "text") buttons.push(iconButton("edit", t("tools.edit"), () => composer.edit(line)));
     if (line.text) buttons.push(iconButton("copy", t("tools.copy"), async () => toast(t((await copy(line.text)) ? "copied" : "copy_failed"))));
     if (line.mine) buttons.push(iconButton("trash", t("tools.delete"), () => remove(line)));
+    const { author } = line;
+    if (author && !line.mine && (state.owner || state.users.has(author.id))) {
+      const open = (/** @type {MouseEvent} */ event) => person(/** @type {Element} */ (event.currentTarget), author);
+      buttons.push(iconButton("people", t("tools.person", { nick: nameOf(author.nick) }), open, { "aria-haspopup": "menu" }));
+    }
     return buttons;
   };
 
@@ -150,7 +153,7 @@ export function chatView(room, { home, again, language, fresh }) {
     patchChildren(peopleButton, icon("people"), String(state.userCount));
     peopleButton.setAttribute("aria-label", t("people.count", { n: state.userCount }));
     peopleButton.title = t("people.title");
-    drawTitle(room);
+    document.title = `${state.unread ? `(${state.unread > 99 ? "99+" : state.unread}) ` : ""}${state.details.name} – relayd`;
   };
 
   const drawPhase = () => {
@@ -188,7 +191,7 @@ export function chatView(room, { home, again, language, fresh }) {
     if (lines.atEnd() && !document.hidden && document.hasFocus() && state.unread) room.read();
   };
 
-  /** @param {import("../types.js").Changes} changes */
+  /** @param {Changes} changes */
   const onChanges = (changes) => {
     const { kinds, news } = changes;
     if (kinds.has("users")) known = null;
@@ -203,7 +206,7 @@ export function chatView(room, { home, again, language, fresh }) {
     }
     if (kinds.has("typing") || kinds.has("users")) drawTyping();
     if (news.length) {
-      attract(room, news);
+      if (document.hidden) import("./attention.js").then(({ attract }) => attract(room, news), () => undefined);
       for (const line of news.slice(-3)) announce(t("announce", { nick: line.author ? nameOf(line.author.nick) : t("admin"), text: gist(line) }));
     }
     if (kinds.size) drawHead();

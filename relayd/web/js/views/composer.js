@@ -10,10 +10,6 @@ import { gist } from "./message.js";
 import { inWords } from "./problem.js";
 import { toast } from "./toasts.js";
 
-/** @typedef {import("../types.js").Room} Room */
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../types.js").User} User */
-
 /** Where a finger writes, Enter is a new line, as everywhere on a phone. */
 const touch = matchMedia("(pointer: coarse)");
 /** In other chats, and in `relay join`, this is a private message; sent here it would be public. */
@@ -82,7 +78,7 @@ export function composerView(room, { onSent, names }) {
   const isShut = () => room.state.muted || room.state.phase === "over";
 
   /** @returns {{to?: string}} the recipient, as `Room` takes it
-   *  @throws {import("../types.js").ProblemShape} `no_such_user` */
+   *  @throws {ProblemShape} `no_such_user` */
   const addressee = () => {
     if (hasLeft()) throw { code: "no_such_user", detail: "" };
     return drafts.recipient ? { to: drafts.recipient.id } : {};

@@ -1,7 +1,5 @@
 /** Unsent text of a room: one draft for everyone, one for each private conversation, and the message being edited. */
 
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../types.js").User} User */
 /** @typedef {{text: string, replyTo: Line | null}} Draft */
 
 /** A draft never changes its recipient. */

@@ -3,13 +3,9 @@
 import { h, icon } from "../lib/dom.js";
 import { duration, list, size } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { nameOf, safe } from "../lib/text.js";
+import { nameOf } from "../lib/text.js";
 import { openDialog } from "./dialog.js";
 import { inWords } from "./problem.js";
-
-/** @typedef {import("../types.js").FileState} FileState */
-/** @typedef {import("../types.js").FilePhase} FilePhase */
-/** @typedef {import("../types.js").Room} Room */
 
 /** @type {Record<FilePhase, string>} */
 const WORDS = {
@@ -34,12 +30,12 @@ const shown = new WeakSet();
 const UNDER_WAY = new Set(["waiting", "receiving", "paused", "hashing"]);
 
 /**
- * @param {import("../types.js").Line} line
+ * @param {Line} line
  * @param {Room} room
  */
 export function fileView(line, room) {
   const file = /** @type {FileState} */ (line.file);
-  const name = safe(file.name);
+  const { name } = file;
   return h(
     "div",
     { class: "file" },

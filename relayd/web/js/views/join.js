@@ -7,14 +7,12 @@ import { freshNick } from "../lib/nicknames.js";
 import { prefer, preferences } from "../lib/preferences.js";
 import { inWords, problemCard } from "./problem.js";
 
-/** @typedef {import("../types.js").Door} Door */
-
 /** @returns {HTMLElement} a page that says to wait */
 export const waitingView = () => h("main", { class: "page middle-page" }, h("p", { class: "waiting", role: "status" }, h("span", { class: "spinner" }), t("join.waiting")));
 
 /**
  * A link that does not lead into a room, and why.
- * @param {import("../types.js").ProblemShape} problem
+ * @param {ProblemShape} problem
  * @param {{home: () => void, again: () => void}} ways
  */
 export const closedDoorView = (problem, { home, again }) =>

@@ -3,31 +3,26 @@
  * back; so ten thousand lines cost no more than a few hundred.
  */
 
-import { fill, h, icon } from "../lib/dom.js";
+import { h, icon } from "../lib/dom.js";
 import { day } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { patch as patchNode, patchChildren } from "../lib/patch.js";
 import { initial, nameOf } from "../lib/text.js";
+import { LineWindow } from "./line-window.js";
 import { lineView } from "./message.js";
 
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../types.js").Room} Room */
-/** @typedef {import("../types.js").Changes} Changes */
-
-const PAGE = 150; // lines that are added when somebody reads back
-const MOST = 600; // past so many, those far from view go
 const NEAR_PX = 80; // so near to the end one is at the end
+const EDGE_PX = 200; // so near to an edge of the window more lines are added
 const READERS = 100; // whose marks are shown: in a crowd they tell nothing any more
 const FOLLOWS_MS = 5 * 60_000;
 
 /**
  * @param {Room} room
- * @param {Omit<import("./message.js").Deeds, "room" | "show">} deeds
+ * @param {Omit<Deeds, "room" | "show">} deeds
  * @param {{tools: (line: Line) => Node[], head: Node, whenReleased?: (work: () => void) => void}} parts  `tools`: buttons
  *     for a line that has focus or pointer
  */
 export function logView(room, deeds, { tools, head, whenReleased = (work) => work() }) {
-  const { lines } = room.state;
   const holder = h("div", { class: "lines" });
   const earlier = h("button", { type: "button", class: "earlier", onclick: () => readBack() }, t("log.earlier"));
   const unreadCount = h("span");
@@ -36,10 +31,8 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
   const node = h("section", { class: "log-place" }, scroller, jump);
   const toolbar = h("div", { class: "tools", role: "toolbar", "aria-label": t("log.tools"), "data-unmanaged": "" });
 
-  /** @type {Map<string, HTMLElement>} */
-  const nodes = new Map();
-  let first = Math.max(0, lines.length - PAGE); // index of the first line in the document
   let atEnd = true;
+  let isScheduled = false;
   /** @type {string} */
   let active = "";
   /** @type {HTMLElement | null} */
@@ -47,126 +40,63 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
 
   const all = { ...deeds, room, show };
 
-  /** @param {number} index  @returns {HTMLElement} */
-  const draw = (index) => {
-    const line = lines[index];
-    const before = lines[index - 1];
+  /** @param {Line} line  @param {Line | undefined} before  @returns {HTMLElement} */
+  const draw = (line, before) => {
     const follows = before !== undefined && goesOn(before, line);
     const made = lineView(line, all, follows);
     if (!before || new Date(before.at).toDateString() !== new Date(line.at).toDateString()) made.dataset.day = day(line.at);
     return made;
   };
 
-  /** @param {number} index  @returns {HTMLElement} */
-  const build = (index) => {
-    const made = draw(index);
-    nodes.set(lines[index].key, made);
-    return made;
-  };
-
-  /** The whole window anew: at the start, and when it is moved far. */
-  const rebuild = () => {
-    nodes.clear();
-    fill(holder, lines.slice(first).map((_, offset) => build(first + offset)));
-    earlier.hidden = first === 0;
-    seen();
-  };
-
-  const readBack = (count = PAGE) => {
-    const from = Math.max(0, first - count);
-    const made = [];
-    for (let index = from; index < first; index++) made.push(build(index));
-    const height = scroller.scrollHeight;
-    const top = scroller.scrollTop;
-    holder.prepend(...made);
-    // The line that was first may follow one that was not there.
-    if (first < lines.length) redraw(first);
-    first = from;
-    earlier.hidden = first === 0;
-    scroller.scrollTop = top + scroller.scrollHeight - height;
-  };
-
   /** Updates a line in place.
-   * @param {number} index
+   * @param {HTMLElement} node  @param {Line} line  @param {Line | undefined} before
    */
-  const redraw = (index) => {
-    const line = lines[index];
-    const node = line && nodes.get(line.key);
-    if (!node) return;
+  const redraw = (node, line, before) => {
     const hadFocus = node.contains(document.activeElement);
-    patchNode(node, draw(index));
+    patchNode(node, draw(line, before));
     if (node === tabStop) node.tabIndex = 0;
     if (line.key === active) drawTools(node, line);
     if (hadFocus && !node.contains(document.activeElement)) node.focus({ preventScroll: true }); // the focused part was removed
   };
 
-  /** Inserts a line, or moves it.
-   * @param {number} index
-   * @param {Node | null} before
-   */
-  const put = (index, before) => {
-    const known = nodes.get(lines[index].key);
-    const focused = known?.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
-    if (!known || known.nextSibling !== before) holder.insertBefore(known ?? build(index), before);
-    if (known) redraw(index);
-    focused?.focus({ preventScroll: true });
+  const shown = new LineWindow(holder, draw, redraw);
+
+  /** Draws what fits into a frame, and the rest in the next ones. */
+  const advance = () => {
+    const isMore = shown.advance(atEnd);
+    if (isMore && !isScheduled) {
+      isScheduled = true;
+      requestAnimationFrame(() => whenReleased(() => {
+        isScheduled = false;
+        advance();
+      }));
+    }
+    earlier.hidden = shown.first === 0;
+    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+    seen();
   };
 
   /** @param {Changes} changes */
   const patch = (changes) => {
-    const dirty = new Set(changes.changed);
-    for (const key of changes.removed) {
-      nodes.get(key)?.remove();
-      nodes.delete(key);
-    }
-    // The oldest lines may have gone, and with them indices have moved.
-    first = Math.min(first, lines.length);
-    while (first > 0 && nodes.has(lines[first - 1].key)) first--;
-    if (changes.placed.length || dirty.size) place(changes, dirty);
-    if (atEnd) {
-      trim();
-      scroller.scrollTop = scroller.scrollHeight;
-    }
-    if (changes.kinds.has("reads") || changes.placed.length || dirty.size) seen();
+    if (changes.placed.length || changes.changed.size || changes.removed.length) {
+      shown.take(room.state.lines, changes);
+      advance();
+    } else if (changes.kinds.has("reads")) seen();
     unreadCount.textContent = room.state.unread ? String(Math.min(room.state.unread, 999)) : "";
   };
 
-  /** @param {Changes} changes  @param {Set<string>} dirty */
-  const place = (changes, dirty) => {
-    const wanted = new Set([...dirty, ...changes.placed.map(({ key }) => key)]);
-    // From the end on: what changes is nearly always there, and the search ends with the last one found.
-    let left = wanted.size;
-    /** @type {Map<string, number>} */
-    const indices = new Map();
-    for (let index = lines.length - 1; index >= first && left > 0; index--) {
-      if (wanted.has(lines[index].key)) {
-        indices.set(lines[index].key, index);
-        left--;
-      }
-    }
-    for (const { key, before } of changes.placed) {
-      const index = indices.get(key);
-      if (index === undefined) continue;
-      put(index, before === null ? null : (nodes.get(before) ?? null));
-      if (before !== null) redraw(index + 1);
-    }
-    for (const key of dirty) {
-      const index = indices.get(key);
-      if (index !== undefined) redraw(index);
-    }
+  /** Adds lines at an edge of the window, while what is in view stays where it is.
+   * @param {Element | null} anchor  the line at that edge  @param {() => void} add
+   */
+  const extend = (anchor, add) => {
+    const top = anchor?.getBoundingClientRect().top ?? 0;
+    add();
+    scroller.scrollTop += (anchor?.getBoundingClientRect().top ?? 0) - top;
+    look();
+    advance();
   };
-
-  const trim = () => {
-    const extra = lines.length - first - MOST;
-    if (extra <= 0) return;
-    for (let count = 0; count < extra + PAGE; count++, first++) {
-      const key = lines[first].key;
-      nodes.get(key)?.remove();
-      nodes.delete(key);
-    }
-    earlier.hidden = false;
-  };
-
+  const readBack = () => extend(holder.firstElementChild, () => shown.readBack());
+  const readOn = () => extend(holder.lastElementChild, () => shown.readOn());
   /** The Tab key reaches one line: the one last looked at, else the newest; arrows go on from there. */
   const stopAt = (/** @type {Element | null | undefined} */ target) => {
     if (target === tabStop || !(target instanceof HTMLElement)) return;
@@ -177,20 +107,20 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
 
   /** Discs of those who have read up to a line, at that line. */
   const seen = () => {
-    stopAt(nodes.get(active) ?? holder.lastElementChild);
+    stopAt(shown.nodes.get(active) ?? holder.lastElementChild);
     for (const old of holder.querySelectorAll(".seen")) old.remove();
     const waiting = new Map([...room.state.reads].filter(([id]) => id !== room.state.me).slice(0, READERS));
-    for (let index = lines.length - 1; index >= first && index > lines.length - MOST && waiting.size; index--) {
-      const { seq, key } = lines[index];
+    for (let index = shown.end - 1; index >= shown.first && waiting.size; index--) {
+      const { seq, key } = shown.lines[index];
       if (seq === null) continue;
       const here = [...waiting].filter(([, read]) => read >= seq).map(([id]) => id);
       for (const id of here) waiting.delete(id);
       const users = here.map((id) => room.state.users.get(id)).filter((user) => user !== undefined);
-      if (users.length) nodes.get(key)?.append(seenBy(users));
+      if (users.length) shown.nodes.get(key)?.append(seenBy(users));
     }
   };
 
-  /** @param {import("../types.js").User[]} users */
+  /** @param {User[]} users */
   const seenBy = (users) => {
     const names = users.slice(0, 20).map((user) => nameOf(user.nick)).join(", ");
     const discs = users.slice(0, 6).map((user) => {
@@ -202,28 +132,34 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
   };
 
   const toEnd = () => {
+    if (!shown.hasNewest) shown.showNewest();
     atEnd = true;
-    trim();
-    scroller.scrollTop = scroller.scrollHeight;
+    advance();
+  };
+
+  const look = () => {
+    const isNear = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
+    atEnd = isNear && (atEnd || shown.hasNewest); // what comes may not be drawn yet
+    jump.hidden = atEnd;
   };
 
   /** @param {string} key */
   function show(key) {
-    const index = lines.findIndex((line) => line.key === key);
-    if (index < 0) return;
-    if (index < first) readBack(first - index + 20);
-    const target = nodes.get(key);
+    const target = shown.showAround(key);
     if (!target) return;
     target.scrollIntoView({ block: "center" });
+    look();
     activate(target, true);
     target.classList.add("found");
     setTimeout(() => target.classList.remove("found"), 1_500);
   }
 
   scroller.addEventListener("scroll", () => {
-    atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
-    jump.hidden = atEnd;
-    if (scroller.scrollTop < 200 && first > 0) readBack();
+    look();
+    const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+    if (atEnd && !shown.hasNewest) return;
+    if (scroller.scrollTop < EDGE_PX && shown.first > 0) readBack();
+    else if (below < EDGE_PX && !shown.hasNewest) readOn();
     if (atEnd && document.hasFocus()) room.read();
   }, { passive: true });
 
@@ -277,7 +213,8 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
   sizes.observe(scroller);
   sizes.observe(holder);
 
-  rebuild();
+  shown.take(room.state.lines, { removed: [], placed: [], changed: new Set() });
+  toEnd();
   return {
     node,
     patch,

@@ -5,28 +5,17 @@ import { moment, time } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { markdown } from "../lib/markdown.js";
 import { patch } from "../lib/patch.js";
-import { nameOf, safe } from "../lib/text.js";
+import { nameOf } from "../lib/text.js";
 import { fileView } from "./file.js";
 import { disc } from "./people.js";
 import { inWords } from "./problem.js";
 import { systemText } from "./system.js";
 import { toast } from "./toasts.js";
 
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../types.js").Room} Room */
-
-/**
- * What a line can be asked for.
- * @typedef {object} Deeds
- * @property {Room} room
- * @property {(key: string) => void} show  scrolls to a line
- * @property {(anchor: Element, line: Line) => void} person
- * @property {(key: string, emoji: string, on: boolean) => void} react
- * @property {() => string[]} names  that may be mentioned, the longest first
- */
-
 const FOLD_CHARS = 1_500; // longer texts are folded: nobody's screen belongs to one person
 const FOLD_LINES = 20;
+const MOST_ELEMENTS = 200; // of a text nobody has unfolded
+const MOST_UNFOLDED = 1_000;
 /** @type {WeakSet<Line>} long texts that the person has unfolded */
 const unfolded = new WeakSet();
 const ONLY_EMOJI = /^(?:[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f]|\s){1,16}$/u;
@@ -45,7 +34,7 @@ export function lineView(line, deeds, follows) {
   const nick = author ? nameOf(author.nick) : t("admin");
   if (author) node.style.setProperty("--hue", String(author.hue));
   node.setAttribute("aria-label", `${line.mine ? t("you") : nick}, ${time(line.at)}`);
-  const person = (/** @type {MouseEvent} */ event) => deeds.person(/** @type {Element} */ (event.currentTarget), line);
+  const person = (/** @type {MouseEvent} */ event) => author && deeds.person(/** @type {Element} */ (event.currentTarget), author);
   const who = author && !line.mine
     ? h("button", { type: "button", class: "who", tabIndex: -1, "aria-haspopup": "menu", onclick: person }, h("bdi", null, nick), h("span", { class: "tag" }, `#${author.tag}`))
     : h("span", { class: "who" }, nick);
@@ -104,10 +93,13 @@ function content(line, deeds) {
 
 /** @param {Line} line  @param {Deeds} deeds */
 function text(line, deeds) {
-  const body = h("div", { class: "body" }, markdown(line.text, { copy: t("copy"), onCopy, names: deeds.names() }));
-  if (line.text.length <= FOLD_CHARS && line.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return body;
-  const isFolded = !unfolded.has(line);
-  body.classList.toggle("folded", isFolded);
+  const start = line.text.split("\n", FOLD_LINES).join("\n").slice(0, FOLD_CHARS);
+  const isLong = start.length < line.text.length;
+  const isFolded = isLong && !unfolded.has(line);
+  const shown = isFolded ? `${start.replace(/[\ud800-\udbff]$/, "")}…` : line.text;
+  const elements = isLong && !isFolded ? MOST_UNFOLDED : MOST_ELEMENTS;
+  const body = h("div", { class: isFolded ? "body folded" : "body" }, markdown(shown, { copy: t("copy"), onCopy, names: deeds.names(), elements, isCut: isFolded }));
+  if (!isLong) return body;
   const toggle = (/** @type {MouseEvent} */ { currentTarget }) => {
     if (isFolded) unfolded.add(line);
     else unfolded.delete(line);
@@ -123,7 +115,7 @@ const onCopy = async (code) => toast(t((await copy(code)) ? "copied" : "copy_fai
  * A line in a few words, for quotes and notes.
  * @param {Line} line
  */
-export const gist = (line) => safe(line.deleted ? t("deleted") : line.text || line.file?.name || t("unknown_kind")).slice(0, 140);
+export const gist = (line) => (line.deleted ? t("deleted") : line.text || line.file?.name || t("unknown_kind")).slice(0, 140);
 
 /** @param {Line} line  @param {Deeds} deeds */
 function quote(line, deeds) {
@@ -151,7 +143,7 @@ function reactions(line, deeds) {
       "aria-pressed": String(mine),
       title: nicks.slice(0, 20).map(nameOf).join(", "),
       onclick: () => deeds.react(line.key, emoji, !mine),
-    }, safe(emoji), h("span", null, users.length)),
+    }, emoji, h("span", null, users.length)),
   ));
 }
 

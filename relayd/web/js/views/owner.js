@@ -7,8 +7,6 @@ import { ask, openDialog } from "./dialog.js";
 import { attempt } from "./problem.js";
 import { toast } from "./toasts.js";
 
-/** @typedef {import("../types.js").Room} Room */
-
 const HOURS = [1, 2, 4, 8, 12, 24];
 
 /** @param {Room} room */
@@ -79,18 +77,4 @@ export function openOwner(room) {
       h("button", { type: "button", class: "danger", onclick: end }, t("owner.end")),
     ),
   );
-}
-
-/**
- * Puts somebody out, after asking.
- * @param {Room} room  @param {import("../types.js").User} user  @param {string} nick
- */
-export async function throwOut(room, user, nick) {
-  const ban = h("input", { type: "checkbox" });
-  const more = h("label", { class: "check" }, ban, t("people.ban"));
-  const { sealed, canRekey } = room.state;
-  const text = t(!sealed ? "people.kick_ask" : canRekey ? "people.kick_ask_rekey" : "people.kick_ask_no_rekey", { nick });
-  if (await ask(t("people.kick_title", { nick }), text, t("people.kick"), more)) {
-    await attempt(() => room.kick(user.id, ban.checked), (refused) => toast(refused, "bad"));
-  }
 }

@@ -1,16 +1,9 @@
-/** Who is here, and what can be done about each. */
+/** Who is here. */
 
 import { h, icon } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { patchChildren } from "../lib/patch.js";
 import { initial, nameOf } from "../lib/text.js";
-import { later } from "./later.js";
-import { openMenu } from "./menu.js";
-import { attempt } from "./problem.js";
-import { toast } from "./toasts.js";
-
-/** @typedef {import("../types.js").Room} Room */
-/** @typedef {import("../types.js").User} User */
 
 const SHOWN = 200; // rows at most: past it one searches
 
@@ -22,27 +15,10 @@ export function disc(user) {
 }
 
 /**
- * What can be done about somebody, from their row or from a message of theirs.
- * @param {Element} anchor  @param {Room} room  @param {User} user  @param {(user: User) => void} onDirect
- */
-export function openPerson(anchor, room, user, onDirect) {
-  const nick = nameOf(user.nick);
-  const tell = (/** @type {string} */ text) => toast(text, "bad");
-  const here = room.state.users.get(user.id);
-  const boss = room.state.owner && !user.me && here;
-  openMenu(anchor, nick, [
-    !user.me && here && { label: t("people.direct"), icon: "reply", run: () => onDirect(here) },
-    room.state.sealed && here && { label: t("people.safety"), icon: "shield", run: () => later(import("./safety.js"), ({ openPersonSafety }) => openPersonSafety(room, here)) },
-    boss && { label: t(here.muted ? "people.unmute" : "people.mute"), icon: "mute", run: () => attempt(() => room.mute(user.id, !here.muted), tell) },
-    boss && { label: t("people.kick"), icon: "leave", danger: true, run: () => later(import("./owner.js"), ({ throwOut }) => throwOut(room, here, nick)) },
-  ]);
-}
-
-/**
  * The list; `draw` it anew when people change.
- * @param {Room} room  @param {{onDirect: (user: User) => void, onInvite: () => void, onClose: () => void}} on
+ * @param {Room} room  @param {{onPerson: (anchor: Element, user: User) => void, onInvite: () => void, onClose: () => void}} on
  */
-export function peopleView(room, { onDirect, onInvite, onClose }) {
+export function peopleView(room, { onPerson, onInvite, onClose }) {
   const list = h("ul", { class: "people-list" });
   const title = h("h2", { tabIndex: -1 });
   const search = h("input", { type: "search", placeholder: t("people.search"), "aria-label": t("people.search"), oninput: () => draw() });
@@ -59,7 +35,7 @@ export function peopleView(room, { onDirect, onInvite, onClose }) {
   const row = (user) => {
     const passive = user.me && !room.state.sealed;
     const state = user.me ? t("people.me") : user.owner ? t("people.owner") : user.away ? t("people.away") : "";
-    const open = (/** @type {MouseEvent} */ event) => openPerson(/** @type {Element} */ (event.currentTarget), room, user, onDirect);
+    const open = (/** @type {MouseEvent} */ event) => onPerson(/** @type {Element} */ (event.currentTarget), user);
     const content = [
       disc(user),
       h("span", { class: "name" }, h("bdi", null, nameOf(user.nick)), h("span", { class: "tag" }, `#${user.tag}`)),

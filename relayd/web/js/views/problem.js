@@ -4,10 +4,8 @@ import { h, icon } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 
-/** @typedef {import("../types.js").ProblemShape} ProblemShape */
-
 /** Codes of the protocol and of the page, and what a person is told; others show what the server says. */
-const WORDS = /** @type {Record<string, string>} */ ({
+const WORDS = new Map(Object.entries({
   bad_chunk: "problem.file_broken",
   cannot_rekey: "problem.cannot_rekey",
   closed: "problem.room_closed",
@@ -62,15 +60,15 @@ const WORDS = /** @type {Record<string, string>} */ ({
   unknown_suite: "problem.unknown_suite",
   wrong_password: "problem.wrong_password",
   wrong_secret: "problem.wrong_secret",
-});
+}));
 
 /** How a room ended, by the reason that the server gives. */
-const ENDINGS = /** @type {Record<string, string>} */ ({
+const ENDINGS = new Map(Object.entries({
   empty: "ended.empty",
   expired: "ended.expired",
   shutdown: "ended.shutdown",
   terminated: "ended.terminated",
-});
+}));
 
 /**
  * @param {unknown} problem  what was thrown
@@ -79,8 +77,8 @@ const ENDINGS = /** @type {Record<string, string>} */ ({
  */
 export function inWords(problem, ending = "") {
   const { code, detail, retryAfterMs } = /** @type {Partial<ProblemShape>} */ (problem ?? {});
-  const told = ENDINGS[ending] ?? WORDS[code ?? ""];
-  const text = told ? t(told) : t("problem.other", { detail: detail ?? String(problem) });
+  const told = ENDINGS.get(ending) ?? WORDS.get(code ?? "");
+  const text = told ? t(told) : t("problem.other", { detail: detail || code || String(problem) });
   return retryAfterMs ? `${text} ${t("problem.again_in", { time: duration(retryAfterMs / 1000) })}` : text;
 }
 

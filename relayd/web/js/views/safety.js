@@ -6,8 +6,6 @@ import { nameOf } from "../lib/text.js";
 import { openDialog } from "./dialog.js";
 import { inWords } from "./problem.js";
 
-/** @typedef {import("../types.js").Room} Room */
-
 /** @param {string[]} words */
 const code = (words) => h("ol", { class: "words", lang: "en" }, words.map((word) => h("li", null, word)));
 
@@ -30,7 +28,7 @@ export function openSafety(room) {
   );
 }
 
-/** @param {Room} room  @param {import("../types.js").User} user */
+/** @param {Room} room  @param {User} user */
 export function openPersonSafety(room, user) {
   const nick = nameOf(user.nick);
   openDialog(t("safety.title"), part(t("safety.of", { nick }), t("safety.of_hint", { nick }), () => room.personCode(user.id)));

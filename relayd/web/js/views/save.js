@@ -6,8 +6,6 @@ import { t } from "../lib/i18n.js";
 import { nameOf } from "../lib/text.js";
 import { systemText } from "./system.js";
 
-/** @typedef {import("../types.js").Line} Line */
-
 /** @param {Line} line  @returns {string} */
 function asText(line) {
   if (line.kind === "system") return `[${moment(line.at)}] * ${systemText(line)}`;
@@ -17,7 +15,7 @@ function asText(line) {
   return `[${moment(line.at)}] ${nick}${to}: ${text.replace(/\n/g, "\n    ")}`;
 }
 
-/** @param {import("../types.js").Room} room */
+/** @param {Room} room */
 export function saveChat({ state }) {
   const text = [state.details.name, "", ...state.lines.map(asText), ""].join("\n");
   const url = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));

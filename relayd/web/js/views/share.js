@@ -1,23 +1,10 @@
 /** The link to hand on: as text, to the clipboard, to another app, as a QR code. */
 
-import { copy, h, icon, svg } from "../lib/dom.js";
+import { copy, h, icon } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { openDialog } from "./dialog.js";
 import { later } from "./later.js";
 import { toast } from "./toasts.js";
-
-/** @typedef {import("../types.js").Room} Room */
-
-const QUIET = 4; // modules around a code that stay light: the standard's own number
-
-/** @param {boolean[][]} rows  @returns {Element} */
-function picture(rows) {
-  const size = rows.length + 2 * QUIET;
-  const drawn = svg("svg", { viewBox: `0 0 ${size} ${size}`, class: "qr", role: "img", "aria-label": t("share.qr"), "shape-rendering": "crispEdges" });
-  const path = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : ""))).join("");
-  drawn.append(svg("rect", { width: String(size), height: String(size), class: "light" }), svg("path", { d: path, class: "dark" }));
-  return drawn;
-}
 
 /**
  * Link, buttons and code, for the dialog and for a room that is still empty.
@@ -31,7 +18,7 @@ export function sharePanel(room, code) {
   const passOn = () => navigator.share({ title: details.name, url: link }).catch(() => undefined);
   const reveal = () => {
     more.remove();
-    later(import("../lib/qr.js"), ({ qr }) => shownCode.append(picture(qr(link))));
+    later(import("../lib/qr.js"), ({ picture }) => shownCode.append(picture(link, t("share.qr"))));
   };
   const more = h("button", { type: "button", onclick: reveal }, t("share.show_qr"));
   const shownCode = h("div", { class: "code-place" });

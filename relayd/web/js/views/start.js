@@ -8,8 +8,6 @@ import { prefer, preferences } from "../lib/preferences.js";
 import { later } from "./later.js";
 import { attempt } from "./problem.js";
 
-/** @typedef {import("../types.js").NewRoom} NewRoom */
-
 const HOURS = [1, 2, 4, 8, 12, 24];
 
 /** Sealing needs WebCrypto, which browsers give to https and localhost only. */

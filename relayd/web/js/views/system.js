@@ -2,10 +2,7 @@
 
 import { duration, list } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { nameOf, safe } from "../lib/text.js";
-
-/** @typedef {import("../types.js").Line} Line */
-/** @typedef {import("../types.js").SystemEvent} SystemEvent */
+import { nameOf } from "../lib/text.js";
 
 const NAMED = 5; // past so many names a number says more
 
@@ -35,7 +32,7 @@ const SENTENCES = {
   rekeyed: () => t("system.rekeyed"),
   rekey_refused: () => t("problem.rekey_refused"),
   expiring: ({ count }) => t("system.expiring", { time: duration(count) }),
-  announcement: ({ text }) => t("system.announcement", { text: safe(text) }),
+  announcement: ({ text }) => t("system.announcement", { text }),
   restarting: () => t("problem.restarting"),
   closed: () => t("problem.room_closed"),
 };

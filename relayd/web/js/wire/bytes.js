@@ -1,7 +1,5 @@
 /** Bytes: joining, numbers (big-endian), strict UTF-8, base64url, randomness. */
 
-/** @typedef {Uint8Array<ArrayBuffer>} Bytes */
-
 const encoder = new TextEncoder();
 // ignoreBOM keeps a byte order mark in the text, where JSON refuses it.
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

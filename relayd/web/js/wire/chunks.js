@@ -2,17 +2,6 @@
 
 import { decodeBase64url, encodeBase64url } from "./bytes.js";
 
-/** @typedef {import("./bytes.js").Bytes} Bytes */
-/**
- * @typedef {object} Chunk
- * @property {boolean} last
- * @property {number} stream
- * @property {string} fid
- * @property {Bytes} pass  16 bytes, drawn by the sender for each stream
- * @property {number} index
- * @property {Bytes} data
- */
-
 const CHUNK = 1;
 const HEAD_BYTES = 46;
 

@@ -3,15 +3,6 @@
 import { Problem } from "../problem.js";
 import { decodeBase64url, encodeBase64url } from "./bytes.js";
 
-/**
- * @typedef {object} Link
- * @property {string} origin
- * @property {string} roomId
- * @property {string} inviteKey
- * @property {boolean} password  a password is needed beside, or instead of, the secret
- * @property {import("./bytes.js").Bytes | null} secret  16 bytes
- */
-
 const ROOM_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const LONGEST = 2048;
 
