@@ -72,11 +72,16 @@ async def test_wrong_key(relay, method, rest, body, kind):
 
 
 async def test_keys_of_another_room(relay):
-    """A good key fits its own room only; a session is no key of REST."""
+    """A good key fits its own room only; so does a session, which reads while its user is inside."""
     room, other = await relay.create(), await relay.create()
-    bob = await relay.join(room)
-    for key in (other["invite_key"], other["owner_key"], bob.session):
+    bob, eve = await relay.join(room), await relay.join(other)
+    for key in (other["invite_key"], other["owner_key"], eve.session):
         problem(await relay.request("GET", f"/api/v1/{room['id']}", key), 404, "no_such_room")
+    assert (await relay.request("GET", f"/api/v1/{room['id']}", bob.session)).code == 200
+    problem(await relay.request("DELETE", f"/api/v1/{room['id']}", bob.session), 404, "no_such_room")
+    await bob.send("leave")
+    await bob.closed()
+    problem(await relay.request("GET", f"/api/v1/{room['id']}", bob.session), 404, "no_such_room")
 
 
 @pytest.mark.parametrize(("method", "rest", "body"), OWNERS_WORK)
