@@ -11,11 +11,10 @@ import msgspec
 from relayd.client.seal.hpke import open_box, seal_box
 from relayd.client.seal.keys import OwnerKey, RoomKeys, UserKey, signed_by
 from relayd.client.seal.link import Link
-from relayd.client.seal.room import draw_secret
 from relayd.client.sealing_errors import BadKey, NotOpened, RekeyError
 from relayd.wire.ids import RandomBytes
 from relayd.wire.sealed_shapes import BOX_BYTES, RekeyPart
-from relayd.wire.sealing import SECRET_BYTES, U32, Base64Of16, Base64Of128
+from relayd.wire.sealing import SECRET_BYTES, U32, Base64Of16, Base64Of128, draw_secret
 from relayd.wire.sealing_text import (
     Redacted,
     decode_base64url,

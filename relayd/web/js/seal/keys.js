@@ -11,7 +11,8 @@ import { newPair } from "./pairs.js";
 /** @typedef {import("./derive.js").EpochKeys} EpochKeys */
 /** @typedef {import("../wire/link.js").Link} Link */
 /** How a sealed room is got into, as the server says.
- * @typedef {{salt: Bytes, password: boolean, epoch: number, owner: Bytes | null, check: Bytes | null}} Access
+ * `secret`: the server derived the keys from a password and a link secret, so a link without a secret is incomplete.
+ * @typedef {{salt: Bytes, password: boolean, secret?: boolean, epoch: number, owner: Bytes | null, check: Bytes | null}} Access
  */
 
 const SECRET_BYTES = 16;
@@ -44,7 +45,8 @@ export function readAccess(details) {
   if (!fits || epoch >= 2 ** 32 || typeof access.password !== "boolean") {
     throw new Problem("server_wrong", "the access part of the room has another form");
   }
-  return { salt, password: access.password, epoch, owner, check: decodeBase64url(access.check, 16) };
+  const secret = access.secret === true;
+  return { salt, password: access.password, secret, epoch, owner, check: decodeBase64url(access.check, 16) };
 }
 
 /**
@@ -60,6 +62,18 @@ export function roomIsSealed(link, access) {
     throw new Problem("downgrade", "link and server disagree on whether the room has a password");
   }
   return true;
+}
+
+/**
+ * Refuses a link that was cut off: no proof must be made of the password alone for a room with a link secret.
+ * @param {Link} link
+ * @param {Access} access
+ * @throws {Problem} `link_incomplete`
+ */
+export function requireSecret(link, access) {
+  if (!link.secret && (access.secret || !access.password)) {
+    throw new Problem("link_incomplete", "the link lacks the room's secret");
+  }
 }
 
 /** The keys of a room in every epoch that this page has lived in. Nothing is opened or sealed before `confirm`. */
@@ -197,7 +211,7 @@ export async function newSealedRoom(password) {
  */
 export async function unlock(link, access, passwordKey) {
   roomIsSealed(link, access);
+  requireSecret(link, access);
   if (access.password && !passwordKey) throw new Problem("password_needed");
-  if (!access.password && !link.secret) throw new Problem("link_incomplete", "the link lacks the room's secret");
   return RoomKeys.make(access, passwordKey, link.secret);
 }
