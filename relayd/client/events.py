@@ -161,6 +161,34 @@ class RekeyRefused(msgspec.Struct, frozen=True):
     reason: str
 
 
+class UsersUnconfirmed(msgspec.Struct, frozen=True):
+    """The clients of these users have not confirmed the room's new keys, by a card that is sealed with them.
+
+    Either they are slow, or the server has not passed on the new keys to them: then what these users send can still be
+    read with the old keys. `Room.unconfirmed` is the present list.
+    """
+
+    users: list[User]
+
+
+class OwnerUnconfirmed(msgspec.Struct, frozen=True):
+    """The owner is shown as connected, and has not confirmed the present keys for so many minutes.
+
+    Either the owner's client cannot do it (an older version, a device without the signing key), or the server
+    withholds confirmations, and perhaps new keys: then what is sent here can be read by somebody thrown out.
+    """
+
+    minutes: int
+
+
+class KeysConfirmed(msgspec.Struct, frozen=True):
+    """The owner has confirmed the present keys, after `OwnerUnconfirmed`."""
+
+
+class NewKeysMissed(msgspec.Struct, frozen=True):
+    """Something came that was sealed with newer keys than this client has: they did not reach it."""
+
+
 class Disconnected(msgspec.Struct, frozen=True):
     """The connection is lost; the client tries again by itself in so many seconds."""
 
@@ -191,6 +219,10 @@ Event: TypeAlias = (
     | Announcement
     | Rekeyed
     | RekeyRefused
+    | UsersUnconfirmed
+    | OwnerUnconfirmed
+    | KeysConfirmed
+    | NewKeysMissed
     | Disconnected
     | Reconnected
 )

@@ -15,9 +15,10 @@ from relayd.client.events import Disconnected, Event, Reconnected, Rekeyed, Reke
 from relayd.client.files.desk import Files
 from relayd.client.files.line import Bell
 from relayd.client.hearing import Hearing
+from relayd.client.key_checks import KeyChecks
 from relayd.client.outbox import NOT_SENT, Outbox, Pending, Receipt, new_id
 from relayd.client.rest import Rest
-from relayd.client.seal.link import ShareLink
+from relayd.client.seal.link import Link, ShareLink
 from relayd.client.sealed_voice import SealedVoice
 from relayd.client.sealing_errors import RekeyError
 from relayd.client.shapes import (
@@ -61,12 +62,14 @@ class Membership(Redacted):
     def __init__(
         self, share: ShareLink, rest: Rest, voice: Voice, key: str, nick: str, *, events: bool, **options: Any
     ) -> None:
-        self.share = share
+        # Not the link: its secret would outlive the keys of the epoch.
+        self._server, self._room_id, self._invite_key = share.server, share.room_id, share.link.invite_key
         self.voice = voice
         self.nick = nick
         self.me = ""  # the user id
         self.stream = Stream(rest.place, share.room_id, key, self, **options)
         self.hearing = Hearing(voice, self._emit)
+        self.keys = KeyChecks(voice, self.hearing, self.stream, self._emit)
         self.error: Exception | None = None
         self.over = False
         self._rest = rest
@@ -134,6 +137,7 @@ class Membership(Redacted):
         if self.over:
             return
         self.hearing.close()
+        self.keys.close()
         self.over, self.error, self._caught_up = True, error, False
         told = error or Unreachable("the room was left")
         self._outbox.fail_all(told)
@@ -303,10 +307,12 @@ class Membership(Redacted):
         self._transmit_waiting()
         if not self._joined.done():
             self._joined.set_result(None)
+            self.keys.start()
 
     def on_lost(self, lost: Lost, retry_in_s: float) -> None:
         """Gone for a moment."""
         self.hearing.on_lost()
+        self.keys.on_unready()
         self._caught_up = False
         for pending in self._outbox.all():
             pending.epoch = NOT_SENT
@@ -369,6 +375,7 @@ class Membership(Redacted):
     def _on_card(self) -> None:
         self._shown.set()
         self._card_taken, self._muted = True, False
+        self.keys.on_ready()
         self._transmit_waiting()
 
     def _on_card_refused(self, code: str, retry_s: float | None) -> None:
@@ -401,6 +408,7 @@ class Membership(Redacted):
             return
         self._rekeyed.set()
         self._card_taken = self._muted = False
+        self.keys.on_unready()
         self.send_profile()  # waiting messages are sent when it is accepted
         self._emit(Rekeyed(self.voice.epoch, self.link))
 
@@ -417,14 +425,14 @@ class Membership(Redacted):
     @property
     def link(self) -> str:
         """The present link: a secret."""
-        link = self.voice.link if isinstance(self.voice, SealedVoice) else self.share.link
-        return ShareLink(self.share.server, self.share.room_id, link).url
+        link = self.voice.link if isinstance(self.voice, SealedVoice) else Link(invite_key=self._invite_key)
+        return ShareLink(self._server, self._room_id, link).url
 
     async def _fetch_users(self, after: str) -> None:
         """The users that did not fit into the list; without them they show as strangers, no worse."""
         with contextlib.suppress(RelayError, ClientError), contextlib.ExitStack() as stack:
             stack.callback(self._all_known.set)
-            while page := await self._rest.users(self.share.room_id, self._key, after):
+            while page := await self._rest.users(self._room_id, self._key, after):
                 self.hearing.on_page(page, self.stream.seq)
                 if len(page) < _PAGE or page[-1].id == after:
                     return

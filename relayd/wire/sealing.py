@@ -183,6 +183,7 @@ def _text_of(n_bytes: int) -> msgspec.Meta:
 
 Base64Of16 = Annotated[str, _text_of(16)]
 Base64Of32 = Annotated[str, _text_of(32)]
+Base64Of64 = Annotated[str, _text_of(64)]
 Base64Of128 = Annotated[str, _text_of(128)]
 Verifier = Annotated[str, msgspec.Meta(min_length=64, max_length=64, pattern="^[0-9a-f]{64}$")]
 U32 = Annotated[int, msgspec.Meta(ge=0, lt=U32_END)]

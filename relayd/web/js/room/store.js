@@ -31,6 +31,7 @@ const newState = () => ({
   usersLeave: false,
   sealed: false,
   canRekey: false,
+  unconfirmed: new Set(),
   link: "",
   typing: [],
   reads: new Map(),

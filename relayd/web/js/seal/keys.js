@@ -16,6 +16,8 @@ import { newPair } from "./pairs.js";
  */
 
 const SECRET_BYTES = 16;
+// Twice the longest time for which a server keeps messages: what was sealed before a rekey comes within it.
+const ENDED_KEYS_KEPT_MS = 120_000;
 
 /** A link secret: 16 random bytes, never all zero. */
 export function drawSecret() {
@@ -76,10 +78,14 @@ export function requireSecret(link, access) {
   }
 }
 
-/** The keys of a room in every epoch that this page has lived in. Nothing is opened or sealed before `confirm`. */
+/**
+ * The keys of a room in the present epoch, and for 2 minutes in earlier ones. Nothing is opened or sealed before
+ * `confirm`.
+ */
 export class RoomKeys {
   /** @type {Map<number, EpochKeys>} */ #epochs = new Map();
-  /** @type {Map<number, number>} */ #ends = new Map(); // epoch -> seq of the event that ended it
+  /** @type {Map<number, {seq: number, dropAt: number}>} */ #ends = new Map(); // seq of the event that ended an epoch
+  newerCame = false; // something that was sealed in an epoch after the present one
   /** @type {Bytes | null} */ #passwordKey;
   #confirmed = false;
 
@@ -155,8 +161,9 @@ export class RoomKeys {
   at(epoch, place) {
     const present = this.current;
     if (epoch === this.epoch) return present;
+    if (epoch > this.epoch) this.newerCame = true;
     const keys = this.#epochs.get(epoch);
-    if (keys && place < (this.#ends.get(epoch) ?? 0)) return keys;
+    if (keys && place < (this.#ends.get(epoch)?.seq ?? 0)) return keys;
     throw new NotOpened("sealed in another epoch of the room");
   }
 
@@ -166,17 +173,30 @@ export class RoomKeys {
    * @param {Bytes} secret
    * @param {Bytes} check
    * @param {number} place  the `seq` of the event
+   * @param {number} now  ms on a clock that only goes up
    * @throws {Problem} `rekey_refused`
    */
-  async advance(epoch, secret, check, place) {
+  async advance(epoch, secret, check, place, now) {
     const keys = await this.derive(epoch, secret);
     if (epoch <= this.epoch || !same(keys.check, check)) {
       throw new Problem("rekey_refused", "the server's check is not that of the new epoch");
     }
-    this.#ends.set(this.epoch, place);
+    this.#ends.set(this.epoch, { seq: place, dropAt: now + ENDED_KEYS_KEPT_MS });
     this.#epochs.set(epoch, keys);
     this.epoch = epoch;
     this.#confirmed = true;
+    this.newerCame = false;
+  }
+
+  /** Drops the keys of every epoch whose successor began 2 minutes ago: nothing sealed in it opens any more.
+   * @param {number} now  ms on the clock that `advance` was given
+   */
+  dropEnded(now) {
+    for (const [epoch, { dropAt }] of this.#ends) {
+      if (now < dropAt) continue;
+      this.#epochs.delete(epoch);
+      this.#ends.delete(epoch);
+    }
   }
 }
 
