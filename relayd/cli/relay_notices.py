@@ -60,8 +60,8 @@ def _users_unconfirmed(event: UsersUnconfirmed) -> str:
 
 def _owner_unconfirmed(event: OwnerUnconfirmed) -> str:
     return (
-        f"the owner has not confirmed these keys for {event.minutes} minutes: the server may withhold new keys from "
-        "you. Ask the owner another way, or compare /code"
+        f"the owner has not confirmed these keys for {event.minutes} minutes. The owner's device may be asleep, or the "
+        "server withholds new keys from you: ask the owner another way, or compare /code"
     )
 
 

@@ -174,7 +174,7 @@ class UsersUnconfirmed(msgspec.Struct, frozen=True):
 class OwnerUnconfirmed(msgspec.Struct, frozen=True):
     """The owner is shown as connected, and has not confirmed the present keys for so many minutes.
 
-    Either the owner's client cannot do it (an older version, a device without the signing key), or the server
+    Either the owner's client cannot do it (an older version, no signing key, a page that sleeps), or the server
     withholds confirmations, and perhaps new keys: then what is sent here can be read by somebody thrown out.
     """
 

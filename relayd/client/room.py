@@ -222,7 +222,7 @@ class Room(Redacted):
         return isinstance(voice, SealedVoice) and voice.can_rekey
 
     async def kick(self, user: User | str, *, ban: bool = False) -> str | None:
-        """Throws a user out; in a sealed room everyone else gets new keys, so that their old ones open nothing new.
+        """Throws a user out; in a sealed room everyone else gets new keys, see `unconfirmed`.
 
         Args:
             user: who.

@@ -94,3 +94,15 @@ async def test_page_and_python_confirm_keys_to_each_other(visitors):
             return bob.room._inside.voice.owner_confirmed_at is not None
 
         await until(is_confirmed, "bob's client has a confirmation")
+
+
+@pytest.mark.slow
+async def test_each_browser_confirms_keys(people):
+    """With the times of earnest use: within a quarter of a minute after somebody has come."""
+    ann = await people()
+    async with companion(await ann.create(), "bob") as bob:
+
+        async def is_confirmed() -> bool:
+            return bob.room._inside.voice.owner_confirmed_at is not None
+
+        await until(is_confirmed, "bob's client has a confirmation", 40)

@@ -1,4 +1,4 @@
-/** New keys for a sealed room, so that those of somebody thrown out open nothing new; and who has confirmed them. */
+/** New keys for a sealed room, which somebody thrown out does not get; and who has confirmed them. */
 
 import { Problem } from "../problem.js";
 
