@@ -41,7 +41,7 @@ def _password_of(details: dict[str, Any]) -> str | None:
     access = details.get("access")
     if access is None:
         return None
-    if access.get("owner") or not access["password"]:
+    if access.get("owner") or access.get("secret") or not access["password"]:
         name = ctl_output.clean(details["name"])
         raise Ending(
             FAILED,

@@ -84,7 +84,9 @@ def close() -> None:
 @option("name", "named", help="Name, like the argument; without either, one is made up.")
 @max_option
 @expiration_option
-@option("password", is_flag=True, help="Ask for a password that joining takes; read from standard input in a pipe.")
+@option(
+    "password", is_flag=True, help="Ask for a password, needed beside the link; read from standard input in a pipe."
+)
 @set_option
 @take_option
 def create_room(

@@ -325,9 +325,11 @@ class Chat:
         return words[0], " ".join(words[1:]).strip()
 
     async def _who(self, _: str) -> None:
+        unconfirmed = {user.id for user in self.room.unconfirmed}
         for user in self.room.users:
             marks = [("you", user.id == self.room.me.id), ("owner", user.is_owner), ("away", user.away)]
             marks += [("muted", user.muted), ("no card yet", self.room.sealed and not user.key)]
+            marks += [("has not confirmed the new keys", user.id in unconfirmed)]
             told = ", ".join(word for word, is_so in marks if is_so)
             self.tell(label(user) + (f" ({told})" if told else ""))
 

@@ -47,7 +47,8 @@ _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
 _HINTS: Final[dict[type[Exception], str]] = {
     Unreachable: "is it running, and is this its address? See --server and RELAY_SERVER",
     NoSuchRoom: "it may be over: ask for a new link",
-    Forbidden: "try the password again; or the link is of before somebody was thrown out: ask for the present one",
+    Forbidden: "try the password again; or the link is incomplete, or older than the room's keys: open the whole link, "
+    "as it was last shared",
     RoomFull: "try again when somebody has left",
     Locked: "ask the owner to let you in",
     Kicked: "what you say is not heard there any more",

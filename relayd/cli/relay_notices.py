@@ -10,13 +10,19 @@ from relayd.client import (
     Announcement,
     Disconnected,
     Event,
+    KeysConfirmed,
     Missed,
+    NewKeysMissed,
+    OwnerUnconfirmed,
     Reconnected,
     RekeyRefused,
     RoomExpiring,
     Unreadable,
     User,
+    UsersUnconfirmed,
 )
+
+MOST_NAMED: Final = 10  # users in one line
 
 
 def label(user: User) -> str:
@@ -44,6 +50,22 @@ def _reconnected(event: Reconnected) -> str:
     return "connected again" + (lost or ("" if event.recovered else "; some of what was said may be lost"))
 
 
+def _users_unconfirmed(event: UsersUnconfirmed) -> str:
+    names = [label(user) for user in event.users]
+    named = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    return (
+        f"not confirmed the new keys: {named}. What they send may still be readable to the person removed; "
+        "/who shows when they have confirmed"
+    )
+
+
+def _owner_unconfirmed(event: OwnerUnconfirmed) -> str:
+    return (
+        f"the owner has not confirmed these keys for {event.minutes} minutes. The owner's device may be asleep, or the "
+        "server withholds new keys from you: ask the owner another way, or compare /code"
+    )
+
+
 def _expiring(event: RoomExpiring) -> str:
     minutes = round(event.seconds / 60)
     return f"the room ends in {minutes} min" if minutes > 1 else f"the room ends in {event.seconds} s"
@@ -55,6 +77,10 @@ _WORDS: Final[dict[type, Callable[[Any], str]]] = {
     Missed: lambda event: f"something was sent that cannot be shown here ({event.count})",
     Unreadable: lambda event: f"something of {label(event.user)} could not be opened: {event.reason}",
     RekeyRefused: lambda event: f"new keys were offered and refused: {event.reason}",
+    UsersUnconfirmed: _users_unconfirmed,
+    OwnerUnconfirmed: _owner_unconfirmed,
+    KeysConfirmed: lambda _: "the owner has confirmed the keys",
+    NewKeysMissed: lambda _: "the room has new keys that did not reach you: ask for the new link, and join with it",
     RoomExpiring: _expiring,
     Announcement: lambda event: f"the server's admin says: {' '.join(safe_lines(event.text))}",
 }

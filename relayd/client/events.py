@@ -170,6 +170,34 @@ class Missed(msgspec.Struct, frozen=True):
     count: int
 
 
+class UsersUnconfirmed(msgspec.Struct, frozen=True):
+    """The clients of these users have not confirmed the room's new keys, by a card that is sealed with them.
+
+    Either they are slow, or the server has not passed on the new keys to them: then what these users send can still be
+    read with the old keys. `Room.unconfirmed` is the present list.
+    """
+
+    users: list[User]
+
+
+class OwnerUnconfirmed(msgspec.Struct, frozen=True):
+    """The owner is shown as connected, and has not confirmed the present keys for so many minutes.
+
+    Either the owner's client cannot do it (an older version, no signing key, a page that sleeps), or the server
+    withholds confirmations, and perhaps new keys: then what is sent here can be read by somebody thrown out.
+    """
+
+    minutes: int
+
+
+class KeysConfirmed(msgspec.Struct, frozen=True):
+    """The owner has confirmed the present keys, after `OwnerUnconfirmed`."""
+
+
+class NewKeysMissed(msgspec.Struct, frozen=True):
+    """Something came that was sealed with newer keys than this client has: they did not reach it."""
+
+
 class Disconnected(msgspec.Struct, frozen=True):
     """The connection is lost; the client tries again by itself in so many seconds."""
 
@@ -201,6 +229,10 @@ Event: TypeAlias = (
     | Rekeyed
     | RekeyRefused
     | Missed
+    | UsersUnconfirmed
+    | OwnerUnconfirmed
+    | KeysConfirmed
+    | NewKeysMissed
     | Disconnected
     | Reconnected
 )

@@ -112,10 +112,11 @@ class Hearing:
 
     def _on_signal(self, frame: SignalFrame, place: int) -> None:
         try:
-            kind, data = self._voice.read_signal(frame, place)
+            signal = self._voice.read_signal(frame, place)
         except (NotOpened, Dropped):
             return  # of the moment: not worth a line
-        self._emit(Signal(self.roster.known(frame.from_), kind, data))
+        if signal is not None:
+            self._emit(Signal(self.roster.known(frame.from_), *signal))
 
     def _on_presence(self, frame: PresenceFrame, place: int) -> None:
         joined = [self._user(shape, place) for shape in frame.joined]

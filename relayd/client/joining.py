@@ -14,6 +14,7 @@ import msgspec
 from relayd.client.backoff import Backoff
 from relayd.client.clock import boot_clock
 from relayd.client.http import Place, parse_server
+from relayd.client.key_monitor import KEY_TIMES, KeyTimes
 from relayd.client.membership import Membership
 from relayd.client.rest import Rest
 from relayd.client.room import Room
@@ -127,6 +128,7 @@ def join(
     backoff: Backoff | None = None,
     random_bytes: RandomBytes = os.urandom,
     clock: Callable[[], float] = boot_clock,
+    key_times: KeyTimes = KEY_TIMES,
 ) -> Joining:
     """Gets into the room behind a link, with `async with`; leaving the block leaves the room.
 
@@ -141,6 +143,7 @@ def join(
         backoff: how long to wait before coming back after a lost connection.
         random_bytes: where keys and sids come from.
         clock: seconds, including those in which the machine sleeps.
+        key_times: how often keys are confirmed and checked.
 
     Raises:
         LinkError: the link has another form.
@@ -159,6 +162,7 @@ def join(
         backoff=backoff,
         random_bytes=random_bytes,
         clock=clock,
+        key_times=key_times,
     )
     share = parse_link(link)
     return Joining(share, parse_server(server or share.server), nick, options)
@@ -174,13 +178,14 @@ class _Options(Redacted, msgspec.Struct, frozen=True, kw_only=True):
     backoff: Backoff | None
     random_bytes: RandomBytes
     clock: Callable[[], float]
+    key_times: KeyTimes
 
 
 class Joining(Redacted):
     """What `join` gives: enter it for the room."""
 
     def __init__(self, share: ShareLink, place: Place, nick: str, options: _Options) -> None:
-        self._share = share
+        self._share: ShareLink | None = share  # None once entered: its secret must not outlive the keys of the epoch
         self._place = place
         self._nick = nick
         self._options = options
@@ -188,9 +193,12 @@ class Joining(Redacted):
 
     async def __aenter__(self) -> Room:
         share, options = self._share, self._options
+        if share is None:
+            raise RuntimeError("this was entered before: call join again")
         rest = Rest(self._place, tls=options.tls)
         key = options.owner.key if options.owner else share.link.invite_key
-        voice = await self._voice(rest, key)
+        voice = await self._voice(share, rest, key)
+        self._share = None
         inside = Membership(
             share,
             rest,
@@ -211,14 +219,16 @@ class Joining(Redacted):
         if self._room is not None:
             await self._room.leave()
 
-    async def _voice(self, rest: Rest, key: str) -> Voice:
+    async def _voice(self, share: ShareLink, rest: Rest, key: str) -> Voice:
         options = self._options
-        access = read_access(await rest.details(self._share.room_id, key))
-        if not room_is_sealed(self._share.link, access):
+        access = read_access(await rest.details(share.room_id, key))
+        if not room_is_sealed(share.link, access):
             if options.password is not None:
                 raise SealingError("this room is open: it has no password")
             return OpenVoice()
         # Can't be None: room_is_sealed has looked. In a thread: a password is stretched for 0.2 to 0.4 s.
-        keys = await asyncio.to_thread(unlock, self._share.link, cast(PublicAccess, access), options.password)
+        keys = await asyncio.to_thread(unlock, share.link, cast(PublicAccess, access), options.password)
         signing = options.owner.signing if options.owner else None
-        return SealedVoice(self._share.link, keys, signing, options.random_bytes)
+        return SealedVoice(
+            share.link, keys, signing, options.random_bytes, clock=options.clock, times=options.key_times
+        )

@@ -10,16 +10,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
-from msgspec.structs import replace
-
 from relayd.client.errors import ClientError, NotConnected, Unconfirmed, Unreachable
 from relayd.client.events import Disconnected, Event, Missed, Reconnected, Rekeyed, RekeyRefused
 from relayd.client.files.desk import Files
 from relayd.client.files.line import Bell
 from relayd.client.hearing import Hearing
+from relayd.client.key_checks import KeyChecks
 from relayd.client.outbox import NOT_SENT, Outbox, Pending, Receipt, new_id
 from relayd.client.rest import Rest
-from relayd.client.seal.link import ShareLink
+from relayd.client.seal.link import Link, ShareLink
 from relayd.client.seal.rekey import NewEpoch
 from relayd.client.sealed_voice import SealedVoice
 from relayd.client.sealing_errors import RekeyError
@@ -64,12 +63,14 @@ class Membership(Redacted):
     def __init__(
         self, share: ShareLink, rest: Rest, voice: Voice, key: str, nick: str, *, events: bool, **options: Any
     ) -> None:
-        self.share = share
+        # Not the link: its secret would outlive the keys of the epoch.
+        self._server, self._room_id, self._invite_key = share.server, share.room_id, share.link.invite_key
         self.voice = voice
         self.nick = nick
         self.me = ""  # the user id
         self.stream = Stream(rest.place, share.room_id, key, self, **options)
         self.hearing = Hearing(voice, self._emit)
+        self.keys = KeyChecks(voice, self.hearing, self.stream, self._emit)
         self.error: Exception | None = None
         self.over = False
         self._rest = rest
@@ -138,6 +139,7 @@ class Membership(Redacted):
         if self.over:
             return
         self.hearing.close()
+        self.keys.close()
         self.over, self.error, self._caught_up = True, error, False
         told = error or Unreachable("the room was left")
         self._outbox.fail_all(told)
@@ -262,13 +264,13 @@ class Membership(Redacted):
     async def renew_invite(self) -> None:
         """Replaces the invite key; takes the owner key. Raises: as `Rest.new_invite`."""
         self.check()
-        self._take_invite(await self._rest.new_invite(self.share.room_id, self._key))
+        self._take_invite(await self._rest.new_invite(self._room_id, self._key))
 
     def _take_invite(self, invite_key: str | None) -> None:
         if isinstance(self.voice, SealedVoice):
             self.voice.take_invite(invite_key)
         elif invite_key is not None:
-            self.share = replace(self.share, link=replace(self.share.link, invite_key=invite_key))
+            self._invite_key = invite_key
 
     def _transmit(self, pending: Pending) -> None:
         """Send a message if everyone can read it; else it is sent when they can."""
@@ -333,6 +335,7 @@ class Membership(Redacted):
         self._transmit_waiting()
         if not self._joined.done():
             self._joined.set_result(None)
+            self.keys.start()
 
     def on_missed(self, count: int) -> None:
         """Some of what was sent did not come, or cannot be read."""
@@ -341,6 +344,7 @@ class Membership(Redacted):
     def on_lost(self, lost: Lost, retry_in_s: float) -> None:
         """Gone for a moment."""
         self.hearing.on_lost()
+        self.keys.on_unready()
         self._caught_up = False
         for pending in self._outbox.all():
             pending.epoch = NOT_SENT
@@ -403,6 +407,7 @@ class Membership(Redacted):
     def _on_card(self) -> None:
         self._shown.set()
         self._card_taken, self._muted = True, False
+        self.keys.on_ready()
         self._transmit_waiting()
 
     def _on_card_refused(self, code: str, retry_s: float | None) -> None:
@@ -435,6 +440,7 @@ class Membership(Redacted):
             return
         self._rekeyed.set()
         self._card_taken = self._muted = False
+        self.keys.on_unready()
         self.send_profile()  # waiting messages are sent when it is accepted
         if not self._makes_keys:  # else `rekey` does, when the link is known
             self._emit(Rekeyed(self.voice.epoch, self.link))
@@ -452,15 +458,15 @@ class Membership(Redacted):
     @property
     def link(self) -> str:
         """The present link: a secret. "" if new keys were made elsewhere."""
-        link = self.voice.link if isinstance(self.voice, SealedVoice) else self.share.link
-        return "" if link is None else ShareLink(self.share.server, self.share.room_id, link).url
+        link = self.voice.link if isinstance(self.voice, SealedVoice) else Link(invite_key=self._invite_key)
+        return "" if link is None else ShareLink(self._server, self._room_id, link).url
 
     async def _fetch_users(self, after: str) -> None:
         """The users that did not fit into the list; without them they show as strangers, no worse."""
         with contextlib.suppress(RelayError, ClientError), contextlib.ExitStack() as stack:
             stack.callback(self._all_known.set)
             # By the session, which is good for it where the invite key has been renewed.
-            while page := await self._rest.users(self.share.room_id, self.stream.session, after):
+            while page := await self._rest.users(self._room_id, self.stream.session, after):
                 self.hearing.on_page(page, self.stream.seq)
                 if len(page) < _PAGE or page[-1].id == after:
                     return

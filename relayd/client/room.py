@@ -77,6 +77,16 @@ class Room(Redacted):
         """How many are here, as the server says; `users` may still lack some of a very large room."""
         return max(self._inside.hearing.roster.count, len(self.users))
 
+    @property
+    def unconfirmed(self) -> list[User]:
+        """Everyone here whose client has not shown a card that is sealed with the room's present keys.
+
+        After new keys everyone is on it until their card comes, usually within a second. A user who stays on it has
+        not got the new keys, or the server withholds the card. Empty in an open room, and in one that never had new
+        keys.
+        """
+        return self._inside.keys.unconfirmed()
+
     def user(self, user_id: str) -> User:
         """The user with that id as last known, here or gone."""
         return self._inside.hearing.roster.known(user_id)
@@ -220,7 +230,7 @@ class Room(Redacted):
         return isinstance(voice, SealedVoice) and voice.can_rekey
 
     async def kick(self, user: User | str, *, ban: bool = False) -> str | None:
-        """Throws a user out; in a sealed room everyone else gets new keys, so that their old ones open nothing new.
+        """Throws a user out; in a sealed room everyone else gets new keys, see `unconfirmed`.
 
         Args:
             user: who; may have left already: the session is worth nothing then.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from relayd.client.clock import boot_clock
 from relayd.client.events import Message
+from relayd.client.key_monitor import KEY_TIMES, KeyMonitor, KeyTimes
+from relayd.client.seal import confirmation
 from relayd.client.seal.files import Digest
 from relayd.client.sealing import (
     Card,
@@ -23,6 +27,7 @@ from relayd.client.sealing import (
     Rekeyed,
     RoomKeys,
     Sealer,
+    Signal,
     UserKey,
     code_words,
     make_rekey,
@@ -47,6 +52,8 @@ class SealedVoice(Redacted):
         keys: from `unlock`.
         owner: the owner's signing pair, if this is the owner and the room has one.
         random_bytes: where this user's pair and the sids come from.
+        clock: seconds, including those in which the machine sleeps.
+        times: how often keys are confirmed and checked.
 
     Attributes:
         link: the present one; None if new keys were made elsewhere, since the invite key is renewed with them.
@@ -54,16 +61,31 @@ class SealedVoice(Redacted):
 
     sealed = True
 
-    def __init__(self, link: Link, keys: RoomKeys, owner: OwnerKey | None, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        link: Link,
+        keys: RoomKeys,
+        owner: OwnerKey | None,
+        random_bytes: RandomBytes,
+        *,
+        clock: Callable[[], float] = boot_clock,
+        times: KeyTimes = KEY_TIMES,
+    ) -> None:
+        self.times = times
+        self.monitor = KeyMonitor(times, clock())
+        self.owner_confirmed_at: float | None = None  # when a client with the owner's pair confirmed the present keys
+        self._superseded = False  # the server told of newer keys that this client could not take
+        self.warning_ended = False  # a confirmation has come after a warning
         self.link: Link | None = link
         self._last_link = link  # with the present secret, and the last invite key that this client was given
         self._keys = keys
         self._owner = owner
         self._random = random_bytes
+        self._clock = clock
         self._user = UserKey.generate(random_bytes)
         self._opener: Opener | None = None  # None until the first join
         self._sealer: Sealer | None = None  # of the present socket
-        self._me = ""
+        self.me = ""  # the user id, from the first join on
         self._own: Card | None = None  # as this client last showed itself
         self._cards: dict[str, Card] = {}  # user id -> the last card that could be believed
 
@@ -87,8 +109,8 @@ class SealedVoice(Redacted):
             self._advance(joined.rekey)
         self._keys.confirm(access)
         if self._opener is None:
-            self._me = joined.you.id
-            self._opener = Opener(self._keys, self._user, self._me, now_ms)
+            self.me = joined.you.id
+            self._opener = Opener(self._keys, self._user, self.me, now_ms)
         self._sealer = Sealer(self._keys, self._user, self._random)
         self._opener.add_sealer(self._sealer)
 
@@ -96,7 +118,7 @@ class SealedVoice(Redacted):
 
     def profile(self, nick: str) -> Any:
         """A fresh card."""
-        self._own = Card(nick, self._user.public, new_key=False)
+        self._own = Card(nick, self._user.public, new_key=False, epoch=self.epoch)
         return msgspec.to_builtins(self._speaking.card(nick))
 
     def message(self, said: Outgoing) -> Any:
@@ -119,7 +141,7 @@ class SealedVoice(Redacted):
         with contextlib.suppress(NotOpened, Dropped):
             self._cards[shape.id] = self._hearing.card(shape.id, shape.profile, place)
         # An owner's other device shows a card, too; this client is called what it calls itself.
-        card = self._own if shape.id == self._me else self._cards.get(shape.id)
+        card = self._own if shape.id == self.me else self._cards.get(shape.id)
         return User(
             id=shape.id,
             nick=card.nick if card else "",
@@ -140,18 +162,66 @@ class SealedVoice(Redacted):
             t_ms=said.t_ms,
             to=said.to,
             seq=frame.seq,
-            mine=frame.from_ == self._me,
+            mine=frame.from_ == self.me,
             by=said.by,
             epoch=said.epoch,
             replayed=said.replayed,
         )
 
-    def read_signal(self, frame: SignalFrame, place: int) -> tuple[str, Any]:
-        """Opened, or an error; a plain one is none."""
+    def read_signal(self, frame: SignalFrame, place: int) -> tuple[str, Any] | None:
+        """Opened, or an error; a plain one is none. Confirmations of the keys are taken here."""
         if frame.kind != SIGNAL_KIND:
             raise NotOpened("it is not sealed")
         signal = self._hearing.signal(frame.from_, frame.data, place)
-        return signal.kind, signal.data
+        if signal.kind != confirmation.KIND:
+            return signal.kind, signal.data
+        self._take_confirmation(signal)
+        return None
+
+    # Confirming keys. -------------------------------------------------------------------------------------------
+
+    def confirmation(self) -> Any:
+        """The data of a signal that confirms the present keys.
+
+        Raises:
+            RekeyError: this client does not hold the owner's pair.
+        """
+        if self._owner is None:
+            raise RekeyError("only the client that made the room can confirm its keys")
+        self.owner_confirmed_at = self._clock()
+        return msgspec.to_builtins(self._speaking.key_confirmation(self._owner, int(self.owner_confirmed_at * 1000)))
+
+    def _take_confirmation(self, signal: Signal) -> None:
+        if self._keys.owner is None or signal.keys.epoch != self._keys.epoch:
+            return
+        now = self._clock()
+        t_ms = confirmation.read_confirmation(self._keys.owner, signal.keys, signal.slot, signal.data)
+        self.owner_confirmed_at = now
+        self.warning_ended |= self.monitor.on_confirmation(signal.slot.sid, t_ms, now)
+
+    @property
+    def can_confirm(self) -> bool:
+        """Whether this client may confirm its keys: it holds the owner's pair and knows of no newer keys."""
+        return self.can_rekey and not self._superseded and not self._keys.newer_came
+
+    @property
+    def can_be_confirmed(self) -> bool:
+        """Whether the room has an owner pair, so that somebody can confirm its keys."""
+        return self._keys.owner is not None
+
+    @property
+    def newer_keys_missed(self) -> bool:
+        """Whether something came that is sealed with newer keys than this client has."""
+        return self._keys.newer_came
+
+    def has_confirmed(self, user_id: str) -> bool:
+        """Whether that user's client has shown a card that is sealed with the present keys."""
+        card = self._cards.get(user_id)
+        return user_id == self.me or self.epoch == 0 or (card is not None and card.epoch == self.epoch)
+
+    def drop_ended_keys(self) -> None:
+        """Drops the keys of epochs that ended 2 minutes ago."""
+        self._keys.drop_ended(self._clock())
 
     # Files. -----------------------------------------------------------------------------------------------------
 
@@ -178,7 +248,11 @@ class SealedVoice(Redacted):
             raise RekeyError("the new epoch's key is not sealed to this user") from None
         if event.epoch <= self._keys.epoch:
             return False  # heard before: by the join, and again in its place among what was missed
-        secret = take_rekey(self._keys, self._user, event)
+        self._superseded = True  # unless the new keys can be taken
+        secret = take_rekey(self._keys, self._user, event, now=self._clock())
+        self._superseded = False
+        self.owner_confirmed_at = None
+        self.monitor.on_epoch()
         self._last_link = replace(self._last_link, password=self._keys.password, secret=secret)
         self.link = None
         return True
@@ -215,7 +289,7 @@ class SealedVoice(Redacted):
         cards = self._hearing.card_keys()
         kept = {user: key for user, key in cards.items() if user in keep and key not in without}
         # A user gets one box: of an owner's devices, the one that does this must be able to go on.
-        kept[self._me] = self._user.public
+        kept[self.me] = self._user.public
         kicked = None if kick is None else (kick, without)
         return make_rekey(self._keys, self._owner, kept, kick=kicked, random_bytes=self._random)
 
@@ -252,7 +326,7 @@ class SealedVoice(Redacted):
         return self._opener
 
     def _key_of(self, user_id: str) -> bytes:
-        if user_id == self._me:
+        if user_id == self.me:
             return self._user.public
         keys = self._hearing.keys_of(user_id)
         if not keys:

@@ -52,6 +52,10 @@ class WrongEpoch(NotOpened):
     """It is of an epoch that is over at its place in the order, or that this client has no key of."""
 
 
+class NewerEpoch(WrongEpoch):
+    """It is of an epoch after the present one: the room has new keys that did not reach this client."""
+
+
 class UnknownSender(NotOpened):
     """No card of the sender has been opened yet. Nothing was taken note of: try again after one."""
 

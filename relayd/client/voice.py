@@ -91,8 +91,8 @@ class Voice(Protocol):
             Dropped: it is not to be shown at all.
         """
 
-    def read_signal(self, frame: SignalFrame, place: int) -> tuple[str, Any]:
-        """Kind and data of a signal. Raises: as `read_message`."""
+    def read_signal(self, frame: SignalFrame, place: int) -> tuple[str, Any] | None:
+        """Kind and data of a signal; None if it is for this client alone. Raises: as `read_message`."""
 
     def sending_pass(self, offer: FileOffer, epoch: int, first: int) -> SendingPass:
         """A pass over a file that this client sends, offered in that epoch, from chunk `first` on."""

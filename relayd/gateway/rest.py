@@ -12,7 +12,7 @@ from relayd.gateway.handlers import Handler
 from relayd.gateway.openapi import openapi_json
 from relayd.http.bodies import read_body
 from relayd.wire import rest
-from relayd.wire.links import PASSWORD_MARK, links
+from relayd.wire.links import links
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 
@@ -27,11 +27,10 @@ class Rooms(Handler):
         base = self.door.peers.base_url(self.request)
         self.door.creation.check(self.given_key)
         body = read_body(rest.CreateRoom, self.request.headers.get("Content-Type", ""), self.body)
-        address, mark = self.door.peers.address(self.request), ""
+        address = self.door.peers.address(self.request)
         if body.password is not None:
             self.door.password_rate.spend(address, time.monotonic())
-            mark = PASSWORD_MARK
-        body = await self.door.passwords.seal(body)
+        body, mark = await self.door.passwords.seal(body)
         answer = await self.door.calls.ask(CreateRoom(body, address))
         created = msgspec.json.decode(answer, type=rest.Created)
         chat, link = links(base, created.id, created.invite_key, mark)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-# What a sealed room's link has behind the invite key if only a password is needed: suite 1, password.
-PASSWORD_MARK = ".1p"  # noqa: S105 - it says that there is one
+from relayd.wire.sealing_text import encode_base64url
+
+
+def password_mark(link_secret: bytes) -> str:
+    """What follows the invite key in the link of a room made with a plain password: `.1p.<link secret>`."""
+    return f".1p.{encode_base64url(link_secret)}"
 
 
 def links(base: tuple[str, str], room_id: str, invite_key: str, mark: str = "") -> tuple[str, str]:
@@ -13,7 +17,7 @@ def links(base: tuple[str, str], room_id: str, invite_key: str, mark: str = "") 
         base: scheme (`http` or `https`) and host of the server.
         room_id: in its text form.
         invite_key: goes behind the `#`.
-        mark: goes behind that: `PASSWORD_MARK` for a room made with a plain password.
+        mark: goes behind that: `password_mark` for a room made with a plain password.
 
     Returns:
         The WebSocket's address, and the link.

@@ -29,8 +29,8 @@ Setting = bool | Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | str | Non
 Password = Annotated[
     str,
     Meta(
-        description="For scripts: 1 to 1,024 bytes of UTF-8 (NFC). The server derives `access` from it at once and "
-        "forgets it. Not together with `access`",
+        description="For scripts: 1 to 1,024 bytes of UTF-8 (NFC). The server derives `access` from it and from a link "
+        "secret, and forgets both. Joining takes the whole link. Not together with `access`",
         extra_json_schema={"minLength": 1, "maxLength": 1024},  # said only: what counts are bytes after NFC
     ),
 ]

@@ -183,6 +183,7 @@ def _text_of(n_bytes: int) -> msgspec.Meta:
 
 Base64Of16 = Annotated[str, _text_of(16)]
 Base64Of32 = Annotated[str, _text_of(32)]
+Base64Of64 = Annotated[str, _text_of(64)]
 Base64Of128 = Annotated[str, _text_of(128)]
 Verifier = Annotated[str, msgspec.Meta(min_length=64, max_length=64, pattern="^[0-9a-f]{64}$")]
 U32 = Annotated[int, msgspec.Meta(ge=0, lt=U32_END)]
@@ -197,6 +198,8 @@ class PublicAccess(Redacted, msgspec.Struct, frozen=True, kw_only=True, omit_def
         password: whether one is needed beside the link.
         epoch: the present one.
         owner: the owner's Ed25519 public key, 32 bytes; absent where the room was made with a plain password.
+        secret: True if the server derived the keys from a plain password and a link secret: a link without a
+            secret is incomplete.
         check: C_e, 16 bytes; in `joined.room.access` only.
     """
 
@@ -205,6 +208,7 @@ class PublicAccess(Redacted, msgspec.Struct, frozen=True, kw_only=True, omit_def
     password: bool
     epoch: U32
     owner: Base64Of32 | None = None
+    secret: bool = False
     check: Base64Of16 | None = None
 
 
@@ -218,7 +222,8 @@ class Access(
 ):
     """The access part as `POST /room` carries it and the server keeps it, verifier and check included.
 
-    Never shown as it stands: with a password-only room both would let a reader try passwords offline.
+    Never shown as it stands: with a password-only room both would let a reader try passwords offline. `secret` is
+    set by `derive_access` only; its default is what rooms of earlier versions have.
     """
 
     suite: Literal[1]
@@ -227,6 +232,7 @@ class Access(
     check: Base64Of16
     password: bool
     owner: Base64Of32 | None = None
+    secret: bool = False
 
     def public(self, epoch: int, *, joined: bool = False) -> PublicAccess:
         """What is shown of it; `joined` adds the check, for those who have proved what they know."""
@@ -236,6 +242,7 @@ class Access(
             password=self.password,
             epoch=epoch,
             owner=self.owner,
+            secret=self.secret,
             check=self.check if joined else None,
         )
 
@@ -256,18 +263,30 @@ def access_of(keys: EpochKeys, *, owner: bytes | None, password: bool) -> Access
     )
 
 
-def derive_access(password: str, random_bytes: RandomBytes = os.urandom) -> Access:
-    """What the server keeps of a plain `password` from REST.
+def draw_secret(random_bytes: RandomBytes = os.urandom) -> bytes:
+    """A fresh link secret: 16 random bytes, never all zero."""
+    secret = bytes(SECRET_BYTES)
+    while not any(secret):
+        secret = random_bytes(SECRET_BYTES)
+    return secret
 
-    The salt is random and there is no owner pair, so the room cannot be rekeyed. Takes as long as `stretch`;
-    the password is not kept.
+
+def derive_access(password: str, random_bytes: RandomBytes = os.urandom) -> tuple[Access, bytes]:
+    """What the server keeps of a plain `password` from REST, and the link secret, which it does not keep.
+
+    Without the link secret, passwords cannot be tried against what the server keeps. The salt is random and there
+    is no owner pair, so the room cannot be rekeyed. Takes as long as `stretch`.
+
+    Returns:
+        The access part, and the link secret for the room's link, 16 bytes.
 
     Raises:
         SealingError: as `derive_password_key`.
     """
-    salt = random_bytes(SALT_BYTES)
+    salt, secret = random_bytes(SALT_BYTES), draw_secret(random_bytes)
     key = derive_password_key(password, salt)
-    return access_of(derive_epoch(salt, 0, password_key=key, link_secret=None), owner=None, password=True)
+    access = access_of(derive_epoch(salt, 0, password_key=key, link_secret=secret), owner=None, password=True)
+    return msgspec.structs.replace(access, secret=True), secret
 
 
 def proof_fits(access: Access, proof_text: str | None) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import random
+import re
 from collections import Counter
 
 import msgspec
@@ -30,7 +31,7 @@ from relayd.client import (
     join,
 )
 from relayd.client.sealing import Sealer, UserKey, parse_link, unlock
-from relayd.client.sealing_errors import PasswordNeeded, RekeyError
+from relayd.client.sealing_errors import LinkError, PasswordNeeded, RekeyError
 from relayd.client.shapes import RoomDetails, read_access
 from relayd.client.socket import ClientSocket
 from relayd.errors import Forbidden, Kicked, NoSuchRoom, OwnerOnly
@@ -115,14 +116,23 @@ async def test_getting_in_needs_all_of_it(relay):
 
 
 async def test_a_room_that_a_script_made_with_a_password(relay):
-    """Made by plain REST, it is sealed by the password alone; its link says so or not."""
+    """Made by plain REST, it is sealed by the password and a secret in its link."""
     room = await relay.create(password="pläin")
-    for link in (room["link"], room["link"].removesuffix(".1p")):
-        async with join(link, "ann", password="pläin") as ann:
-            assert ann.sealed
-            await ann.say("hello")
+    async with join(room["link"], "ann", password="pläin") as ann:
+        assert ann.sealed
+        await ann.say("hello")
     owner = await Rest(relay.base).details(room["id"], room["owner_key"])
     assert owner.sealed
+
+
+@pytest.mark.parametrize("cut_off", [r"\.[^.]*$", r"\.1p.*$"])
+async def test_a_link_that_was_cut_off_is_said_to_be_incomplete(relay, cut_off):
+    """No proof is made of the password alone, which would let the server try passwords."""
+    room = await relay.create(password="pläin")
+    link = re.sub(cut_off, "", room["link"])
+    for password in ("pläin", None):
+        with pytest.raises(LinkError, match="whole link"):
+            await join(link, "ann", password=password).__aenter__()
 
 
 async def test_who_is_thrown_out_reads_nothing_new_and_who_is_away_reads_on(relay):

@@ -17,7 +17,19 @@ from relayd.cli.relay_chat import Chat, NotDone, colour_of
 from relayd.cli.relay_notices import Notices
 from relayd.cli.relay_text import safe_line, safe_lines, safe_nick
 from relayd.cli.relay_wrap import Entry, wrap
-from relayd.client import Announcement, Disconnected, Message, Reconnected, RoomExpiring, User, UserChanged
+from relayd.client import (
+    Announcement,
+    Disconnected,
+    KeysConfirmed,
+    Message,
+    NewKeysMissed,
+    OwnerUnconfirmed,
+    Reconnected,
+    RoomExpiring,
+    User,
+    UserChanged,
+    UsersUnconfirmed,
+)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -82,6 +94,7 @@ class FakeRoom:
         self.departed_users: list[User] = []
         self.link = "https://chat.example/x#old"
         self.details = SimpleNamespace(name="den", locked=False)
+        self.unconfirmed: list[User] = []
         self.said: list[tuple[str, object]] = []
         self.kicked: list[tuple[str, bool]] = []
         self.nick = ""
@@ -125,6 +138,27 @@ async def typed(chat: Chat, text: str) -> None:
 
 def message(user: User, body: object, id_: str = "x", **fields: object) -> Message:
     return Message(user=user, id=id_, body=body, t_ms=0, **fields)
+
+
+async def test_keys_that_are_not_confirmed_are_shown(chat):
+    """As lines when it happens, and in `/who` as long as it lasts."""
+    chat.room.unconfirmed = [BOB]
+    chat.take(UsersUnconfirmed([BOB, BOB2]))
+    chat.take(OwnerUnconfirmed(6))
+    chat.take(KeysConfirmed())
+    chat.take(NewKeysMissed())
+    await typed(chat, "/who")
+    lines = shown(chat)
+    assert "not confirmed the new keys: bob#2222, Bob#3333." in lines[0]
+    assert "not confirmed these keys for 6 minutes" in lines[1]
+    assert "the owner has confirmed the keys" in lines[2]
+    assert "new keys that did not reach you" in lines[3]
+    assert [line for line in lines[4:] if "has not confirmed" in line] == [
+        "* bob#2222 (has not confirmed the new keys)"
+    ]
+    many = [User(id=f"u_{n:016x}", nick="x") for n in range(500)]
+    chat.take(UsersUnconfirmed(many))
+    assert "and 490 more" in shown(chat)[-1]
 
 
 async def test_commands(chat):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import Request, urlopen
 
+import msgspec
 import pytest
 from websockets import ConnectionClosed
 from websockets.sync.client import connect
 
+from relayd.client.sealing import parse_link
+from relayd.wire.sealing import access_of, derive_epoch, derive_password_key
 from tests.control.conftest import clean_environment
 
 
@@ -132,7 +137,7 @@ def test_texts_that_are_refused(daemon, room, command):
 def test_nobody_can_say_anything_in_a_sealed_room_from_outside(daemon):
     """An admin has no key of it: `send` is refused and says what reaches it instead, and `announce` does."""
     created = daemon.json("create", "room", "sealed", "-password", input="correct horse\n")
-    assert created["link"].endswith(".1p")
+    assert parse_link(created["link"]).link.secret is not None
     details = daemon.json("get", "room", "sealed")
     assert (details["sealed"], details["protected"]) == (True, True)
     assert "sealed, password" in daemon.ctl("get", "room", "sealed").stdout
@@ -215,8 +220,8 @@ def test_send_a_file_that_nobody_takes(daemon, room, file):
 
 def test_send_a_file_into_a_room_with_a_password(daemon, file, tmp_path):
     """The password is asked for, or taken from the environment; a wrong one is said to be wrong."""
-    made = daemon.json("create", "room", "pw", "-password", input="good words")
-    with taking(made["link"], tmp_path / "in", RELAY_PASSWORD="good words") as receiving:
+    link = make_without_link_secret(daemon, "pw", "good words")
+    with taking(link, tmp_path / "in", RELAY_PASSWORD="good words") as receiving:
         wrong = clean_environment(RELAY_PASSWORD="other words")
         assert "password is wrong" in daemon.wrong("send", "-f", file, "pw", code=1, env=wrong)
         line = daemon.wrong("send", "-f", file, "pw", code=2, start_new_session=True)
@@ -227,6 +232,23 @@ def test_send_a_file_into_a_room_with_a_password(daemon, file, tmp_path):
         assert receiving.wait(timeout=30) == 0
         assert (tmp_path / "in" / "minutes.pdf").read_bytes() == file.read_bytes()
     daemon.ctl("close", "room", "pw")
+
+
+def make_without_link_secret(daemon, name, password):
+    """A room whose keys come from the password alone, as earlier versions made them; its link."""
+    salt = os.urandom(16)
+    keys = derive_epoch(salt, 0, password_key=derive_password_key(password, salt), link_secret=None)
+    body = {"name": name, "access": msgspec.to_builtins(access_of(keys, owner=None, password=True))}
+    request = Request(daemon.base + "/api/v1/room", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urlopen(request) as answer:
+        return json.load(answer)["link"] + ".1p"
+
+
+def test_the_password_of_a_room_with_a_link_secret_is_not_asked_for(daemon, file):
+    """A room made with a plain password takes its whole link, too, which relayd has forgotten."""
+    daemon.json("create", "room", "both", "-password", input="good words")
+    assert "relay send LINK" in daemon.wrong("send", "-f", file, "both", code=1)
+    daemon.ctl("close", "room", "both")
 
 
 def test_a_room_with_a_secret_in_its_link_is_said_to_be_one(daemon, file):

@@ -114,7 +114,7 @@ class Person:
     def take(self, event: dict[str, Any]) -> bytes:
         """Goes on to the epoch of a `rekeyed` event or a `joined.rekey`."""
         fields = {name: event[name] for name in ("epoch", "check", "box", "seq")}
-        return take_rekey(self.keys, self.user, msgspec.convert(fields, Rekeyed))
+        return take_rekey(self.keys, self.user, msgspec.convert(fields, Rekeyed), now=0.0)
 
     async def go_on(self) -> dict[str, Any]:
         """Hears of the new epoch and takes it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import time
 import unicodedata
 
@@ -11,9 +13,10 @@ import msgspec
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from relayd.client.sealing import RoomKeys, parse_fragment, unlock
-from relayd.wire.sealing import PublicAccess, derive_access
-from relayd.wire.sealing_text import encode_base64url
+from relayd.client import join
+from relayd.client.sealing import RoomKeys, parse_fragment, parse_link, unlock
+from relayd.wire.sealing import PublicAccess, access_of, derive_access, derive_epoch, derive_password_key
+from relayd.wire.sealing_text import decode_base64url, encode_base64url
 from tests.conftest import problem, relay_with
 from tests.sealed.sealed_people import Person, make_room, plain
 
@@ -65,12 +68,13 @@ async def test_an_open_room_has_no_access(relay):
 
 
 async def test_a_plain_password_seals_the_room(relay):
-    """Whoever has its link, which ends in .1p, and the password can join; the password is part of the keys."""
+    """Joining takes its link, which ends in a secret that the server drew, and the password."""
     room = await relay.create(password="correct horse")
-    assert room["link"].endswith(f"#{room['invite_key']}.1p")
+    assert re.search(rf"#{room['invite_key']}\.1p\.[\w-]{{22}}$", room["link"])
     details = await relay.details(room)
     assert (details["sealed"], details["protected"]) == (True, True)
     assert "owner" not in details["access"]
+    assert details["access"]["secret"] is True
     keys = await unlocked(relay, room, "correct horse")
     peer = await relay.connect(room["id"])
     await peer.send("join", key=room["invite_key"], proof=keys.proof_text)
@@ -80,6 +84,27 @@ async def test_a_plain_password_seals_the_room(relay):
     other = await relay.connect(room["id"])
     await other.send("join", key=room["invite_key"], proof=wrong.proof_text)
     assert await other.closed() == (4003, "forbidden")
+
+
+async def test_the_password_alone_opens_nothing(relay):
+    """A proof derived from the password without the link secret is refused: what the server keeps fits no password."""
+    room = await relay.create(password="correct horse")
+    access = msgspec.convert((await relay.details(room))["access"], PublicAccess)
+    password_key = derive_password_key("correct horse", decode_base64url(access.salt))
+    alone = derive_epoch(decode_base64url(access.salt), 0, password_key=password_key, link_secret=None)
+    peer = await relay.connect(room["id"])
+    await peer.send("join", key=room["invite_key"], proof=alone.proof_text)
+    assert await peer.closed() == (4003, "forbidden")
+
+
+async def test_a_room_of_an_earlier_version_opens_with_the_password_alone(relay):
+    """Rooms whose keys have no link secret, with links that end in .1p, work as before."""
+    salt = os.urandom(16)
+    keys = derive_epoch(salt, 0, password_key=derive_password_key("old", salt), link_secret=None)
+    room = await relay.create(access=msgspec.to_builtins(access_of(keys, owner=None, password=True)))
+    assert "secret" not in (await relay.details(room))["access"]
+    async with join(room["link"] + ".1p", "ann", password="old") as ann:
+        assert ann.sealed
 
 
 @pytest.mark.parametrize(
@@ -166,7 +191,7 @@ async def test_forms_make_sealed_rooms(relay):
     """A form's fields serve as well."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     response = await relay.request("POST", "/api/v1/room", body="password=open+sesame", headers=dict(form))
-    assert json.loads(response.body)["link"].endswith(".1p")
+    assert parse_link(json.loads(response.body)["link"]).link.secret is not None
     fields = "&".join(f"access.{name}={str(value).lower()}" for name, value in ACCESS.items() if name != "salt")
     response = await relay.request(
         "POST", "/api/v1/room", body=f"{fields}&access.salt={ACCESS['salt']}", headers=dict(form)
@@ -212,8 +237,9 @@ async def test_many_passwords_block_nobody(relay):
 
 def test_derived_access_is_random():
     """Two rooms with one password have nothing in common."""
-    one, other = derive_access("same"), derive_access("same")
+    (one, secret), (other, other_secret) = derive_access("same"), derive_access("same")
     assert {one.salt, one.verifier, one.check}.isdisjoint({other.salt, other.verifier, other.check})
+    assert secret != other_secret
 
 
 async def test_admins_make_sealed_rooms(tmp_path):
@@ -221,7 +247,7 @@ async def test_admins_make_sealed_rooms(tmp_path):
     path = str(tmp_path / "control.sock")
     async with relay_with(control=path) as relay:
         made = await control(path, {"password": "open sesame"})
-        assert made["link"].endswith(".1p")
+        assert parse_link(made["link"]).link.secret is not None
         keys = await unlocked(relay, made, "open sesame")
         peer = await relay.connect(made["id"])
         await peer.send("join", key=made["invite_key"], proof=keys.proof_text)

@@ -283,18 +283,21 @@ def test_rekeyed_access():
 
 
 def test_access_of_a_plain_password():
-    """A script's password gives a room of its own salt, without an owner; its proof fits."""
-    room = VECTORS["rooms"][2]
-    access = derive_access(room["password"], lambda n: unb64(room["salt"])[:n])
+    """A script's password and a drawn link secret give a room of its own salt, without an owner; its proof fits."""
+    room = VECTORS["rooms"][0]
+    drawn = iter([unb64(room["salt"]), bytes(16), unb64(room["link_secret"])])  # a secret of zeros is drawn again
+    access, secret = derive_access(room["password"], lambda n: next(drawn)[:n])
+    assert secret == unb64(room["link_secret"])
     assert msgspec.to_builtins(access) == {
         "suite": 1,
         "salt": room["salt"],
         "verifier": room["verifier"],
         "check": room["check"],
         "password": True,
+        "secret": True,
     }
     assert proof_fits(access, room["proof"])
-    assert derive_access("x").salt != derive_access("x").salt
+    assert derive_access("x")[0].salt != derive_access("x")[0].salt
 
 
 @pytest.mark.parametrize(

@@ -318,12 +318,15 @@ async def test_what_is_wrong_has_a_name(server, visitors):
     ann, bob = await bare(visitors), await bare(visitors)
     link = await ann.create(password="correct horse", max=2)
     fragment = link.partition("#")[2]
+    of_script = (await server.create(password="correct horse"))["link"]
     look = "(link) => engine.lookAt(link)"
     wrong_links = {
         "hello": "link_wrong",
         f"{server.base}/about#{fragment}": "link_wrong",
         link.partition("#")[0]: "link_incomplete",
         link[:-4]: "link_incomplete",
+        of_script.rpartition(".")[0]: "link_incomplete",
+        of_script.partition(".1p")[0]: "link_incomplete",
         link.replace(".1p.", ".2p."): "unknown_suite",
         link.replace(server.base, "https://elsewhere.example"): "link_elsewhere",
         f"{server.base}/6c1f0d5e-3c1b-4a8e-9d42-0f2b8f6f3a11#{fragment}": "no_such_room",
@@ -334,6 +337,9 @@ async def test_what_is_wrong_has_a_name(server, visitors):
     assert await bob.problem(enter, {"link": link, "nick": "bob"}) == "password_needed"
     assert await bob.problem(enter, {"link": link, "nick": "bob", "password": ""}) == "password_unfit"
     assert await bob.problem(enter, {"link": link, "nick": "bob", "password": "wrong"}) == "wrong_password"
+    incomplete = {"link": of_script.rpartition(".")[0], "nick": "bob", "password": "correct horse"}
+    assert await bob.problem(enter, incomplete) == "link_incomplete"
+    await (await bare(visitors)).open(of_script, password="correct horse")
     await bob.open(link, password="correct horse")
     carol = await bare(visitors)
     assert await carol.problem(enter, {"link": link, "nick": "carol", "password": "correct horse"}) == "room_full"

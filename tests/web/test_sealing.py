@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "relayd/web/js"
 VECTORS = ROOT / "tests/vectors/sealing-vectors.json"
+CONFIRMATIONS = ROOT / "tests/vectors/key-confirmation-vectors.json"
+MONITOR = ROOT / "tests/vectors/key-monitor-vectors.json"
 
 
 def find_node() -> str:
@@ -42,6 +44,14 @@ async def test_vectors_in_node():
     result = json.loads(await in_node(Path(__file__).with_name("vectors-in-node.js"), MODULES, VECTORS))
     assert result["wrong"] == []
     assert result["checked"] > 200
+
+
+async def test_key_confirmations_in_node():
+    """What the owner signs, what is believed of it, and when a warning is due, as in the Python client."""
+    script = Path(__file__).with_name("key-confirmations-in-node.js")
+    result = json.loads(await in_node(script, MODULES, CONFIRMATIONS, MONITOR))
+    assert result["wrong"] == []
+    assert result["checked"] > 300
 
 
 async def test_sha256_in_node():

@@ -120,19 +120,27 @@ export default async function check(vectors, load) {
   const event = { epoch: told.new_epoch, check: encode(next.check), box: told.box, seq: 7 };
   const keys = await made();
   keys.confirm(access);
-  equal("rekey", encode(await rekey.takeRekey(keys, to, event)), told.new_link_secret);
+  equal("rekey", encode(await rekey.takeRekey(keys, to, event, 1000)), told.new_link_secret);
   equal("rekey epoch", keys.epoch, 1);
-  equal("rekey again", await rekey.takeRekey(keys, to, event), null);
+  equal("rekey again", await rekey.takeRekey(keys, to, event, 1000), null);
   equal("old epoch before", keys.at(0, 6).epoch, 0);
   await refused("old epoch after", () => keys.at(0, 7));
-  await refused("rekey for another", async () => rekey.takeRekey(await made(), from, event));
-  await refused("rekey of a wrong epoch", async () => rekey.takeRekey(await made(), to, { ...event, epoch: 2 }));
-  await refused("rekey with a wrong check", async () => rekey.takeRekey(await made(), to, { ...event, check: room.check }));
+  keys.dropEnded(120_999);
+  equal("old epoch within two minutes", keys.at(0, 6).epoch, 0);
+  keys.dropEnded(121_000);
+  await refused("old epoch after two minutes", () => keys.at(0, 6));
+  equal("present epoch after two minutes", keys.current.epoch, 1);
+  equal("nothing newer yet", keys.newerCame, false);
+  await refused("newer epoch", () => keys.at(2, 6));
+  equal("something newer", keys.newerCame, true);
+  await refused("rekey for another", async () => rekey.takeRekey(await made(), from, event, 1000));
+  await refused("rekey of a wrong epoch", async () => rekey.takeRekey(await made(), to, { ...event, epoch: 2 }, 1000));
+  await refused("rekey with a wrong check", async () => rekey.takeRekey(await made(), to, { ...event, check: room.check }, 1000));
   const stranger = crypto.getRandomValues(new Uint8Array(32));
   await refused("rekey by another owner", async () => {
     const other = await made();
     other.owner = stranger;
-    await rekey.takeRekey(other, to, event);
+    await rekey.takeRekey(other, to, event, 1000);
   });
   await refused("salt of another owner", () => keysModule.RoomKeys.make({ ...access, owner: stranger }, null, access.salt));
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hmac
 import os
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from relayd.client.sealing_errors import NotConfirmed, RekeyError, WrongEpoch, WrongSecret
+from relayd.client.sealing_errors import NewerEpoch, NotConfirmed, RekeyError, WrongEpoch, WrongSecret
 from relayd.wire.ids import RandomBytes
 from relayd.wire.sealing import (
     CHECK_BYTES,
@@ -27,6 +28,9 @@ from relayd.wire.sealing_text import (
     encode_base64url,
     require_length,
 )
+
+# Twice the longest time for which a server keeps messages (`resume`): what was sealed before a rekey comes within it.
+ENDED_KEYS_KEPT_S: Final = 120.0
 
 
 class OwnerKey(Redacted):
@@ -104,8 +108,20 @@ class UserKey(Redacted):
         return encode_base64url(self.public)
 
 
+class _End(NamedTuple):
+    """Where an epoch ended.
+
+    Attributes:
+        seq: of the event that ended it.
+        drop_at: when its keys are dropped, seconds on the caller's monotonic clock.
+    """
+
+    seq: int
+    drop_at: float
+
+
 class RoomKeys(Redacted):
-    """A room's keys in every epoch that this client has lived in. Made by `unlock` or `new_room`.
+    """A room's keys in the present epoch, and for 2 minutes in earlier ones. Made by `unlock` or `new_room`.
 
     Nothing is sealed or opened with an epoch's keys before the server has answered the epoch's check
     (`confirm`, or `advance` for a later epoch).
@@ -125,7 +141,8 @@ class RoomKeys(Redacted):
         self._password_key = password_key
         self._epochs = {self.epoch: self.derive(self.epoch, link_secret)}
         self._confirmed = False
-        self._ends: dict[int, int] = {}  # epoch -> seq of the event that ended it
+        self.newer_came = False  # something that was sealed in an epoch after the present one
+        self._ends: dict[int, _End] = {}  # of the epochs before the present one whose keys are kept
 
     def derive(self, epoch: int, link_secret: bytes | None) -> EpochKeys:
         """The keys that the room would have in `epoch` with another link secret; nothing changes by it."""
@@ -188,16 +205,29 @@ class RoomKeys(Redacted):
 
         Raises:
             NotConfirmed: as `current`.
-            WrongEpoch: the epoch was over at that place, or is not known.
+            NewerEpoch: the epoch is after the present one.
+            WrongEpoch: the epoch was over at that place, or its keys are not known or dropped.
         """
         present = self.current
         if epoch == self.epoch:
             return present
-        if epoch in self._epochs and place < self._ends[epoch]:
+        if epoch > self.epoch:
+            self.newer_came = True
+            raise NewerEpoch("sealed with newer keys of the room, which this client does not have")
+        if epoch in self._epochs and place < self._ends[epoch].seq:
             return self._epochs[epoch]
         raise WrongEpoch("sealed in another epoch of the room")
 
-    def advance(self, epoch: int, link_secret: bytes, check: str, place: int) -> None:
+    def drop_ended(self, now: float) -> None:
+        """Drops the keys of every epoch whose successor began 2 minutes ago: nothing sealed in it opens any more.
+
+        Args:
+            now: seconds on the clock that `advance` was given.
+        """
+        for epoch in [epoch for epoch, end in self._ends.items() if now >= end.drop_at]:
+            del self._epochs[epoch], self._ends[epoch]
+
+    def advance(self, epoch: int, link_secret: bytes, check: str, place: int, *, now: float) -> None:
         """Goes on to a new epoch. `take_rekey` calls it, after verifying that the owner signed the secret.
 
         Args:
@@ -205,6 +235,7 @@ class RoomKeys(Redacted):
             link_secret: S of the new epoch, 16 bytes.
             check: what the server says C of the new epoch is.
             place: the `seq` of the event; what is sealed in an older epoch opens only before it.
+            now: seconds on a monotonic clock, which decides when the older keys are dropped.
 
         Raises:
             RekeyError: it would go back, or the check does not fit. The present epoch stays.
@@ -214,7 +245,8 @@ class RoomKeys(Redacted):
         keys = self.derive(epoch, link_secret)
         if not self._fits(keys, check):
             raise RekeyError("the server's check is not that of the new epoch")
-        self._ends[self.epoch] = place
+        self._ends[self.epoch] = _End(place, now + ENDED_KEYS_KEPT_S)
         self._epochs[epoch] = keys
         self.epoch = epoch
         self._confirmed = True
+        self.newer_came = False

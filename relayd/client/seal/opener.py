@@ -103,18 +103,29 @@ class Card(Redacted, msgspec.Struct, frozen=True):
         nick: the name to show.
         hpke: the user's X25519 public key, 32 bytes.
         new_key: True if the user was known by other keys only; rightly so for an owner on another device.
+        epoch: in which it was sealed.
     """
 
     nick: str
     hpke: bytes
     new_key: bool
+    epoch: int
 
 
 class Signal(Redacted, msgspec.Struct, frozen=True):
-    """A signal that was opened: its real kind, and data of any JSON."""
+    """A signal that was opened.
+
+    Attributes:
+        kind: its real one.
+        data: any JSON.
+        keys: those that opened it.
+        slot: where it was sealed.
+    """
 
     kind: str
     data: Any
+    keys: EpochKeys
+    slot: Slot
 
 
 class Opener(Redacted):
@@ -169,7 +180,7 @@ class Opener(Redacted):
             NotOpened: it cannot be believed; `WrongSender` if its key is another user's.
             Dropped: an older card than the present one, or an echo of what this client did not send.
         """
-        _, slot, plaintext = self._open(user, BodyType.CARD, profile, place)
+        keys, slot, plaintext = self._open(user, BodyType.CARD, profile, place)
         text = decode_json(plaintext, _CardText)
         key = decode_base64url(text.hpke, KEY_BYTES, "hpke")
         if self._key_user.setdefault(key, user) != user:
@@ -178,7 +189,7 @@ class Opener(Redacted):
         new_key = bool(known) and key not in known
         known[:] = [*(k for k in known if k != key), key][-_KEYS_A_USER:]
         self._accept(user, slot)
-        return Card(text.nick, key, new_key)
+        return Card(text.nick, key, new_key, keys.epoch)
 
     def signal(self, user: str, data: object, place: int) -> Signal:
         """Opens a signal.
@@ -191,10 +202,10 @@ class Opener(Redacted):
         Raises:
             NotOpened, Dropped: see the class.
         """
-        _, slot, plaintext = self._open(user, BodyType.SIGNAL, data, place)
+        keys, slot, plaintext = self._open(user, BodyType.SIGNAL, data, place)
         text = decode_json(plaintext, _SignalText)
         self._accept(user, slot)
-        return Signal(text.kind, text.data)
+        return Signal(text.kind, text.data, keys, slot)
 
     def message(self, heard: Heard) -> Message:
         """Opens a message, to all or to one; one's own come back too, which acknowledges them.

@@ -11,11 +11,10 @@ import msgspec
 from relayd.client.seal.hpke import open_box, seal_box
 from relayd.client.seal.keys import OwnerKey, RoomKeys, UserKey, signed_by
 from relayd.client.seal.link import Link
-from relayd.client.seal.room import draw_secret
 from relayd.client.sealing_errors import BadKey, NotOpened, RekeyError
 from relayd.wire.ids import RandomBytes
 from relayd.wire.sealed_shapes import BOX_BYTES, RekeyPart
-from relayd.wire.sealing import SECRET_BYTES, U32, Base64Of16, Base64Of128
+from relayd.wire.sealing import SECRET_BYTES, U32, Base64Of16, Base64Of128, draw_secret
 from relayd.wire.sealing_text import (
     Redacted,
     decode_base64url,
@@ -126,13 +125,14 @@ def _boxes(cards: Mapping[str, bytes], plaintext: bytes, salt: bytes, epoch: int
     return boxes
 
 
-def take_rekey(room: RoomKeys, user: UserKey, event: Rekeyed) -> bytes:
+def take_rekey(room: RoomKeys, user: UserKey, event: Rekeyed, *, now: float) -> bytes:
     """Goes on to the epoch of `event`, if the owner made it.
 
     Args:
         room: the room's keys; they advance, and old ones open only what came before the event.
         user: this user's pair.
         event: as the server tells it.
+        now: seconds on a monotonic clock; 2 minutes later `RoomKeys.drop_ended` drops the older keys.
 
     Returns:
         The new link secret, 16 bytes, for the new link.
@@ -151,5 +151,5 @@ def take_rekey(room: RoomKeys, user: UserKey, event: Rekeyed) -> bytes:
     secret, signature = opened[:SECRET_BYTES], opened[SECRET_BYTES:]
     if not any(secret) or not signed_by(room.owner, signature, signed_part(room.salt, event.epoch, secret)):
         raise RekeyError("the new epoch was not made by the room's owner")
-    room.advance(event.epoch, secret, event.check, event.seq)
+    room.advance(event.epoch, secret, event.check, event.seq, now=now)
     return secret

@@ -12,12 +12,12 @@ from relayd.client.sealing_errors import Downgrade, LinkError, PasswordNeeded
 from relayd.wire.ids import RandomBytes
 from relayd.wire.sealing import (
     SALT_BYTES,
-    SECRET_BYTES,
     Access,
     PublicAccess,
     access_of,
     derive_epoch,
     derive_password_key,
+    draw_secret,
 )
 from relayd.wire.sealing_text import Redacted, SealingError, decode_base64url
 
@@ -40,14 +40,6 @@ class NewRoom(Redacted, msgspec.Struct, frozen=True):
     def link(self, invite_key: str) -> Link:
         """The link to share, once the server has answered with the invite key."""
         return Link(invite_key=invite_key, password=self.access.password, secret=self.secret)
-
-
-def draw_secret(random_bytes: RandomBytes = os.urandom) -> bytes:
-    """A fresh link secret: 16 random bytes, never all zero."""
-    secret = bytes(SECRET_BYTES)
-    while not any(secret):
-        secret = random_bytes(SECRET_BYTES)
-    return secret
 
 
 def new_room(password: str | None = None, random_bytes: RandomBytes = os.urandom) -> NewRoom:
@@ -86,6 +78,16 @@ def room_is_sealed(link: Link, access: PublicAccess | None) -> bool:
     return True
 
 
+def require_secret(link: Link, access: PublicAccess) -> None:
+    """Refuses a link that was cut off: no proof must be made of the password alone for a room with a link secret.
+
+    Raises:
+        LinkError: the room needs a link secret and the link has none.
+    """
+    if link.secret is None and (access.secret or not access.password):
+        raise LinkError("the link lacks the secret of this sealed room: open the whole link, to its last character")
+
+
 def unlock(link: Link, access: PublicAccess, password: str | None = None) -> RoomKeys:
     """The keys of the room behind `link`, in the epoch that the server says.
 
@@ -103,13 +105,12 @@ def unlock(link: Link, access: PublicAccess, password: str | None = None) -> Roo
         LinkError: the room needs a link secret and the link has none.
         SealingError: the salt is not the owner's, or the password is empty or too long.
     """
-    room_is_sealed(link, access)
+    if room_is_sealed(link, access):
+        require_secret(link, access)
     if access.password and password is None:
         raise PasswordNeeded("this room has a password")
     if not access.password and password is not None:
         raise SealingError("this room has no password")
-    if not access.password and link.secret is None:
-        raise LinkError("the link lacks the secret of this sealed room: ask for the whole link")
     password_key = None
     if password is not None:
         password_key = derive_password_key(password, decode_base64url(access.salt, SALT_BYTES, "salt"))

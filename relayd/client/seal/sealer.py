@@ -8,8 +8,10 @@ from collections import Counter
 from typing import Final, NoReturn, SupportsIndex
 
 from relayd.client.seal.bodies import BodyType, Slot, encode_json, pad, seal_at
+from relayd.client.seal.confirmation import KIND as KEY_CONFIRMATION
+from relayd.client.seal.confirmation import Confirmation, confirmation_text
 from relayd.client.seal.hpke import seal_box
-from relayd.client.seal.keys import RoomKeys, UserKey
+from relayd.client.seal.keys import OwnerKey, RoomKeys, UserKey
 from relayd.client.sealing_errors import SealerSpent
 from relayd.wire.ids import RandomBytes
 from relayd.wire.sealed_shapes import SealedBody
@@ -73,6 +75,20 @@ class Sealer(Redacted):
         Raises: as `message`.
         """
         return self._seal(BodyType.SIGNAL, encode_json({"kind": kind, "data": data}))
+
+    def key_confirmation(self, owner: OwnerKey, t_ms: int) -> SealedBody:
+        """Signs that the present keys are the present ones, for the `data` of a signal of kind `sealed`.
+
+        Args:
+            owner: the owner's pair.
+            t_ms: ms on a clock that only goes up.
+
+        Raises: as `message`.
+        """
+        keys, slot = self._reserve(BodyType.SIGNAL)
+        signature = encode_base64url(owner.sign(confirmation_text(keys, slot, t_ms)))
+        data = Confirmation(t_ms, signature)
+        return self._seal_at(keys, slot, encode_json({"kind": KEY_CONFIRMATION, "data": data}))
 
     def direct(self, to: bytes, message_id: str, body: object, t_ms: int) -> SealedBody:
         """Seals a message to one user, and to this user's own other tabs.

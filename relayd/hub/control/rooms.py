@@ -14,7 +14,7 @@ from relayd.hub.control.handler import ControlHandler, Verb
 from relayd.hub.control.peers import Tier
 from relayd.wire import control, rest
 from relayd.wire.ids import room_id_text
-from relayd.wire.links import PASSWORD_MARK, links
+from relayd.wire.links import links
 
 ROWS_AT_ONCE = 200  # of a listing, in one turn of the loop: about a millisecond
 
@@ -59,8 +59,7 @@ class Rooms(ControlHandler):
 
     async def _create(self) -> None:
         body, take_name = self.take(rest.CreateRoom), bool(self.boolean("take"))
-        mark = "" if body.password is None else PASSWORD_MARK
-        body = await self.desk.passwords.seal(body)
+        body, mark = await self.desk.passwords.seal(body)
         created = self.act(lambda now: self.desk.service.create(body, now, address=None, take_name=take_name))
         self.about = created.id
         chat, link = links(self.desk.steering.base(), created.id, created.invite_key, mark)

@@ -179,7 +179,8 @@
  */
 
 /** How a sealed room is got into, as the server says.
- * @typedef {{salt: Bytes, password: boolean, epoch: number, owner: Bytes | null, check: Bytes | null}} Access
+ * `secret`: the server derived the keys from a password and a link secret, so a link without a secret is incomplete.
+ * @typedef {{salt: Bytes, password: boolean, secret?: boolean, epoch: number, owner: Bytes | null, check: Bytes | null}} Access
  */
 
 /** The owner's Ed25519 pair; its private half cannot leave WebCrypto.

@@ -130,10 +130,12 @@
  * What happened, for a line between messages. Comings and goings in a row are one line whose `nicks` grow.
  * @typedef {object} SystemEvent
  * @property {"joined" | "left" | "renamed" | "muted" | "unmuted" | "updated" | "missed" | "rekeyed" | "rekey_refused" |
- *     "expiring" | "announcement" | "restarting" | "closed"} event
- * @property {string[]} nicks  joined, left: who, at most 50; renamed: before and after; muted, unmuted: one
- * @property {number} count  joined, left: how many; missed: messages lost for good, 0 if nobody can say;
- *     expiring: seconds
+ *     "users_unconfirmed" | "owner_unconfirmed" | "keys_confirmed" | "keys_missed" | "expiring" | "announcement" |
+ *     "restarting" | "closed"} event
+ * @property {string[]} nicks  joined, left, users_unconfirmed: who, at most 50; renamed: before and after; muted,
+ *     unmuted: one
+ * @property {number} count  joined, left, users_unconfirmed: how many; missed: messages lost for good, 0 if nobody can
+ *     say; owner_unconfirmed: minutes; expiring: seconds
  * @property {string} text  announcement: what the server's admin says
  * @property {string[]} what  updated: any of `name`, `max`, `expiration`, `locked`, `settings`
  * @property {boolean} me  it is about oneself
@@ -198,6 +200,7 @@
  * @property {boolean} usersLeave  it ends when everyone has left, too
  * @property {boolean} sealed
  * @property {boolean} canRekey  kicking makes new keys (and a new link)
+ * @property {Set<string>} unconfirmed  ids of users who have not shown a card that is sealed with the room's new keys
  * @property {string} link  the present one, to be shared: changes with `link`. A secret
  * @property {string[]} typing  user ids
  * @property {Map<string, number>} reads  user id -> seq seen; shown at the last line with `seq` up to that

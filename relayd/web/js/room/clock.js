@@ -3,6 +3,9 @@
 /** @returns {Moment} */
 export const moment = () => ({ wall: Date.now(), steady: performance.now() });
 
+/** Whole ms since any moment, on a clock that only goes up. */
+export const steadyNow = () => Math.floor(performance.now());
+
 /**
  * Elapsed ms: the larger of what the two clocks show.
  * @param {Moment} then

@@ -20,6 +20,7 @@ export class Hearing {
   #roster;
   #lines;
   #serial;
+  #onKeySignal;
   /** @type {{frame: Frame, place: number}[]} */ #held = [];
   /** @type {Set<string>} */ #unshown = new Set(); // user ids that are not waited for
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
@@ -33,13 +34,15 @@ export class Hearing {
    * @param {import("./roster.js").Roster} roster
    * @param {import("./lines.js").Lines} lines
    * @param {import("./serial.js").Serial} serial  what is done later is done there
+   * @param {(signal: any) => Promise<void>} onKeySignal  takes the owner's confirmations of the keys
    */
-  constructor(store, voice, roster, lines, serial) {
+  constructor(store, voice, roster, lines, serial, onKeySignal) {
     this.#store = store;
     this.#voice = voice;
     this.#roster = roster;
     this.#lines = lines;
     this.#serial = serial;
+    this.#onKeySignal = onKeySignal;
   }
 
   /** Takes the list of users as it is now.
@@ -86,8 +89,11 @@ export class Hearing {
    */
   async onSignal(frame, place) {
     const { me, users, lines } = this.#store.state;
-    if (frame.from === me || !users.has(frame.from)) return;
-    const { kind, data } = await this.#voice.readSignal(frame, place);
+    if (!users.has(frame.from)) return;
+    const signal = await this.#voice.readSignal(frame, place);
+    const { kind, data } = signal;
+    if (kind === "key_confirmation") await this.#onKeySignal(signal);
+    if (frame.from === me) return;
     if (kind === "typing") this.#setTyping(frame.from, data === true);
     const { seq } = Object(data);
     if (kind === "read" && Number.isSafeInteger(seq) && seq >= 0 && lines.length) {

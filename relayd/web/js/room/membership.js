@@ -50,7 +50,7 @@ export class Membership {
     this.store = store;
     this.roster = roster;
     this.lines = lines;
-    this.hearing = new Hearing(store, voice, roster, lines, this.serial);
+    this.hearing = new Hearing(store, voice, roster, lines, this.serial, (signal) => this.rekeying.onSignal(signal));
     this.about = new About(store, lines, identity, voice);
     this.outbox = new Outbox((pending) => this.speaker.transmit(pending), this.#clock);
     this.rekeying = new Rekeying(this);
@@ -104,6 +104,7 @@ export class Membership {
     if (this.store.state.phase === "over") return;
     this.connection.close();
     this.hearing.close();
+    this.rekeying.close();
     this.#shut(problem);
     this.outbox.end(problem);
     this.#joining?.reject(problem);
@@ -222,7 +223,7 @@ export class Membership {
    */
   #fetchUsers(after) {
     const take = (/** @type {Frame[]} */ page) => this.serial.run(() => this.hearing.onPage(page, this.seq));
-    this.allKnown = fetchUsers(this.identity.roomId, this.#key, after, take).catch(() => {});
+    this.allKnown = fetchUsers(this.identity.roomId, this.#key, after, take).then(() => this.rekeying.onUsers(), () => {});
   }
 
   /** @param {Frame} joined */
@@ -233,6 +234,7 @@ export class Membership {
 
   #onCaughtUp() {
     this.speaker.isOpen = true;
+    this.rekeying.onCaughtUp();
     this.outbox.open({ ...this.#order.back, placeKeptMs: 1000 * this.store.state.details.settings.resume });
     this.#joining?.resolve();
     this.#joining = null;
@@ -244,6 +246,7 @@ export class Membership {
     const { state } = this.store;
     const wasMuted = state.muted;
     await this.hearing.onPresence(frame, this.seq);
+    this.rekeying.onUsers();
     if (wasMuted && !state.muted) await this.speaker.sendProfile(); // the server refuses profiles during a mute
     this.identity.nick = this.roster.me.nick || this.identity.nick; // another tab may have changed it
   }

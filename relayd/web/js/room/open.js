@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { Problem } from "../problem.js";
-import { newSealedRoom, readAccess, RoomKeys, roomIsSealed, unlock } from "../seal/keys.js";
+import { newSealedRoom, readAccess, requireSecret, RoomKeys, roomIsSealed, unlock } from "../seal/keys.js";
 import { derivePasswordKey } from "../seal/derive.js";
 import { newUserKey } from "../seal/user-key.js";
 import { formatLink, isSealed, parseLink } from "../wire/link.js";
@@ -34,8 +34,10 @@ async function look(text) {
     if (!identity || !(problem instanceof Problem) || problem.code !== "no_such_room") throw problem;
     return { ...doorOf(link, identity), endsAt: identity.endsAt, sealed: identity.access !== null, known };
   }
-  const sealed = roomIsSealed(link, readAccess(details));
+  const access = readAccess(details);
+  const sealed = roomIsSealed(link, access);
   if (sealed) needWebCrypto();
+  if (access && !known) requireSecret(link, access);
   return { ...doorOf(link, details), sealed, passwordNeeded: details.protected === true && !known, known };
 }
 

@@ -1,12 +1,17 @@
-/** New keys for a sealed room, so that those of somebody thrown out open nothing new. */
+/** New keys for a sealed room, which somebody thrown out does not get; and who has confirmed them. */
 
 import { Problem } from "../problem.js";
 
+/** @typedef {import("./key-checks.js").KeyChecks} KeyChecks */
+
 const TIMEOUT_MS = 10_000;
+const LOAD_AFTER_MS = 3000; // the checks are not needed before, and what a person waits for comes first
 
 export class Rekeying {
   #inside;
   #onEpoch = () => {};
+  #isClosed = false;
+  /** @type {Promise<KeyChecks | null> | null} */ #checks = null;
 
   /** @param {import("./membership.js").Membership} inside */
   constructor(inside) {
@@ -48,8 +53,44 @@ export class Rekeying {
     }
     await this.#inside.keep();
     await this.#inside.speaker.sendProfile();
+    this.#load().then((checks) => checks?.onEpoch());
     outbox.onEpoch(voice.epoch);
     lines.tell("rekeyed");
     this.#onEpoch();
+  }
+
+  /** There is a connection (again). */
+  onCaughtUp() {
+    setTimeout(() => this.#load(), LOAD_AFTER_MS);
+    this.onUsers();
+  }
+
+  /** Cards have come, perhaps. */
+  async onUsers() {
+    if (this.#inside.voice.epoch > 0) (await this.#load())?.show();
+  }
+
+  /** The owner's client confirms the keys.
+   * @param {any} signal
+   */
+  async onSignal(signal) {
+    await (await this.#load())?.onConfirmation(signal);
+  }
+
+  /** It is over, or not shown any more. */
+  close() {
+    this.#isClosed = true;
+    this.#checks?.then((checks) => checks?.close());
+  }
+
+  /** The checks, from when they are first needed; null in an open room, and while the server is away. */
+  async #load() {
+    const { voice } = this.#inside;
+    if (this.#isClosed || !("hasConfirmed" in voice)) return null;
+    this.#checks ??= import("./key-checks.js").then(
+      ({ KeyChecks }) => (this.#isClosed ? null : new KeyChecks(this.#inside, voice)),
+      () => (this.#checks = null),
+    );
+    return this.#checks;
   }
 }

@@ -215,6 +215,7 @@ export class Room {
     this.#invite.close();
     this.#inside.connection.close();
     this.#inside.hearing.close();
+    this.#inside.rekeying.close();
   }
 
   async safetyCode() {

@@ -7,6 +7,7 @@ import { Opener } from "../seal/opener.js";
 import { makeRekey, takeRekey } from "../seal/rekey.js";
 import { Sealer } from "../seal/sealer.js";
 import { decodeBase64url } from "../wire/bytes.js";
+import { steadyNow } from "./clock.js";
 
 export class SealedVoice {
   sealed = true;
@@ -16,9 +17,10 @@ export class SealedVoice {
   #me = "";
   /** @type {Opener | null} */ #opener = null;
   /** @type {Sealer | null} */ #sealer = null;
-  /** @type {Map<string, {nick: string, key: string}>} */ #cards = new Map(); // the last that could be believed
+  /** @type {Map<string, {nick: string, key: string, epoch: number}>} */ #cards = new Map(); // the last believed ones
   /** @type {{nick: string, key: string} | null} */ #own = null;
   /** @type {Bytes | null} */ secret = null; // of the link, if it has changed since the start
+  #superseded = false; // the server told of newer keys that this page could not take
 
   /**
    * @param {import("../seal/keys.js").RoomKeys} keys
@@ -131,14 +133,57 @@ export class SealedVoice {
   }
 
   /**
+   * A signal that only the owner can make.
+   * @param {string} kind
+   * @param {(owner: OwnerKey, keys: EpochKeys, slot: Slot) => Promise<unknown>} make  its data
+   */
+  async ownersSignal(kind, make) {
+    const owner = this.#owner;
+    if (!owner) throw new Problem("cannot_rekey");
+    return { kind: "sealed", data: await this.#speaking.signalAt(kind, (keys, slot) => make(owner, keys, slot)) };
+  }
+
+  /** Whether this page may confirm its keys: it holds the owner's pair and knows of no newer keys. */
+  get canConfirm() {
+    return this.canRekey && !this.#superseded && !this.#keys.newerCame;
+  }
+
+  /** Public key of the room's owner; null in a room made with a plain password. */
+  get ownerPublic() {
+    return this.#keys.owner;
+  }
+
+  /** Whether something came that is sealed with newer keys than this page has. */
+  get newerKeysMissed() {
+    return this.#keys.newerCame;
+  }
+
+  /** Whether that user's client has shown a card that is sealed with the present keys.
+   * @param {string} user
+   */
+  hasConfirmed(user) {
+    return user === this.#me || this.epoch === 0 || this.#cards.get(user)?.epoch === this.epoch;
+  }
+
+  /** Drops the keys of epochs that ended 2 minutes ago. */
+  dropEndedKeys() {
+    this.#keys.dropEnded(steadyNow());
+  }
+
+  /**
    * @param {Frame} told
    * @returns {Promise<boolean>} false if those keys are in use already
    * @throws {Problem} `rekey_refused`
    */
   async takeRekey(told) {
-    const secret = await takeRekey(this.#keys, this.#user, told);
-    if (secret) this.secret = secret;
-    return secret !== null;
+    const secret = await takeRekey(this.#keys, this.#user, told, steadyNow()).catch((problem) => {
+      this.#superseded = true;
+      throw problem;
+    });
+    if (!secret) return false;
+    this.#superseded = false;
+    this.secret = secret;
+    return true;
   }
 
   /**

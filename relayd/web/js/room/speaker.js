@@ -63,8 +63,15 @@ export class Speaker {
    * @param {unknown} data
    */
   signal(kind, data) {
+    this.signalWith(() => this.#voice.signal(kind, data));
+  }
+
+  /** The same, with kind and data as they travel.
+   * @param {() => Promise<{kind: string, data: unknown}>} make
+   */
+  signalWith(make) {
     if (!this.isOpen || this.#state.muted) return;
-    this.#serial.run(async () => this.send({ type: "signal", ...(await this.#voice.signal(kind, data)) })).catch(() => {});
+    this.#serial.run(async () => this.send({ type: "signal", ...(await make()) })).catch(() => {});
   }
 
   /** The nick is another. */

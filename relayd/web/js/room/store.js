@@ -29,6 +29,7 @@ const newState = () => ({
   usersLeave: false,
   sealed: false,
   canRekey: false,
+  unconfirmed: new Set(),
   link: "",
   typing: [],
   reads: new Map(),

@@ -8,6 +8,8 @@ import { NotOpened } from "./errors.js";
 import { newPair } from "./pairs.js";
 
 const SECRET_BYTES = 16;
+// Twice the longest time for which a server keeps messages: what was sealed before a rekey comes within it.
+const ENDED_KEYS_KEPT_MS = 120_000;
 
 /** A link secret: 16 random bytes, never all zero. */
 export function drawSecret() {
@@ -37,7 +39,8 @@ export function readAccess(details) {
   if (!fits || epoch >= 2 ** 32 || typeof access.password !== "boolean") {
     throw new Problem("server_wrong", "the access part of the room has another form");
   }
-  return { salt, password: access.password, epoch, owner, check: decodeBase64url(access.check, 16) };
+  const secret = access.secret === true;
+  return { salt, password: access.password, secret, epoch, owner, check: decodeBase64url(access.check, 16) };
 }
 
 /**
@@ -55,10 +58,26 @@ export function roomIsSealed(link, access) {
   return true;
 }
 
-/** The keys of a room in every epoch that this page has lived in. Nothing is opened or sealed before `confirm`. */
+/**
+ * Refuses a link that was cut off: no proof must be made of the password alone for a room with a link secret.
+ * @param {Link} link
+ * @param {Access} access
+ * @throws {Problem} `link_incomplete`
+ */
+export function requireSecret(link, access) {
+  if (!link.secret && (access.secret || !access.password)) {
+    throw new Problem("link_incomplete", "the link lacks the room's secret");
+  }
+}
+
+/**
+ * The keys of a room in the present epoch, and for 2 minutes in earlier ones. Nothing is opened or sealed before
+ * `confirm`.
+ */
 export class RoomKeys {
   /** @type {Map<number, EpochKeys>} */ #epochs = new Map();
-  /** @type {Map<number, number>} */ #ends = new Map(); // epoch -> seq of the event that ended it
+  /** @type {Map<number, {seq: number, dropAt: number}>} */ #ends = new Map(); // seq of the event that ended an epoch
+  newerCame = false; // something that was sealed in an epoch after the present one
   /** @type {Bytes | null} */ #passwordKey;
   #confirmed = false;
 
@@ -134,8 +153,9 @@ export class RoomKeys {
   at(epoch, place) {
     const present = this.current;
     if (epoch === this.epoch) return present;
+    if (epoch > this.epoch) this.newerCame = true;
     const keys = this.#epochs.get(epoch);
-    if (keys && place < (this.#ends.get(epoch) ?? 0)) return keys;
+    if (keys && place < (this.#ends.get(epoch)?.seq ?? 0)) return keys;
     throw new NotOpened("sealed in another epoch of the room");
   }
 
@@ -145,17 +165,30 @@ export class RoomKeys {
    * @param {Bytes} secret
    * @param {Bytes} check
    * @param {number} place  the `seq` of the event
+   * @param {number} now  ms on a clock that only goes up
    * @throws {Problem} `rekey_refused`
    */
-  async advance(epoch, secret, check, place) {
+  async advance(epoch, secret, check, place, now) {
     const keys = await this.derive(epoch, secret);
     if (epoch <= this.epoch || !same(keys.check, check)) {
       throw new Problem("rekey_refused", "the server's check is not that of the new epoch");
     }
-    this.#ends.set(this.epoch, place);
+    this.#ends.set(this.epoch, { seq: place, dropAt: now + ENDED_KEYS_KEPT_MS });
     this.#epochs.set(epoch, keys);
     this.epoch = epoch;
     this.#confirmed = true;
+    this.newerCame = false;
+  }
+
+  /** Drops the keys of every epoch whose successor began 2 minutes ago: nothing sealed in it opens any more.
+   * @param {number} now  ms on the clock that `advance` was given
+   */
+  dropEnded(now) {
+    for (const [epoch, { dropAt }] of this.#ends) {
+      if (now < dropAt) continue;
+      this.#epochs.delete(epoch);
+      this.#ends.delete(epoch);
+    }
   }
 }
 
@@ -186,7 +219,7 @@ export async function newSealedRoom(password) {
  */
 export async function unlock(link, access, passwordKey) {
   roomIsSealed(link, access);
+  requireSecret(link, access);
   if (access.password && !passwordKey) throw new Problem("password_needed");
-  if (!access.password && !link.secret) throw new Problem("link_incomplete", "the link lacks the room's secret");
   return RoomKeys.make(access, passwordKey, link.secret);
 }

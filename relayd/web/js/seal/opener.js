@@ -76,7 +76,7 @@ export class Opener {
    * @throws {NotOpened | Dropped}
    */
   async card(user, profile, place) {
-    const { slot, plaintext } = await this.#open(user, CARD, profile, place);
+    const { keys, slot, plaintext } = await this.#open(user, CARD, profile, place);
     const { nick, hpke } = decodeJson(plaintext);
     if (typeof nick !== "string" || !decodeBase64url(hpke, 32)) throw new NotOpened("what is inside has another form");
     const key = String(hpke);
@@ -85,7 +85,7 @@ export class Opener {
     const known = this.#keys.get(user) ?? [];
     this.#keys.set(user, [...known.filter((one) => one !== key), key].slice(-KEYS_A_USER));
     this.#accept(user, slot);
-    return { nick, key };
+    return { nick, key, epoch: keys.epoch };
   }
 
   /**
@@ -95,11 +95,11 @@ export class Opener {
    * @throws {NotOpened | Dropped}
    */
   async signal(user, data, place) {
-    const { slot, plaintext } = await this.#open(user, SIGNAL, data, place);
+    const { keys, slot, plaintext } = await this.#open(user, SIGNAL, data, place);
     const signal = decodeJson(plaintext);
     if (typeof signal.kind !== "string") throw new NotOpened("what is inside has another form");
     this.#accept(user, slot);
-    return { kind: signal.kind, data: signal.data ?? null };
+    return { kind: signal.kind, data: signal.data ?? null, keys, slot };
   }
 
   /**

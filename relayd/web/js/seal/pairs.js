@@ -26,3 +26,17 @@ async function generate(algorithm, extractable) {
     }
   }
 }
+
+/** Whether the owner signed `text`.
+ * @param {Bytes} owner  public key
+ * @param {Bytes} signature
+ * @param {Bytes} text
+ */
+export async function isSigned(owner, signature, text) {
+  try {
+    const key = await crypto.subtle.importKey("raw", owner, "Ed25519", false, ["verify"]);
+    return await crypto.subtle.verify("Ed25519", key, signature, text);
+  } catch {
+    return false;
+  }
+}

@@ -5,6 +5,7 @@ import { decodeBase64url, encodeBase64url, join, labelled, u32 } from "../wire/b
 import { verifierOf } from "./derive.js";
 import { openBox, sealBox } from "./hpke.js";
 import { drawSecret } from "./keys.js";
+import { isSigned } from "./pairs.js";
 
 /** @typedef {import("./keys.js").RoomKeys} RoomKeys */
 
@@ -48,10 +49,11 @@ export async function makeRekey(room, owner, cards) {
  * @param {RoomKeys} room
  * @param {UserKey} user
  * @param {unknown} told  the event, or `joined.rekey`
+ * @param {number} now  ms on a clock that only goes up; 2 minutes later `dropEnded` drops the older keys
  * @returns {Promise<Bytes | null>} the new link secret; null if that epoch is in use already
  * @throws {Problem} `rekey_refused`: the room stays in its epoch
  */
-export async function takeRekey(room, user, told) {
+export async function takeRekey(room, user, told, now) {
   const event = /** @type {Record<string, unknown>} */ (Object(told));
   const epoch = Number.isInteger(event.epoch) ? Number(event.epoch) : -1;
   const [box, check] = [decodeBase64url(event.box, BOX_BYTES), decodeBase64url(event.check, 16)];
@@ -66,20 +68,6 @@ export async function takeRekey(room, user, told) {
     ? await isSigned(room.owner, opened.slice(SECRET_BYTES), rekeyText(room.salt, epoch, secret))
     : false;
   if (!secret || !signed) throw new Problem("rekey_refused", "the new epoch was not made by the room's owner");
-  await room.advance(epoch, secret, check, Number(event.seq));
+  await room.advance(epoch, secret, check, Number(event.seq), now);
   return secret;
-}
-
-/**
- * @param {Bytes} owner
- * @param {Bytes} signature
- * @param {Bytes} text
- */
-async function isSigned(owner, signature, text) {
-  try {
-    const key = await crypto.subtle.importKey("raw", owner, "Ed25519", false, ["verify"]);
-    return await crypto.subtle.verify("Ed25519", key, signature, text);
-  } catch {
-    return false;
-  }
 }

@@ -51,6 +51,16 @@ export class Sealer {
   }
 
   /**
+   * A signal whose data depend on where it is sealed.
+   * @param {string} kind
+   * @param {(keys: EpochKeys, slot: Slot) => Promise<unknown>} make
+   */
+  async signalAt(kind, make) {
+    const { keys, slot } = this.#reserve(SIGNAL);
+    return this.#sealAt(keys, slot, encodeJson({ kind, data: await make(keys, slot) }));
+  }
+
+  /**
    * To one user, and to this user's own other tabs.
    * @param {Bytes} to  the receiver's card key
    * @param {string} id

@@ -40,6 +40,7 @@ export function peopleView(room, { onPerson, onInvite, onClose }) {
       disc(user),
       h("span", { class: "name" }, h("bdi", null, nameOf(user.nick)), h("span", { class: "tag" }, `#${user.tag}`)),
       h("span", { class: "state" }, state, user.muted && icon("mute"), user.muted && h("span", { class: "unseen" }, t("people.muted"))),
+      room.state.unconfirmed.has(user.id) && h("span", { class: "unconfirmed" }, t("people.unconfirmed")),
     ];
     return h("li", { class: user.away ? "away" : "", "data-key": user.id }, passive ? h("div", { class: "person" }, content) : h("button", { type: "button", class: "person", "aria-haspopup": "menu", onclick: open }, content));
   };
