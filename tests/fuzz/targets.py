@@ -230,7 +230,7 @@ def proxies(data: bytes) -> None:
         request = _Request(headers, "192.0.2.1")
         try:
             scheme, host = peers.base_url(request)
-            peers.check_origin(request, (scheme, host))
+            peers.check_origin(request)
         except RelayError:
             continue
         assert scheme in ("http", "https")
