@@ -54,7 +54,6 @@ bench: $(VENV)/.bench
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-
 # ABUSE: options of `python -m bench.abuse`; see bench/README.md.
 abuse: $(VENV)/.run
 	$(BIN)/python -m bench.abuse $(ABUSE)

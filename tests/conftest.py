@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
 import websockets
@@ -20,6 +21,10 @@ from relayd import lag
 from relayd.daemon import running
 from relayd.settings import Settings, load
 from relayd.startup import Start
+
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("relayd", deadline=None)
+hypothesis.settings.load_profile("relayd")
 
 # A shell ignores Ctrl-C for what it runs in the background, and so would all programs that are started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

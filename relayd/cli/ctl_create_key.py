@@ -11,10 +11,10 @@ from relayd.cli.ctl_base import Session, command
 
 @command("relayctl create key", name="key")
 def create_key(session: Session) -> None:
-    """Make a key with which people may create rooms; it needs no running relayd.
+    """Make a key for people who may create rooms.
 
-    Add the digest to rooms.create_keys, set rooms.create to "key", and reload. The key itself is stored nowhere: give
-    it to those who may create rooms. To take it back, remove its digest.
+    It needs no running relayd. Add the digest to rooms.create_keys, set rooms.create to "key", and reload. The key
+    itself is stored nowhere: give it to those who may create rooms. To take it back, remove its digest.
     """
     from relayd.wire.ids import CREATE, digest_of, new_key  # noqa: PLC0415
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from relayd.gateway.pressure import KEPT_SHARE
 from relayd.gateway.wheel import Wheel
 
 # A peer that sends or takes less than that in so long is gone or hostile: the slowest telephone line takes 50 KiB.
 PROGRESS_BYTES, PROGRESS_S = 16 * 1024, 10.0
-_TARGET = 7 / 8  # of the limit: below it no connection is closed for a while
 
 
 class Source(Protocol):
@@ -67,7 +67,7 @@ class ReadBuffers:
     def _enforce(self) -> None:
         """Closes the connections that hold most until the others hold less than 7/8 of the limit."""
         for source in sorted(self._held, key=lambda one: self._held[one], reverse=True):
-            if self.bytes <= self.max_bytes * _TARGET:
+            if self.bytes <= self.max_bytes * KEPT_SHARE:
                 return
             self.release(source)
             source.drop_unread()

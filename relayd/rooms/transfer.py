@@ -213,7 +213,7 @@ class Transfer:
             self._merge()
             self._start(now, self._new_number)
             self._paced_at = inf
-            for stream in self._streams.values():
+            for stream in self._by_turn():
                 asks += self._ask(stream, now)
                 self._watch(stream, now)
         stops, self._stops = self._stops, []
@@ -225,6 +225,10 @@ class Transfer:
             return inf
         held = (stream.patience_ends for stream in self._streams.values() if stream.held_at is not None)
         return min(self._start_at if self._waiting else inf, self._paced_at, min(held, default=inf))
+
+    def _by_turn(self) -> list[Stream]:
+        """The stream that moved longest ago is asked for first: at a slow pace no other takes its share."""
+        return sorted(self._streams.values(), key=lambda stream: stream.moved_at)
 
     def _ask(self, stream: Stream, now: float) -> list[Ask]:
         if stream.behind:

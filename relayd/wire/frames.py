@@ -158,16 +158,18 @@ class FrameReader:
         if self._cut is not None:
             return self._complete_cut(self._cut)
         data, at = self._data, self._at
-        header = self._read_header(data, at) if at < len(data) else None
-        if header is None or len(data) - header[1] < header[2]:
+        end = len(data)
+        header = self._read_header(data, at) if at < end else None
+        if header is None or end - header[1] < header[2]:
             if header is not None:
                 self._needed = header[1] + header[2] - at
-            self._cut = bytearray(memoryview(data)[at:]) if at < len(data) and self.failure is None else None
+            self._cut = bytearray(memoryview(data)[at:]) if at < end and self.failure is None else None
             self._data, self._at = b"", 0
             return None
         first, body, length = header
-        self._advance(body + length)
-        return self._put_together(first, self._unmask(data[body - 4 : body], data[body : body + length]))
+        at = body + length
+        self._data, self._at = (b"", 0) if at == end else (data, at)
+        return self._put_together(first, self._unmask(data[body - 4 : body], data[body:at]))
 
     def _complete_cut(self, cut: bytearray) -> Message | None:
         """Reads the frame that was cut, if all of it has come."""
@@ -182,14 +184,13 @@ class FrameReader:
             return self.next_frame()
         # Only this frame is put together; what follows it is read where it is.
         frame = b"".join((cut, memoryview(self._data)[self._at : self._at + missing]))
-        self._advance(self._at + missing)
+        self._at += missing
+        if self._at == len(self._data):
+            self._data, self._at = b"", 0
         header = self._read_header(frame, 0)
         assert header is not None  # noqa: S101 - its header was read before: `_needed` is made of it
         first, body, _ = header
         return self._put_together(first, self._unmask(frame[body - 4 : body], frame[body:]))
-
-    def _advance(self, at: int) -> None:
-        self._data, self._at = (b"", 0) if at == len(self._data) else (self._data, at)
 
     def _read_header(self, data: bytes, at: int) -> tuple[int, int, int] | None:
         """First byte, start of the payload, its length; None if that cannot be had (yet, or any more)."""

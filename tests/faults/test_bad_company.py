@@ -51,11 +51,12 @@ async def test_newcomers_at_once_cost_no_more_than_they_bring():
             peer.socket.transport.abort()
 
 
-async def test_a_name_of_a_megabyte_is_no_room(relay):
+@pytest.mark.parametrize(("marks", "refusal"), [(600, (404, "no_such_room")), (5_000, (431, "head_too_large"))])
+async def test_a_long_name_is_no_room(relay, marks, refusal):
     """It is refused before it is looked at: normalising it would hold up everybody."""
-    path = "/api/v1/a" + "%CC%95%CC%96" * 5_000
+    path = "/api/v1/a" + "%CC%95%CC%96" * marks
     answer = await relay.request("GET", path, "ri_AAAAAAAAAAAAAAAAAAAAAA")
-    assert (answer.code, json.loads(answer.body)["code"]) == (404, "no_such_room")
+    assert (answer.code, json.loads(answer.body)["code"]) == refusal
 
 
 @pytest.mark.timeout(120)

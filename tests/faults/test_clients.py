@@ -13,7 +13,12 @@ from relayd import lag
 from tests.conftest import Peer, relay_with
 from tests.faults.world import Talker, chatter, everyone_heard, relayd, talkers
 
-UNLIMITED = {"limits__message_rate": 0, "limits__join_rate": 0}
+UNLIMITED = {
+    "limits__message_rate": 0,
+    "limits__join_rate": 0,
+    "limits__max_connections_per_address": 0,
+    "limits__egress_rate__address_bytes": 0,
+}
 
 
 class BlackHole:

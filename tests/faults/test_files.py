@@ -121,18 +121,25 @@ async def test_a_killed_worker():
 
 
 @pytest.mark.timeout(120)
-async def test_lost_connections():
-    """Sender and receivers lose theirs again and again."""
-    file = File(os.urandom(10_000_000), chunk=60_000)
-    async with (
-        relayd(RELAYD_LIMITS_FILE_RATE_ROOM_BYTES="5000000") as process,
-        transfer(process, file, 2) as (_, people),
-    ):
-        for person in (people[0], people[1], people[0], people[2]):
-            await asyncio.sleep(0.3)
+async def test_lost_connections(tmp_path):
+    """Sender and receivers lose theirs again and again, each time after the file went on."""
+    config = tmp_path / "relayd.toml"
+    config.write_text("[limits.file_rate]\nroom_bytes = 100_000\nburst_s = 0.25\n")
+    file = File(os.urandom(10_000_000), chunk=20_000)
+    async with relayd("--config", str(config)) as process, transfer(process, file, 2) as (_, people):
+        sender, *receivers = people
+        for returns, person in enumerate((sender, receivers[0], sender, receivers[1]), 1):
             person.client.peer.socket.transport.abort()
+            async with asyncio.timeout(WAIT_S):
+                while sum(one.returns for one in people) < returns:
+                    await asyncio.sleep(0.01)
+                had = [len(one.client.chunks) for one in receivers]
+                while any(len(one.client.chunks) <= n for one, n in zip(receivers, had, strict=True)):
+                    await asyncio.sleep(0.01)
+        config.write_text("")
+        process.process.send_signal(signal.SIGHUP)
         await everyone_has(people, file)
-        assert sum(person.returns for person in people) >= 3
+        assert sum(person.returns for person in people) == 4
 
 
 async def test_a_drain():

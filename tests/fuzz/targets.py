@@ -6,6 +6,7 @@ documents, which the target catches.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -153,12 +154,7 @@ def log(data: bytes) -> None:
     except memlog.Unreadable:
         os.close(fd)
         return
-    try:
-        snapshot.read(opened, 0.0)
-    except memlog.Unreadable:
-        pass
-    finally:
-        opened.close()
+    _read_rooms(opened)
 
 
 def records(data: bytes) -> None:
@@ -166,12 +162,12 @@ def records(data: bytes) -> None:
     log_ = memlog.MemoryLog.new(0.0)
     log_.append(data)
     log_.commit()
-    try:
+    _read_rooms(log_)
+
+
+def _read_rooms(log_: memlog.MemoryLog) -> None:
+    with contextlib.closing(log_), contextlib.suppress(memlog.Unreadable):
         snapshot.read(log_, 0.0)
-    except memlog.Unreadable:
-        pass
-    finally:
-        log_.close()
 
 
 def sealed(data: bytes) -> None:
@@ -230,7 +226,7 @@ def proxies(data: bytes) -> None:
         request = _Request(headers, "192.0.2.1")
         try:
             scheme, host = peers.base_url(request)
-            peers.check_origin(request, (scheme, host))
+            peers.check_origin(request)
         except RelayError:
             continue
         assert scheme in ("http", "https")

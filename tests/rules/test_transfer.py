@@ -352,6 +352,15 @@ def test_a_pace_holds_over_time(rate):
     assert 0.9 * rate * 9.75 <= len(room.got[ann]) <= rate * 10.25 + 1
 
 
+@pytest.mark.parametrize("rate", [4.0, 40.0])
+def test_streams_share_a_pace(rate):
+    """Whoever is at another place in the file gets a share, however slow the pace is."""
+    room = Room(1000, WINDOW, Pace(rate))
+    ann, bob = room.accept(1, upto=1000), room.accept(2, first=500, upto=1000)
+    room.run(10)
+    assert min(len(room.got[ann]), len(room.got[bob])) >= 0.3 * rate * 10
+
+
 def test_two_files_share_a_pace():
     pace = Pace(40.0)
     rooms = [Room(1000, WINDOW, pace), Room(1000, WINDOW, pace)]

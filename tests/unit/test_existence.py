@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -46,7 +47,10 @@ def service():
 
 
 def work(function, *arguments):
-    """What a function returns, and everything of Python and of C that it calls, in order."""
+    """What a function returns, and everything of Python and of C that it calls, in order.
+
+    Collecting garbage is not the function's work: what others hang on it (Hypothesis does) would show up here.
+    """
     done = []
 
     def note(frame, event, argument):
@@ -55,11 +59,13 @@ def work(function, *arguments):
         elif event == "c_call":
             done.append(argument.__qualname__)
 
+    gc.disable()
     sys.setprofile(note)
     try:
         result = function(*arguments)
     finally:
         sys.setprofile(None)
+        gc.enable()
     return result, done
 
 
