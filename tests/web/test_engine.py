@@ -296,6 +296,35 @@ async def test_a_new_invite_is_known_in_all_tabs(visitors):
     await bob.open(new)
 
 
+async def test_a_rekey_renews_the_link(visitors):
+    """The old one shows nothing of the room any more. All tabs of the owner have the new one, members have none."""
+    owner = await visitors()
+    ann, tab, bob = await bare(visitors, beside=owner), await bare(visitors, beside=owner), await bare(visitors)
+    old = await ann.create()
+    await tab.open(old)
+    await bob.open(old)
+    async with join(old, "eve") as eve:
+        await ann("(id) => until(() => room.state.users.get(id)?.key)", eve.me.id)
+        await ann("(id) => room.kick(id, false)", eve.me.id)
+    new = await ann("room.state.link")
+    assert new != old
+    await tab("(link) => until(() => room.state.link === link && !room.state.linkIsOld)", new)
+    assert await ann("room.state.linkIsOld") is False
+    await bob("() => until(() => room.state.linkIsOld)")
+    cyd = await bare(visitors)
+    assert await cyd.problem("(link) => engine.lookAt(link)", old) == "no_such_room"
+    await cyd.open(new, "cyd")
+    assert await cyd("room.state.linkIsOld") is False
+    for who, is_old in ((tab, False), (bob, True)):
+        await who.page.reload()
+        await who.page.evaluate(READY)
+        await who.open(new if who is tab else old)
+        assert await who("room.state.linkIsOld") is is_old
+    await ann("room.renewInvite()")
+    await tab("(link) => until(() => room.state.link !== link)", new)
+    assert await tab("room.state.linkIsOld") is False
+
+
 async def test_a_sealed_link_is_never_taken_down(server, visitors):
     """Where a server shows an open room behind a sealed link, nothing is joined, and nothing said."""
     made = await server.create()
@@ -393,8 +422,7 @@ async def test_page_and_python_client(visitors):
             await heard(py, Rekeyed, 30)
             await ann("room.say('without eve')")
             assert (await heard(py, Message, 30)).text == "without eve"
-        # A member is not told whether the invite key was renewed with the keys, so the library gives no link.
-        assert await ann("room.state.link") != link
+        # The invite key was renewed with the keys, and a member is not told the new one.
         assert py.link == ""
 
 

@@ -50,6 +50,7 @@
  * @property {string} name  the room's
  * @property {number} endsAt  ms since 1970
  * @property {string} link  the present one
+ * @property {number} inviteEpoch  the epoch of a sealed room's keys that the link's invite key goes with
  * @property {string} ownerKey  `ro_...` or ""
  * @property {OwnerKey | null} ownerPair
  * @property {UserKey | null} user

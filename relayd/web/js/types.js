@@ -202,6 +202,7 @@
  * @property {boolean} canRekey  kicking makes new keys (and a new link)
  * @property {Set<string>} unconfirmed  ids of users who have not shown a card that is sealed with the room's new keys
  * @property {string} link  the present one, to be shared: changes with `link`. A secret
+ * @property {boolean} linkIsOld  nobody comes in by it: its invite key was replaced, and this device was not told by what
  * @property {string[]} typing  user ids
  * @property {Map<string, number>} reads  user id -> seq seen; shown at the last line with `seq` up to that
  * @property {number} unread  lines of others since `read()` was last called
@@ -242,13 +243,13 @@
  * @property {(key: string, unasked?: boolean) => void} accept  a file; also again after `failed` and `cancelled`.
  *     `unasked`: nobody has pressed a button for it; at most two of four places are for such
  * @property {(key: string) => void} cancel  receiving, or withdraw an own one
- * @property {(userId: string, ban: boolean) => Promise<void>} kick
- * @property {(userId: string, on: boolean) => Promise<void>} mute
+ * @property {(userId: string, ban: boolean) => Promise<unknown>} kick
+ * @property {(userId: string, on: boolean) => Promise<unknown>} mute
  * @property {(changes: {name?: string, max?: number, locked?: boolean, expiration_date?: number | "usersLeave",
- *     settings?: Partial<Details["settings"]>}) => Promise<void>} editRoom  `expiration_date` in hours since creation
+ *     settings?: Partial<Details["settings"]>}) => Promise<unknown>} editRoom  `expiration_date` in hours since creation
  * @property {() => Promise<void>} renewInvite  the new link is `state.link`
- * @property {(hours: number) => Promise<void>} extend  so many hours from now, at most 24 h after creation
- * @property {() => Promise<void>} closeRoom
+ * @property {(hours: number) => Promise<unknown>} extend  so many hours from now, at most 24 h after creation
+ * @property {() => Promise<unknown>} closeRoom
  * @property {() => void} leave  gives the place up, in all tabs, and forgets the room on this device
  * @property {() => void} retry  now, instead of at `retryAt`
  * @property {() => Promise<string[]>} safetyCode  six words; sealed rooms only

@@ -1,6 +1,6 @@
 /** Commands on their way, by the id of their frame: each is answered once, or the connection is lost before. */
 export class Answers {
-  /** @type {Map<unknown, {resolve: () => void, reject: (problem: Error) => void}>} */ #waiting = new Map();
+  /** @type {Map<unknown, {resolve: (answer: Frame) => void, reject: (problem: Error) => void}>} */ #waiting = new Map();
 
   /** Whether one is due. */
   get isAwaiting() {
@@ -9,16 +9,16 @@ export class Answers {
 
   /**
    * @param {string} id
-   * @returns {Promise<void>}
+   * @returns {Promise<Frame>} the `ok`
    */
   expect(id) {
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
   }
 
-  /** @param {unknown} id */
-  resolve(id) {
-    this.#waiting.get(id)?.resolve();
-    this.#waiting.delete(id);
+  /** @param {Frame} answer */
+  resolve(answer) {
+    this.#waiting.get(answer.id)?.resolve(answer);
+    this.#waiting.delete(answer.id);
   }
 
   /**

@@ -22,12 +22,26 @@ export class Invite {
     this.#tabs.onmessage = ({ data }) => this.#take(data);
   }
 
+  /** Whether newer keys came with an invite key that this device was not given. */
+  get isOld() {
+    const { access, inviteEpoch } = this.#identity;
+    return access !== null && access.epoch > inviteEpoch;
+  }
+
   /** @throws {Problem} */
   async renew() {
     const { invite_key: inviteKey } = await api.renewInvite(this.#identity.roomId, this.#identity.ownerKey);
+    await this.replace({ inviteKey, epoch: this.#identity.access?.epoch ?? 0 });
+  }
+
+  /** The room has another invite key.
+   * @param {{inviteKey: unknown, epoch: number}} renewed  and the epoch of the room's keys that it goes with
+   * @throws {Problem} `server_wrong`
+   */
+  async replace({ inviteKey, epoch }) {
     if (!decodeBase64url(String(inviteKey).slice(3), 16)) throw new Problem("server_wrong");
-    this.#take(inviteKey);
-    this.#tabs.postMessage(inviteKey);
+    this.#take({ inviteKey: String(inviteKey), epoch });
+    this.#tabs.postMessage({ inviteKey, epoch });
     await save(this.#identity);
   }
 
@@ -35,8 +49,9 @@ export class Invite {
     this.#tabs.close();
   }
 
-  /** @param {string} inviteKey */
-  #take(inviteKey) {
+  /** @param {{inviteKey: string, epoch: number}} renewed */
+  #take({ inviteKey, epoch }) {
+    this.#identity.inviteEpoch = epoch;
     this.#identity.link = formatLink({ ...parseLink(this.#identity.link), inviteKey });
     this.#onLink();
   }

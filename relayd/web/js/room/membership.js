@@ -223,7 +223,7 @@ export class Membership {
    */
   #fetchUsers(after) {
     const take = (/** @type {Frame[]} */ page) => this.serial.run(() => this.hearing.onPage(page, this.seq));
-    this.allKnown = fetchUsers(this.identity.roomId, this.#key, after, take).then(() => this.rekeying.onUsers(), () => {});
+    this.allKnown = fetchUsers(this.identity.roomId, this.identity.session, after, take).then(() => this.rekeying.onUsers(), () => {});
   }
 
   /** @param {Frame} joined */
@@ -265,10 +265,10 @@ export class Membership {
     if (frame.from === this.store.state.me) this.outbox.said(frame.id);
   }
 
-  /** @param {Frame} frame */
-  #onOk({ id }) {
-    this.speaker.answers.resolve(id);
-    this.outbox.said(id);
+  /** @param {Frame} answer */
+  #onOk(answer) {
+    this.speaker.answers.resolve(answer);
+    this.outbox.said(answer.id);
   }
 
   /** @param {Frame} error */

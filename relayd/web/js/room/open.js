@@ -119,7 +119,7 @@ async function comeIn(link, nick, password) {
   const passwordKey = access.password && password !== undefined ? await derivePasswordKey(password, access.salt) : null;
   const keys = await unlock(link, access, passwordKey);
   const user = await newUserKey();
-  Object.assign(identity, { user, passwordKey, access: accessOf(keys) });
+  Object.assign(identity, { user, passwordKey, access: accessOf(keys), inviteEpoch: keys.epoch });
   return enter(identity, new SealedVoice(keys, user, null), link.inviteKey).catch((problem) => {
     const code = problem instanceof Problem && ["forbidden", "wrong_secret"].includes(problem.code);
     throw code ? new Problem(access.password ? "wrong_password" : "wrong_secret", problem.detail) : problem;
@@ -170,7 +170,7 @@ const accessOf = (keys) => ({ salt: keys.salt, owner: keys.owner, password: keys
  */
 const newIdentity = (link, nick) => ({
   roomId: link.roomId, session: "", nick: cleanNick(nick), name: "", endsAt: Date.now() + 86_400_000,
-  link: formatLink(link), ownerKey: "", ownerPair: null, user: null, passwordKey: null, access: null, lastSeenAt: null,
+  link: formatLink(link), ownerKey: "", ownerPair: null, user: null, passwordKey: null, access: null, lastSeenAt: null, inviteEpoch: 0,
 });
 
 /**

@@ -21,6 +21,7 @@ export class Rekeying {
   /** New keys for all but one, who is thrown out with it.
    * @param {string} userId
    * @param {boolean} ban
+   * @returns {Promise<{inviteKey: unknown, epoch: number}>} the invite key that goes with the new keys
    * @throws {Problem}
    */
   async begin(userId, ban) {
@@ -35,8 +36,10 @@ export class Rekeying {
       this.#onEpoch = () => voice.epoch >= part.epoch && resolve(undefined);
     });
     begun.catch(() => {}); // heard below; but a refusal comes first
-    await this.#inside.speaker.command({ type: "rekey", ...part, ...(ban ? {} : { kick: userId }) });
+    const rekey = { type: "rekey", ...part, renew_invite: true, ...(ban ? {} : { kick: userId }) };
+    const { invite_key: inviteKey } = await this.#inside.speaker.command(rekey);
     await begun;
+    return { inviteKey, epoch: part.epoch };
   }
 
   /** The server tells of new keys.

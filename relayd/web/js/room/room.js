@@ -168,9 +168,9 @@ export class Room {
    * @param {string} userId
    * @param {boolean} ban
    */
-  kick(userId, ban) {
-    if (this.state.canRekey) return this.#inside.rekeying.begin(userId, ban);
-    return this.#inside.speaker.command({ type: "kick", user: userId, ban });
+  async kick(userId, ban) {
+    if (!this.state.canRekey) return this.#inside.speaker.command({ type: "kick", user: userId, ban });
+    return this.#invite.replace(await this.#inside.rekeying.begin(userId, ban));
   }
 
   /**
@@ -291,8 +291,9 @@ export class Room {
   /** There may be new keys, or a new invite. */
   #takeLink() {
     identities.takeKeys(this.#identity, this.#voice);
-    if (this.state.link === this.#identity.link) return;
-    this.state.link = this.#identity.link;
+    const [{ link }, linkIsOld] = [this.#identity, this.#invite.isOld];
+    if (this.state.link === link && this.state.linkIsOld === linkIsOld) return;
+    Object.assign(this.state, { link, linkIsOld });
     this.#store.touch("link");
   }
 }

@@ -49,7 +49,7 @@ export class Speaker {
 
   /** The owner's work.
    * @param {Frame} frame
-   * @returns {Promise<void>}
+   * @returns {Promise<Frame>} the `ok`
    * @throws {Problem} refused; `not_connected`, `unconfirmed`
    */
   command(frame) {

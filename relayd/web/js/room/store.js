@@ -31,6 +31,7 @@ const newState = () => ({
   canRekey: false,
   unconfirmed: new Set(),
   link: "",
+  linkIsOld: false,
   typing: [],
   reads: new Map(),
   unread: 0,
