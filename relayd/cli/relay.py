@@ -34,7 +34,13 @@ def cli() -> None:
 @click.option("--server", metavar="URL", envvar="RELAY_SERVER", default="http://127.0.0.1:8080", show_default=True)
 @click.option("--name", help="The room's name, which the server knows. Default: one at random.")
 @click.option("--max", "max_users", type=int, metavar="N", help="Most people at once.")
-@click.option("--expires", metavar="HOURS|usersLeave", default="usersLeave", show_default=True)
+@click.option(
+    "--expires",
+    metavar="HOURS|usersLeave",
+    default="usersLeave",
+    show_default=True,
+    help="When the room ends. One that nobody has joined ends sooner, after 10 minutes by default.",
+)
 @click.option("--password", "with_password", is_flag=True, help="Ask for a password, needed beside the link.")
 @click.option("--open", "is_open", is_flag=True, help="Do not seal: the server can read what is said.")
 @click.option(

@@ -38,6 +38,7 @@ _PROBLEM: dict[str, Any] = {
     },
 }
 
+_KEY = "Invite or owner key. The session of a user inside reads the details and the users, too"
 _WHAT: dict[str, str] = {
     "400": "The request could not be read",
     "401": "No key, and one is needed",
@@ -99,7 +100,7 @@ def openapi_json() -> bytes:
             "components": {
                 "schemas": schemas | {"Problem": _PROBLEM},
                 "securitySchemes": {
-                    "key": {"type": "http", "scheme": "bearer", "description": "Invite or owner key"},
+                    "key": {"type": "http", "scheme": "bearer", "description": _KEY},
                     "create_key": {
                         "type": "http",
                         "scheme": "bearer",

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from relayd.errors import RateLimited
-from relayd.rooms.addresses import neighbourhood
+from relayd.rooms.addresses import SITE_FACTOR, prefixes
 
 # A typing mistake is forgiven in a moment. OWASP's Authentication Cheat Sheet doubles delays, too.
 FIRST_DELAY_S = 0.25
@@ -55,13 +55,15 @@ class Guessing:
         Raises:
             RateLimited: that address has been wrong too often, with the time after which it may try again.
         """
-        failures = self._by_address.get((neighbourhood(address), room))
-        if not self.per_minute or failures is None:
+        if not self.per_minute:
             return
-        over = self._left(failures, now) + 1 - self.per_minute
-        if over > 0:
-            wait_s = over * 60 / self.per_minute
-            raise RateLimited("Your address has sent too many wrong proofs for this room", retry_after_s=wait_s)
+        for prefix, factor in zip(prefixes(address), (1, SITE_FACTOR), strict=False):
+            failures = self._by_address.get((prefix, room))
+            rate = factor * self.per_minute
+            over = 0.0 if failures is None else self._left(failures, rate, now) + 1 - rate
+            if over > 0:
+                wait_s = over * 60 / rate
+                raise RateLimited("Your address has sent too many wrong proofs for this room", retry_after_s=wait_s)
 
     def fail(self, address: str, room: bytes, now: float) -> float:
         """Books a wrong proof.
@@ -71,18 +73,21 @@ class Guessing:
         """
         if not self.per_minute:
             return 0.0
-        own = self._add(self._by_address, (neighbourhood(address), room), now)
-        everyone = self._add(self._by_room, room, now)
+        own, *_ = [
+            self._add(self._by_address, (prefix, room), factor * self.per_minute, now)
+            for prefix, factor in zip(prefixes(address), (1, SITE_FACTOR), strict=False)
+        ]
+        everyone = self._add(self._by_room, room, self.per_minute, now)
         doublings = min(_MAX_DOUBLINGS, max(own, everyone / ROOM_SHARE) - 1)
         return min(MAX_DELAY_S, FIRST_DELAY_S * math.exp2(max(0.0, doublings)))
 
-    def _add(self, counts: OrderedDict[Hashable, _Failures], key: Hashable, now: float) -> float:
+    def _add(self, counts: OrderedDict[Hashable, _Failures], key: Hashable, rate: float, now: float) -> float:
         before = counts.pop(key, None)
-        number = 1.0 + (self._left(before, now) if before is not None else 0.0)
+        number = 1.0 + (self._left(before, rate, now) if before is not None else 0.0)
         counts[key] = _Failures(number, now)
         if len(counts) > self._most:
             counts.popitem(last=False)
         return number
 
-    def _left(self, failures: _Failures, now: float) -> float:
-        return max(0.0, failures.number - (now - failures.at) * self.per_minute / 60)
+    def _left(self, failures: _Failures, rate: float, now: float) -> float:
+        return max(0.0, failures.number - (now - failures.at) * rate / 60)
