@@ -122,6 +122,10 @@ class NotPermitted(RelayError):
     code, title, status, close = "not_permitted", "You may not do that on this server", 403, 4003
 
 
+class AddressBlocked(RelayError):
+    code, title, status, close = "blocked", "The admins of this server have blocked your address", 403, 4019
+
+
 class Muted(RelayError):
     code, title, status, close = "muted", "The owner has muted you in this room", 403, 4003
 
@@ -246,6 +250,10 @@ class Draining(RelayError):
 
 class Overloaded(RelayError):
     code, title, status, close = "overloaded", "The server has too much to do", 503, 1013
+
+
+class RoomsFrozen(RelayError):
+    code, title, status, close = "rooms_frozen", "No rooms are created on this server for now", 503, 1013
 
 
 class NoPlaces(RelayError):

@@ -117,6 +117,8 @@ class Helm:
             gateways=gateways,
             settings_problems=list(self._problems),
             keeps_rooms=self._hub.log is not None,
+            frozen=self._hub.service.closed.frozen_since is not None,
+            blocks=len(self._hub.service.closed.blocks),
             unreadable_headers=self._hub.admin.unreadable_headers(),
             **self._hub.admin.counts(),
         )
@@ -124,6 +126,15 @@ class Helm:
     def settings_json(self) -> bytes:
         """The settings that hold."""
         return msgspec.json.encode(self._settings)
+
+    def metrics_text(self) -> bytes:
+        """The metrics, in Prometheus' text format."""
+        # Imported late: most servers are not asked, or have a listener for it.
+        from prometheus_client import generate_latest  # noqa: PLC0415
+
+        from relayd.hub.metrics import registry  # noqa: PLC0415
+
+        return generate_latest(registry(self._hub, len(self._hub.admin.gateways())))
 
     def probe(self) -> control.Probe:
         """A token for a request that is told how it arrives."""

@@ -33,6 +33,7 @@ import msgspec
 from relayd import __version__
 from relayd.errors import CannotUpgrade, IncompatibleRooms, IncompatibleVersion, RelayError
 from relayd.hub import memlog, snapshot
+from relayd.hub.blocks import ClosedState
 from relayd.hub.control.listener import ControlListener
 from relayd.hub.hub import Hub
 from relayd.hub.memlog import MemoryLog
@@ -86,6 +87,7 @@ class State(msgspec.Struct, frozen=True):
     log_version: int
     keeps: bool  # whether the service manager has a copy of that memory
     connections: list[ConnectionState]
+    closed: ClosedState | None = None  # of a relayd that knew nothing of it
 
 
 class Upgraded(NamedTuple):
@@ -237,7 +239,7 @@ class HandOver:
         except TimeoutError:
             raise PassingFailed("not all gateways of this one have stopped reading in time") from None
         memory, connections = self._hub.freeze()
-        state = State(memlog.VERSION, self._hub.log is not None, connections)
+        state = State(memlog.VERSION, self._hub.log is not None, connections, self._hub.service.closed.state())
         try:
             _pass(ours, msgspec.msgpack.encode(state), [memory.fd])
         finally:
@@ -346,6 +348,8 @@ class TakeOver:
             raise self.fail(f"the rooms cannot be read: {why}") from None
         hub.restore(kept, keep=state.keeps)
         hub.readmit(state.connections)
+        if state.closed is not None:
+            hub.restore_closed(state.closed)
         if not state.keeps:
             kept.log.close()
         try:

@@ -92,6 +92,15 @@ class Silent(_Item, tag=8):
     sockets: list[tuple[int, float]]
 
 
+class Refused(_Item, tag=50):
+    """What was refused on a gateway lately: what, an error's code, the client's address, how often.
+
+    The address is "" for those that did not fit into the gateway's memory.
+    """
+
+    entries: list[tuple[str, str, str, int]]
+
+
 def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     """What both have counted. Unlike Counter's own sum it keeps what stands at 0."""
     return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
@@ -219,6 +228,7 @@ Item = (
     | Spoiled
     | Behind
     | Reached
+    | Refused
 )
 
 
@@ -410,6 +420,13 @@ class NewSettings(_Item, tag=21):
     settings: Settings
 
 
+class Blocked(_Item, tag=51):
+    """All that is blocked from now on; see `BlockList.change`."""
+
+    targets: list[str]
+    digest_key: bytes
+
+
 class Probe(_Item, tag=30):
     """Whoever has the token with that digest may see how its request arrives."""
 
@@ -433,6 +450,7 @@ Event = (
     | Stopped
     | SendAway
     | NewSettings
+    | Blocked
     | Probe
     | Phase
 )

@@ -69,6 +69,7 @@ class HubBus:
         self._on_call = on_call
         self._gateway: GatewayBus | None = None  # in the same process
         self._has_published = False  # since `deliver`
+        self.on_listener: Callable[[], None] = lambda: None  # a gateway hears from now on what is for all
         pull, self._router = context.socket(zmq.PULL), context.socket(zmq.ROUTER)
         self._xpub = context.socket(zmq.XPUB)
         # Every subscription is passed up, also one that another gateway has made before: each waits for its marker.
@@ -148,6 +149,8 @@ class HubBus:
     def _take_subscription(self, data: bytes) -> None:
         if data[:1] == b"\x01":
             self._send(data[1:] + _SUBSCRIBED)
+            if data[1:] == EVERY_GATEWAY:
+                self.on_listener()
 
     def close(self) -> None:
         """Closes its sockets; what was not received is dropped."""

@@ -122,12 +122,18 @@ def room_argument(function: F) -> F:
 
 
 def _complete_rooms(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """Names of rooms for the shell; none if the daemon cannot be asked."""
+    """Names of rooms for the shell."""
+    rooms = for_completion(path("rooms", limit=1000, sort="name"))
+    return [room["name"] for room in rooms if room["name"].startswith(incomplete)]
+
+
+def for_completion(target: str) -> list[dict[str, Any]]:
+    """A listing for the shell to complete from; empty if the daemon cannot be asked."""
     try:
-        rooms = Control(find_socket(os.environ)).get(path("rooms", limit=1000, sort="name"))
+        found: list[dict[str, Any]] = Control(find_socket(os.environ)).get(target)
     except (Unreachable, Denied, BrokenOff, Refused):
         return []
-    return [room["name"] for room in rooms if room["name"].startswith(incomplete)]
+    return found
 
 
 @contextlib.contextmanager

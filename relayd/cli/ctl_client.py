@@ -91,14 +91,25 @@ class Control:
         Raises:
             Unreachable, Silent, Denied, BrokenOff, Refused: what became of it.
         """
+        text = self._text(method, target, body, timeout_s)
+        return json.loads(text) if text else None
+
+    def text(self, target: str) -> str:
+        """What is there, as text.
+
+        Raises:
+            Unreachable, Silent, Denied, BrokenOff, Refused: what became of it.
+        """
+        return self._text("GET", target, None, TIMEOUT_S).decode()
+
+    def _text(self, method: str, target: str, body: Any, timeout_s: float) -> bytes:
         try:
             with _ask(self._connect(timeout_s), method, target, body) as answer:
-                text = b"".join(answer.chunks())
+                return b"".join(answer.chunks())
         except TimeoutError:
             raise Silent(f"relayd did not answer at {self.socket_path} within {timeout_s:.0f} s") from None
         except ConnectionError:
             raise BrokenOff from None
-        return json.loads(text) if text else None
 
     def lines(self, target: str) -> Iterator[dict[str, Any]]:
         """What comes, line by line, until the daemon says that it was all.

@@ -18,8 +18,8 @@ from relayd.cli.ctl_output import duration, number, size
 _LOOK_S = 0.2  # how often it is looked whether the daemon has ended
 _UPGRADE_S = 120.0  # for the next relayd, and its workers, to start on a busy machine
 _SLACK_S = 30.0  # for it to end after the time it was given
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]  # older clicks' is not generic
@@ -57,6 +57,8 @@ def _show_status(found: Mapping[str, Any]) -> None:
             ("Deliveries", number(found["deliveries"])),
             ("Memory", size(found["memory"])),
             ("Workers", number(found["workers"])),
+            *((("Frozen", "yes, only admins create rooms: relayctl unfreeze"),) if found.get("frozen") else ()),
+            *((("Blocked", f"{number(found['blocks'])}: relayctl list blocks"),) if found.get("blocks") else ()),
             *(("Settings", f"INVALID, earlier ones hold: {problem}") for problem in found["settings_problems"]),
         )
     )

@@ -20,6 +20,7 @@ SERVICE_CONFIG = "/etc/relayd/relayd.toml"
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     daemon.running,
     daemon.load,
+    daemon.closed,
     daemon.pending,
     daemon.stored_rooms,
     daemon.careless,
@@ -55,7 +56,7 @@ def doctor(session: Session, config: str | None) -> None:
     does not run, the rest is looked at all the same. Exit code 1 if there is a problem; warnings are none.
     """
     known, patient, code = _meet(session, config)
-    findings = [*known, *(finding for check in CHECKS for finding in _looked(check, patient))]
+    findings = [*known, *(finding for check in CHECKS for finding in looked(check, patient))]
     session.show([finding._asdict() for finding in findings], lambda _: _show(findings))
     if code or any(finding.state == PROBLEM for finding in findings):
         raise Ending(code or FAILED)
@@ -91,7 +92,7 @@ def _settings(config: str | None) -> tuple[list[Finding], Mapping[str, Any]]:
         return found, msgspec.to_builtins(Settings())
 
 
-def _looked(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> list[Finding]:
+def looked(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> list[Finding]:
     """What a look has found; one that fails itself must not hide the others."""
     try:
         return list(check(patient))

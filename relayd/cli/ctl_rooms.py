@@ -11,7 +11,9 @@ import click
 from relayd.cli import ctl_output
 from relayd.cli.ctl_base import CONTEXT, Session, command, option, room_argument, usage, with_common_options
 from relayd.cli.ctl_client import path
+from relayd.cli.ctl_close_rooms import close_rooms_command
 from relayd.cli.ctl_create_key import create_key
+from relayd.cli.ctl_order import list_bans, list_blocks
 from relayd.cli.ctl_output import Column, duration, number, size
 
 SORT_FIELDS = "name id users max connections messages message_rate data_volume date time_alive expiration_date".split()
@@ -64,7 +66,7 @@ def get() -> None:
 @click.group("list", context_settings=CONTEXT, epilog="Example: relayctl list rooms -sort users")
 @with_common_options
 def list_() -> None:
-    """List rooms, or the users of one."""
+    """List rooms, blocks, or users or bans of a room."""
 
 
 @click.group(context_settings=CONTEXT, epilog="Example: relayctl edit room tea -max 20")
@@ -76,7 +78,7 @@ def edit() -> None:
 @click.group(context_settings=CONTEXT, epilog="Example: relayctl close room tea")
 @with_common_options
 def close() -> None:
-    """End a room."""
+    """End a room, or all rooms that fit."""
 
 
 @command("relayctl create room tea -max 8 -expiration 2", name="room")
@@ -181,7 +183,7 @@ def _show_room(room: Mapping[str, Any]) -> None:
             ("Users", f"{number(room['users'])} of {number(room['max'])}"),
             ("Connections", number(room["connections"])),
             ("Messages", f"{number(room['messages'])}, {size(room['data_volume'])}"),
-            ("Created", f"{room['date']}, {duration(room['time_alive'])} ago"),
+            ("Created", f"{room['date']}, {duration(room['time_alive'])} ago, by {room['created_by']}"),
             ("Ends", _ends(room["expiration"], room["expiration_date"])),
             ("Access", kind + (", password" if room["protected"] else "") + (", locked" if room["locked"] else "")),
             ("Settings", settings),
@@ -202,6 +204,7 @@ def _plain(value: Any) -> str:
 )
 @option("reverse", is_flag=True, help="The other way round.")
 @option("match", metavar="TEXT", help="Only rooms with that in their name.")
+@option("created-by", metavar="WHO", help="Only rooms made by that handle, address, IPv6 /64 or /48.")
 @option("min-users", type=click.IntRange(0), metavar="N", help="Only rooms with at least so many users.")
 @option("limit", type=click.IntRange(1), metavar="N", help="At most so many.")
 @option("locked/open", "locked", default=None, help="Only locked rooms, or only those that are not.")
@@ -210,6 +213,7 @@ def list_rooms(
     session: Session,
     sort: str | None,
     match: str | None,
+    created_by: str | None,
     min_users: int | None,
     limit: int | None,
     *,
@@ -220,7 +224,7 @@ def list_rooms(
     """List rooms; the oldest first unless sorted."""
     downwards = (sort in _DESCENDING) != reverse
     query = {"sort": sort, "match": match, "min_users": min_users, "limit": limit, "locked": locked, "sealed": sealed}
-    rooms = session.control.get(path("rooms", **query, reverse=downwards or None))
+    rooms = session.control.get(path("rooms", **query, created_by=created_by, reverse=downwards or None))
     session.show(rooms, _show_rooms)
 
 
@@ -323,7 +327,7 @@ def list_users(session: Session, room: str) -> None:
     session.show(users, _show_users)
 
 
-USER_COLUMNS = (Column("ID"), Column("NICK", wide=True), Column("ROLE"), Column("STATE"))
+USER_COLUMNS = (Column("ID"), Column("NICK", wide=True), Column("ROLE"), Column("STATE"), Column("ADDRESS"))
 
 
 def _show_users(users: Sequence[Mapping[str, Any]]) -> None:
@@ -334,7 +338,7 @@ def _user_cells(user: Mapping[str, Any]) -> tuple[str, ...]:
     profile = user["profile"]
     nick = profile.get("nick", "") if isinstance(profile, dict) else ""
     states = [name for name in ("away", "muted") if user[name]]
-    return user["id"], str(nick), user["role"], ", ".join(states) or "here"
+    return user["id"], str(nick), user["role"], ", ".join(states) or "here", user["address"]
 
 
 create.add_command(create_room)
@@ -342,7 +346,10 @@ create.add_command(create_key)
 get.add_command(get_room)
 list_.add_command(list_rooms)
 list_.add_command(list_users)
+list_.add_command(list_bans)
+list_.add_command(list_blocks)
 edit.add_command(edit_room)
 close.add_command(close_room)
+close.add_command(close_rooms_command(_show_rooms))
 
 COMMANDS: dict[str, click.Command] = {"create": create, "get": get, "list": list_, "edit": edit, "close": close}

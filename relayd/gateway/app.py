@@ -17,9 +17,9 @@ import zmq
 from tornado.web import Application, RequestHandler
 
 from relayd.bus.chunks import GatewayChunks, HubChunks
-from relayd.bus.messages import Call, NewSettings, Phase, Probe, Report, SendAway, Tally
+from relayd.bus.messages import Blocked, Call, NewSettings, Phase, Probe, Report, SendAway, Tally
 from relayd.bus.sockets import Endpoints, GatewayBus, HubBus
-from relayd.errors import Draining, RateLimited, RelayError
+from relayd.errors import AddressBlocked, Draining, RateLimited, RelayError
 from relayd.gateway import rest
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.departure import Departure
@@ -45,8 +45,11 @@ from relayd.http.stream import MAX_HEAD_BYTES, Timeouts
 from relayd.lag import LoopLag
 from relayd.logs import change_logging
 from relayd.machine.process import resident_bytes
+from relayd.rooms.addresses import canonical
+from relayd.rooms.blocks import BlockList
 from relayd.rooms.creation import CreationPolicy
 from relayd.rooms.limits import AddressRateLimiter, ConnectionLimit, per_minute
+from relayd.rooms.refusals import CONNECTION, HEAD
 from relayd.settings import Settings
 from relayd.wire.ids import RandomBytes
 
@@ -106,8 +109,10 @@ class Gateway:
         self._fanout.on(Probe, lambda topic, event: self._probes.admit(event.digest))
         self._fanout.on(NewSettings, lambda topic, event: self._change(event.settings))
         self._connection_limit = ConnectionLimit(settings.limits.max_connections_per_address)
-        self._lobby = Lobby(self._station, self._connection_limit, self._lag.check)
-        self._lines = Lines(_TIMEOUTS)
+        self._blocked = BlockList()
+        self._fanout.on(Blocked, lambda topic, event: self._block(event))
+        self._lobby = Lobby(self._station, self._connection_limit, self._blocked, self._lag.check)
+        self._lines = Lines(_TIMEOUTS, self._on_bad_head)
         keep = partial(self.adopt, is_kept=True)
         self.handing = Handing(self._station, self._lobby, self._calls, self._lines, keep)
         self._fanout.on(Phase, lambda topic, event: self.handing.on_phase(event))
@@ -117,7 +122,15 @@ class Gateway:
         # A little more than a socket waits for the answer to its close frame.
         self._close_timeout_s = settings.timing.close_timeout + 1
         self._creation = CreationPolicy(settings.rooms)
-        door = Door(self._calls, self._creation, self._peers, self._passwords, self._password_rate)
+        door = Door(
+            self._calls,
+            self._blocked,
+            self._station.refusals,
+            self._creation,
+            self._peers,
+            self._passwords,
+            self._password_rate,
+        )
         self._front = Front(self._application({"door": door}), door, self._lobby, self._lines)
         self._server = HttpConnections(self._front, self._lines, max_body_bytes=MAX_DROPPED_BYTES)
         self._reporting = asyncio.get_running_loop().create_task(self._keep_reporting())
@@ -135,10 +148,12 @@ class Gateway:
         # Connections of a proxy are its clients': those count by what it says of each.
         if connection.family != sockets.AF_UNIX and not self._peers.is_trusted(peer):
             try:
+                self._blocked.check(peer)
                 if not is_kept:
                     self._connection_limit.check(peer)
-            except RateLimited as error:
+            except (AddressBlocked, RateLimited) as error:
                 self._lobby.refused[error.code] += 1
+                self._station.refusals.add(CONNECTION, error.code, canonical(peer))
                 _refuse(connection, error)
                 return
             on_closed = self._connection_limit.add(peer)
@@ -148,6 +163,9 @@ class Gateway:
     async def _keep_reporting(self) -> None:
         while True:
             self._pressure.relieve()
+            refused = self._station.refusals.take()
+            if refused is not None:
+                self._publisher.add(refused)
             self._publisher.add(self._report())
             await asyncio.sleep(_REPORT_S)
 
@@ -194,6 +212,20 @@ class Gateway:
         for socket in self._fanout.sockets.values():
             socket.forget_allowance()
         change_logging(settings)
+
+    def _block(self, event: Blocked) -> None:
+        """Other addresses are blocked from now on; their chats are closed."""
+        self._blocked.change(event.targets, event.digest_key)
+        if not self._blocked:
+            return
+        for socket in list(self._fanout.sockets.values()):
+            if self._blocked.has(socket.address):
+                socket.close(AddressBlocked.close, AddressBlocked.code)
+
+    def _on_bad_head(self, peer: str, error: RelayError) -> None:
+        # Of a proxy's connection nothing says whose request it was.
+        address = "" if not peer or self._peers.is_trusted(peer) else canonical(peer)
+        self._station.refusals.add(HEAD, error.code, address)
 
     def _application(self, door: dict[str, Door]) -> Application:
         assets = Assets()
@@ -289,5 +321,11 @@ def _refuse(connection: sockets.socket, error: RelayError) -> None:
 
 
 def _log_request(handler: RequestHandler) -> None:
-    """One line a request, without path and address: both say who talks to whom."""
-    log.debug("%s %d %.1fms", handler.request.method, handler.get_status(), 1000 * handler.request.request_time())
+    """One line a request, without its path; with the client's address only where `log_addresses` is set."""
+    method, status, took_ms = handler.request.method, handler.get_status(), 1000 * handler.request.request_time()
+    if isinstance(handler, Handler) and handler.door.peers.log_addresses:
+        address = handler.door.peers.client(handler.request)
+        fields = {"method": method, "status": status, "ms": took_ms, "address": address}
+        log.debug("%(method)s %(status)d %(ms).1fms address=%(address)s", fields)
+    else:
+        log.debug("%s %d %.1fms", method, status, took_ms)

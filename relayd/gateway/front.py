@@ -28,6 +28,7 @@ from relayd.gateway.handlers import Door, Handler
 from relayd.gateway.handshake import BEGINNING, MAX_HEAD_BYTES, ROOM_PATH, Asked, handshake_answer, read_plain
 from relayd.gateway.lines import Line, Lines
 from relayd.gateway.lobby import Lobby, Newcomer
+from relayd.rooms.refusals import HANDSHAKE
 from relayd.wire.ids import RoomId, parse_room_id
 
 _is_room = re.compile(ROOM_PATH).fullmatch
@@ -142,6 +143,8 @@ class _Request(HTTPMessageDelegate):
 
 class Refused(Handler):
     """A handshake that is not accepted: says why, as everywhere."""
+
+    refused_as = HANDSHAKE
 
     def initialize(self, door: Door, error: RelayError) -> None:  # type: ignore[override]
         """Tornado's constructor."""

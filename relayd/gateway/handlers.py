@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import http
+from typing import Any, NamedTuple
 
 from relayd.errors import NoKey, NotFound
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.peer import Peers
-from relayd.http.handler import JsonHandler
+from relayd.gateway.refusals import RefusalCounter
+from relayd.http.handler import JsonHandler, relay_error
 from relayd.http.passwords import Passwords
+from relayd.rooms.blocks import BlockList
 from relayd.rooms.creation import CreationPolicy
 from relayd.rooms.limits import AddressRateLimiter
+from relayd.rooms.refusals import REQUEST
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -31,6 +35,8 @@ class Door(NamedTuple):
     """What the handlers work with."""
 
     calls: HubCalls
+    blocked: BlockList
+    refusals: RefusalCounter
     creation: CreationPolicy
     peers: Peers
     passwords: Passwords
@@ -38,8 +44,9 @@ class Door(NamedTuple):
 
 
 class Handler(JsonHandler):
-    """Base of a gateway's HTTP handlers."""
+    """Base of a gateway's HTTP handlers. `refused_as` is what their errors count as; see `rooms.refusals`."""
 
+    refused_as = REQUEST
     door: Door
 
     def initialize(self, door: Door) -> None:  # type: ignore[override]
@@ -57,8 +64,17 @@ class Handler(JsonHandler):
         """Before the body has come: a page of another site may neither ask nor, by a form, act here."""
         peers = self.door.peers
         peers.check_host(self.request.host)
+        if self.door.blocked:
+            self.door.blocked.check(peers.client(self.request))
         if self.request.method not in ("GET", "HEAD"):
             peers.check_origin(self.request)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with the problem, and count it if it is a refusal."""
+        error = relay_error(status_code, kwargs.get("exc_info"))
+        if error.status < http.HTTPStatus.INTERNAL_SERVER_ERROR or error.retry_after_s is not None:
+            self.door.refusals.add(self.refused_as, error.code, self.door.peers.origin(self.request))
+        super().write_error(status_code, **kwargs)
 
     @property
     def key(self) -> str:

@@ -14,6 +14,7 @@ class Hearer(Protocol):
 
     number: int  # this gateway's own for it
     room_id: RoomId
+    address: str  # the client's
     user_id: str  # "" before it is in the room
     write: Callable[[bytes], None]  # frames, without a look at how many wait
 

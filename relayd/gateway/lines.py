@@ -6,8 +6,11 @@ not send that again, as it cannot know what became of it, and somebody would be 
 
 from __future__ import annotations
 
+import contextlib
 import socket as sockets
+from collections.abc import Callable
 
+from relayd.errors import RelayError
 from relayd.http.stream import HttpStream, HttpStreams, Timeouts
 
 
@@ -19,6 +22,13 @@ class Line(HttpStream):
     """
 
     is_busy = False
+    on_refused: Callable[[str, RelayError], None] | None = None
+
+    def refuse(self, error: RelayError) -> None:
+        """See `HttpStream`."""
+        super().refuse(error)
+        if self.on_refused is not None and self.socket is not None:
+            self.on_refused(_peer(self.socket), error)
 
     @property
     def is_quiet(self) -> bool:
@@ -39,12 +49,20 @@ class Lines(HttpStreams[Line]):
 
     Args:
         timeouts: of each.
+        on_refused: called with the peer's address ("" on a Unix socket) and why, for what reaches no handler.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, on_refused: Callable[[str, RelayError], None]) -> None:
         super().__init__(Line, timeouts)
+        self._on_refused = on_refused
         self._held: list[sockets.socket] = []
         self._holding = False
+
+    def open(self, connection: sockets.socket, *, is_kept: bool, on_closed: Callable[[], None] | None) -> Line:
+        """A stream of a connection."""
+        line = super().open(connection, is_kept=is_kept, on_closed=on_closed)
+        line.on_refused = self._on_refused
+        return line
 
     def on_quiet(self, line: Line) -> None:
         """It is new, or all that was asked is answered; it is not read from yet."""
@@ -83,3 +101,9 @@ class Lines(HttpStreams[Line]):
         if on_closed is not None:
             on_closed()
         self._held.append(connection)
+
+
+def _peer(connection: sockets.socket) -> str:
+    with contextlib.suppress(OSError):  # the client has gone
+        return str(connection.getpeername()[0]) if connection.family != sockets.AF_UNIX else ""
+    return ""

@@ -18,6 +18,7 @@ from relayd.errors import Overloaded
 from relayd.gateway.outlet import Station
 from relayd.gateway.socket import RelaySocket
 from relayd.http.stream import HttpStream
+from relayd.rooms.blocks import BlockList
 from relayd.rooms.limits import ConnectionLimit
 from relayd.wire.ids import RoomId
 
@@ -45,6 +46,7 @@ class Lobby:
     Args:
         station: what they share.
         limit: of connections of one address.
+        blocked: addresses that may not connect.
         check_lag: raises `Overloaded` while the loop is late.
 
     Attributes:
@@ -52,12 +54,15 @@ class Lobby:
         refused: handshakes that were refused, by error code.
     """
 
-    def __init__(self, station: Station, limit: ConnectionLimit, check_lag: Callable[[], None]) -> None:
+    def __init__(
+        self, station: Station, limit: ConnectionLimit, blocked: BlockList, check_lag: Callable[[], None]
+    ) -> None:
         self.opened = 0
         self.refused = Counter(dict.fromkeys(_REFUSALS, 0))
         self._station = station
         self._check_lag = check_lag
         self._limit = limit
+        self._blocked = blocked
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -70,7 +75,9 @@ class Lobby:
 
         Raises:
             Overloaded, RateLimited: the server has enough of them, or this address has.
+            AddressBlocked: it may not connect.
         """
+        self._blocked.check(address)
         self._check_lag()
         limits = self._station.settings.limits
         if limits.max_connections and len(self._station.fanout.sockets) >= limits.max_connections:

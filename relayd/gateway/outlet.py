@@ -18,6 +18,7 @@ from relayd.gateway.hearer import Hearer
 from relayd.gateway.pressure import Pressure
 from relayd.gateway.publisher import Publisher
 from relayd.gateway.read_buffers import PROGRESS_BYTES, PROGRESS_S, ReadBuffers
+from relayd.gateway.refusals import RefusalCounter
 from relayd.gateway.wheel import Wheel
 from relayd.settings import Settings
 from relayd.wire import events
@@ -53,6 +54,7 @@ class Station(msgspec.Struct):
     random: Random  # for ping times only
     joins_refused: Counter[str]  # before the hub heard of them, by error code
     halted: bool = False  # nothing is read while connections are handed over
+    refusals: RefusalCounter = msgspec.field(default_factory=RefusalCounter)
 
 
 if TYPE_CHECKING:

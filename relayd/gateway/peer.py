@@ -15,12 +15,11 @@ from relayd.errors import WrongHost, WrongOrigin
 from relayd.gateway.forwarded import FORWARDED, REMEDIES, X_FORWARDED, claim, is_address, node_address
 from relayd.gateway.handshake import Asked, Headers
 from relayd.gateway.probes import Seen
-from relayd.rooms.addresses import canonical, network, trust_forms
+from relayd.rooms.addresses import UNIX, canonical, network, trust_forms
 from relayd.settings import Settings
 
 log = logging.getLogger("relayd.http")
 
-UNIX = "unix:"
 UNIX_IP = "0.0.0.0"  # noqa: S104 - what Tornado says of a peer on a Unix socket, and no TCP peer can have
 _MAX_SHOWN_CHARS = 200  # of a header that anybody may send
 
@@ -50,6 +49,7 @@ class Peers:
 
     Attributes:
         unreadable: how often a header of trusted proxies could not be read, by its name.
+        log_addresses: see `Settings`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,6 +58,7 @@ class Peers:
 
     def change(self, settings: Settings) -> None:
         """Goes by other settings from now on."""
+        self.log_addresses = settings.log_addresses
         self._trusts_unix = UNIX in settings.trusted_proxies
         self._trusted = [network(text) for text in settings.trusted_proxies if text != UNIX]
         self._good_host: str | None = None  # the last one that passed
@@ -77,6 +78,15 @@ class Peers:
         if unreadable:
             self._count_unreadable(unreadable)
         return canonical(client)
+
+    def client(self, request: Asked) -> str:
+        """The same, where unreadable headers were counted already or do not matter."""
+        return canonical(self._client(request)[0])
+
+    def origin(self, request: Asked) -> str:
+        """The client's address, or "" if all that is known is the address of a trusted proxy."""
+        client = self._client(request)[0]
+        return "" if self.is_trusted(client) else canonical(client)
 
     def _client(self, request: Asked) -> tuple[str, str]:
         """The client's address as it is written, and the header that cannot be read, "" if all can."""

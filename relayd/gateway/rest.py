@@ -11,6 +11,7 @@ from relayd.errors import FieldProblem, InvalidFields
 from relayd.gateway.handlers import Handler
 from relayd.gateway.openapi import openapi_json
 from relayd.http.bodies import read_body
+from relayd.rooms.refusals import ROOM
 from relayd.wire import rest
 from relayd.wire.links import links
 
@@ -20,6 +21,7 @@ _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 class Rooms(Handler):
     """`/api/v1/room`."""
 
+    refused_as = ROOM
     methods = ("POST",)
 
     async def post(self) -> None:

@@ -25,6 +25,7 @@ from relayd.gateway.read_buffers import Deadline
 from relayd.gateway.sealed import Seal
 from relayd.gateway.uploads import Download, Uploads
 from relayd.rooms.limits import Allowance, user_allowance
+from relayd.rooms.refusals import FRAME, JOIN
 from relayd.wire import commands, events
 from relayd.wire.chunks import fid_in
 from relayd.wire.commands import MAX_PROFILE_BYTES, check_object
@@ -519,10 +520,15 @@ class RelaySocket(Outlet):
         else:
             self.close(error.close, error.code)
 
+    def _turn_away(self, error: type[RelayError]) -> None:
+        self._station.refusals.add(JOIN, error.code, self.address)
+        super()._turn_away(error)
+
     def _refuse(self, error: RelayError, message_id: str | None, fid: str | None = None) -> None:
         if self._state is State.OPEN:
             self._turn_away(ProtocolViolation)
             return
+        self._station.refusals.add(FRAME, error.code, self.address)
         self._reply(events.refusal(error, message_id, fid))
 
     @property

@@ -63,7 +63,7 @@ class JsonHandler(web.RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answers with the problem (RFC 9457)."""
-        error = _relay_error(status_code, kwargs.get("exc_info"))
+        error = relay_error(status_code, kwargs.get("exc_info"))
         self.set_status(error.status)
         if isinstance(error, MethodNotAllowed):
             self.set_header("Allow", ", ".join(self.methods))
@@ -121,7 +121,7 @@ def problem_json(error: RelayError) -> bytes:
     return msgspec.json.encode(problem)
 
 
-def _relay_error(status: int, exc_info: tuple[Any, BaseException, Any] | None) -> RelayError:
+def relay_error(status: int, exc_info: tuple[Any, BaseException, Any] | None) -> RelayError:
     """What went wrong, whoever noticed it: relayd, or Tornado by status."""
     error = exc_info[1] if exc_info else None
     if isinstance(error, RelayError):

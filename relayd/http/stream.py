@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from tornado.concurrent import Future
 from tornado.iostream import IOStream, UnsatisfiableReadError
 
-from relayd.errors import HeadTooLarge, Malformed, RequestTimeout
+from relayd.errors import HeadTooLarge, Malformed, RelayError, RequestTimeout
 from relayd.http.handler import MAX_DROPPED_BYTES, problem_response
 
 MAX_HEAD_BYTES = 8 * 1024  # nginx, Apache and Tomcat allow a line or a head as much; browsers send less than 2 KiB
@@ -165,10 +165,14 @@ class HttpStream(IOStream):
         """Write, but for Tornado's 400: a problem is sent in its place, once the stream is closed."""
         if data != _BARE_400:
             return super().write(data)
-        self._last_answer = problem_response(Malformed())
+        self.refuse(Malformed())
         written: Future[None] = Future()
         written.set_result(None)
         return written
+
+    def refuse(self, error: RelayError) -> None:
+        """Have a problem sent when the stream is closed: the request is none, or not all of it came."""
+        self._last_answer = problem_response(error)
 
     def write_to_fd(self, data: memoryview) -> int:
         """Write what the system takes."""
@@ -179,7 +183,7 @@ class HttpStream(IOStream):
     def close(self, exc_info: Any = False) -> None:
         """Close it; a client that sent too much is told so."""
         if isinstance(exc_info, UnsatisfiableReadError):
-            self._last_answer = problem_response(HeadTooLarge() if self._in_head else Malformed())
+            self.refuse(HeadTooLarge() if self._in_head else Malformed())
         if not self.closed() and self.writing():
             self._last_answer = b""  # it would stand in the middle of another
         super().close(exc_info)
@@ -233,7 +237,7 @@ class HttpStream(IOStream):
         self._writing_since = None
         if self.reading() and now - self._since > self._patience_s:
             if self._read_buffer_size or not self._in_head:
-                self._last_answer = problem_response(RequestTimeout())
+                self.refuse(RequestTimeout())
             self.close()
 
     @property

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from relayd.errors import FieldProblem, InvalidFields, NoSuchRoom, SealedRoom, TooLarge
+from relayd.hub import usage
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.service import RoomService
 from relayd.registry.registry import Registry
 from relayd.rooms import view
 from relayd.rooms.access import PASS_VALID_S
+from relayd.rooms.digests import NETWORK_BYTES
 from relayd.rooms.room import Room
 from relayd.wire import control, events, ids
-from relayd.wire.ids import RandomBytes, RoomId, room_id_text
+from relayd.wire.ids import RandomBytes, RoomId, UserId, room_id_text
 from relayd.wire.names import name_key
 
 # Who says what an admin says. No user's id looks like that, so nobody inside a room can pass for it.
@@ -44,6 +48,8 @@ class Wanted(msgspec.Struct, frozen=True):
 
     Attributes:
         match: part of the name, ignoring case.
+        pattern: the whole name, ignoring case, with `*`, `?` and `[...]` as in a shell.
+        created_by: see `Origins.matcher`.
         min_users: only rooms with at least so many.
         locked, sealed: only those that are, or are not.
         sort: one of `SORT_FIELDS`; oldest first without it.
@@ -51,6 +57,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """
 
     match: str = ""
+    pattern: str = ""
+    created_by: str = ""
     min_users: int = 0
     locked: bool | None = None
     sealed: bool | None = None
@@ -119,6 +127,12 @@ class Admin:
     def select(self, wanted: Wanted, now: float) -> list[Room]:
         """The rooms that are wanted, in that order."""
         rooms = [room for room in self._service.rooms.values() if _fits(room, wanted, now)]
+        if wanted.pattern:
+            fits = re.compile(fnmatch.translate(name_key(wanted.pattern))).match
+            rooms = [room for room in rooms if fits(name_key(room.meta.name))]
+        if wanted.created_by:
+            is_creator = self._service.origins.matcher(wanted.created_by)
+            rooms = [room for room in rooms if is_creator(room.meta.creator)]
         if wanted.sort == "message_rate":
             rates = self._rates.take(self._service.rooms, now)
             rooms.sort(key=lambda room: rates.get(room.meta.room_id, 0.0), reverse=wanted.reverse)
@@ -130,9 +144,31 @@ class Admin:
         """Those of these rooms that still live, as a listing shows them."""
         rates = self._rates.take(self._service.rooms, now)
         return [
-            control.row_of(view.details(room, now), rates.get(room.meta.room_id, 0.0))
+            control.row_of(view.details(room, now), rates.get(room.meta.room_id, 0.0), self.created_by(room))
             for room in rooms
             if room.meta.room_id in self._service.rooms
+        ]
+
+    def created_by(self, room: Room) -> str:
+        """Who made the room: an address or its handle, or `admin`."""
+        return self._service.origins.creator(room.meta.creator)
+
+    def users(self, room: Room, after: str) -> list[control.User]:
+        """A page of users."""
+        name = self._service.origins.name
+        return [
+            control.User(
+                user.id, user.role, user.profile, user.away, user.muted, name(room.members[UserId(user.id)].address)
+            )
+            for user in self._service.users(room, after)
+        ]
+
+    def bans(self, room: Room) -> list[control.Ban]:
+        """What is banned in the room, the oldest first."""
+        name = self._service.origins.name
+        return [
+            control.Ban("address", name(digest)) if len(digest) == NETWORK_BYTES else control.Ban("session", "")
+            for digest in room.bans
         ]
 
     # Speaking. --------------------------------------------------------------------------------------------------
@@ -210,6 +246,10 @@ class Admin:
             )
             for _, report, _ in self._service.reports
         ]
+
+    def limits(self, now: float) -> control.LimitsReport:
+        """Each limit, what is used of it, what was refused, and the addresses that have or do most."""
+        return usage.limits_report(self._service, now)
 
     def unreadable_headers(self) -> dict[str, int]:
         """Forwarded headers of trusted proxies that could not be read since the start, by name."""

@@ -17,6 +17,7 @@ from relayd.bus.messages import EVERY_GATEWAY, Answer, Batch, Call, Fault, NewSe
 from relayd.bus.sockets import Endpoints, HubBus
 from relayd.errors import Draining, Restarting
 from relayd.hub.admin import Admin
+from relayd.hub.blocks import ClosedState
 from relayd.hub.calls import Calls
 from relayd.hub.counts import Counts
 from relayd.hub.files import Files
@@ -91,6 +92,7 @@ class Hub:
         self._reached: dict[str, dict[bytes, list[int]]] = {}  # phase -> gateway -> numbers; see Reached
         self._stirred = asyncio.Event()
         self.service.on_reached = self._on_reached
+        self._bus.on_listener = self.service.closed.tell_newcomer
         if kept is not None:
             self.restore(kept, keep=True)
 
@@ -216,6 +218,11 @@ class Hub:
             service.restore(draft, self._clock())
         if keep:
             self._snapshot = Snapshot(kept.log, self._ledger, kept.places)
+
+    def restore_closed(self, state: ClosedState) -> None:
+        """Go on with the blocks of the process before. Its key is that of its rooms, of which there may be none."""
+        self.service.digests = Digests(state.digest_key)
+        self.service.closed.restore(state)
 
     def _counters(self) -> Counters:
         service = self.service

@@ -23,6 +23,7 @@ from relayd.hub.hub import Hub
 from relayd.hub.reports import Reported
 from relayd.machine import descriptors
 from relayd.machine.process import open_descriptors, resident_bytes, started_at
+from relayd.rooms.refusals import WHAT
 
 
 class View(NamedTuple):
@@ -60,11 +61,21 @@ class OfWorker(NamedTuple):
     read: Callable[[Reported], float]
 
 
+def _blocks(view: View) -> int:
+    return len(view.hub.service.closed.blocks)
+
+
+def _is_frozen(view: View) -> bool:
+    return view.hub.service.closed.frozen_since is not None
+
+
 _GAUGES = (
     Family("relayd_rooms", "Rooms that live.", lambda view: view.counts["rooms"]),
     Family("relayd_places", "Seats of all rooms, which limits.max_places bounds.", lambda view: view.counts["places"]),
     Family("relayd_users", "Users with a place in a room, connected or away.", lambda view: view.counts["users"]),
     Family("relayd_connections", "Connections that have joined.", lambda view: view.counts["connections"]),
+    Family("relayd_blocks", "Addresses and networks that admins have blocked.", _blocks),
+    Family("relayd_frozen", "1 while only admins may create rooms.", _is_frozen),
     Family("relayd_draining", "1 while the server sends its clients away.", lambda view: view.hub.draining),
     Family("relayd_ring_bytes", "Kept for users who come back.", lambda view: view.hub.service.rings.size),
     Family("relayd_bus_kept_back", "Events that a worker's full pipe holds up.", lambda view: view.hub.kept_back),
@@ -138,6 +149,8 @@ _WORKER_COUNTERS = (
     OfWorker("relayd_worker_websockets_opened", "WebSockets opened.", lambda one: one.report.tally.opened),
     OfWorker("relayd_worker_slow_consumers_closed", "Readers cut off.", lambda one: one.report.tally.slow_closed),
 )
+# Those that an alert asks for: a rate begins with the second value.
+_FIRST_REFUSALS = tuple((what, reason) for what in WHAT for reason in ("rate_limited", "blocked", "forbidden"))
 _FANOUT = "From a message's place in its room's order to its last copy handed to the kernel, per turn, room and worker."
 
 
@@ -166,6 +179,11 @@ class RelayCollector(Collector):
             yield _labelled(
                 CounterMetricFamily, by.name, by.help, (by.label,), (((key,), n) for key, n in by.read(view).items())
             )
+        totals = self._hub.service.origins.refusals.totals
+        refused = {**dict.fromkeys(_FIRST_REFUSALS, 0), **totals}
+        yield _labelled(
+            CounterMetricFamily, "relayd_refused", "What was refused.", ("refused", "reason"), refused.items()
+        )
         for kind, families in ((GaugeMetricFamily, _WORKER_GAUGES), (CounterMetricFamily, _WORKER_COUNTERS)):
             for of in families:
                 values = (((str(one.number),), of.read(one)) for one in view.reports)

@@ -34,6 +34,10 @@ class Outgoing:
         self._events: list[tuple[bytes, Event]] = []  # by topic, in order
         self._said: dict[RoomId, tuple[Room, Said]] = {}  # what this turn has said so far
 
+    def publish(self, topic: bytes, event: Event) -> None:
+        """Something about the server, apart from what the turn says in rooms: sent now."""
+        self._publish(topic, event)
+
     def say(self, room: Room, seq: int, frame: bytes) -> None:
         """A message to all in the room."""
         room_id = room.meta.room_id

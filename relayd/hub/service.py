@@ -26,8 +26,10 @@ from relayd.errors import (
 )
 from relayd.fields import check
 from relayd.hub.attendance import Attendance
+from relayd.hub.blocks import Closed
 from relayd.hub.counts import Counts
 from relayd.hub.egress import Egress
+from relayd.hub.origins import Origins
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
 from relayd.registry.registry import Registry
@@ -100,6 +102,8 @@ class RoomService:
         self._check_lag = check_lag
         self._ledger = ledger
         self.digests = Digests(random_bytes(16))
+        self.origins = Origins(settings, lambda: self.digests)
+        self.closed = Closed(outgoing.publish, lambda: self.digests)
         self.occupancy = Occupancy()
         self._departed = DepartedSessions(settings.limits.max_departed_sessions, settings.limits.address_share)
         self._reserved_names = ReservedNames(settings.rooms.reserved_names)
@@ -130,10 +134,16 @@ class RoomService:
         self._reserved_names = ReservedNames(settings.rooms.reserved_names)
         self.attendance.interval_s = settings.timing.presence_interval
         self.egress.change(settings.limits)
+        self.origins.change(settings)
         for room in self.rooms.values():
             room.allowance = room.budgets = None
             for member in room.members.values():
                 member.allowance = None
+
+    @property
+    def departed_sessions(self) -> int:
+        """Sessions of users who have left, over all rooms."""
+        return len(self._departed)
 
     def check_newcomers(self) -> None:
         """Lets new rooms and joins pass.
@@ -177,10 +187,11 @@ class RoomService:
             take_name: rename another room that has the name.
 
         Raises:
-            InvalidFields, NameTaken, NameReserved, NoPlaces, RateLimited, Overloaded: nothing is made then.
+            InvalidFields, NameTaken, NameReserved, NoPlaces, RateLimited, Overloaded, AddressBlocked, RoomsFrozen:
+                nothing is made then.
         """
         self.check_newcomers()
-        creator: Creator = () if address is None else self.digests.networks(address)
+        creator: Creator = () if address is None else self._check_creator(address)
         most = self.settings.rooms.max if body.max is None else self._checked_max(body.max)
         life = lifetime(body.expiration_date, now, now)
         name = normalise_name(body.name) if body.name is not None else self._free_name()
@@ -220,6 +231,13 @@ class RoomService:
             owner_key=owner_key,
             invite_key=invite_key,
         )
+
+    def _check_creator(self, address: str) -> Creator:
+        self.closed.blocked.check(address)
+        self.closed.check_creation()
+        networks = self.digests.networks(address)
+        self.origins.remember(networks[0], address)
+        return networks
 
     def restore(self, draft: Draft, now: float) -> None:
         """Goes on with a room that another process had.
@@ -536,9 +554,10 @@ class RoomService:
         """
         self.egress.budgets(room).owner_commands.spend(now, 1)
 
-    def take_report(self, gateway: bytes, report: Report) -> None:
+    def take_report(self, gateway: bytes, report: Report, now: float) -> None:
         """A gateway says how it fares."""
         self.reports.take(gateway, report)
+        self.origins.write_lines(now)
         self.on_report(gateway, report)
 
     def lose_gateway(self, gateway: bytes, now: float) -> None:
@@ -589,7 +608,12 @@ class RoomService:
 
     def next_due(self) -> float | None:
         """When `advance` has something to do next; None if never."""
-        dues = (self._registry.next_due(), self.rings.next_due(), self.attendance.next_due())
+        dues = (
+            self._registry.next_due(),
+            self.rings.next_due(),
+            self.attendance.next_due(),
+            self.closed.next_due(),
+        )
         return min((due for due in dues if due is not None), default=None)
 
     def advance(self, now: float) -> None:
@@ -598,6 +622,7 @@ class RoomService:
             self._advance_room(self.rooms[room_id], now)
         self.rings.advance(now)
         self.attendance.advance(now)
+        self.closed.advance(now)
 
     def _advance_room(self, room: Room, now: float) -> None:
         due = room.advance(now)

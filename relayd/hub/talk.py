@@ -23,6 +23,7 @@ from relayd.bus.messages import (
     OfferFile,
     OwnersWork,
     Reached,
+    Refused,
     Report,
     Say,
     Sent,
@@ -48,6 +49,7 @@ from relayd.hub.service import RoomService
 from relayd.rooms import view
 from relayd.rooms.limits import AddressRateLimiter, per_minute
 from relayd.rooms.member import Connection, Member
+from relayd.rooms.refusals import FRAME, JOIN
 from relayd.rooms.room import Admission, Missed, Room, Ticket
 from relayd.settings import Settings
 from relayd.wire import commands, events, ids
@@ -92,7 +94,8 @@ class Talk:
         self._gateway_handlers: dict[type, Callable[[bytes, Any, float], None]] = {
             Join: self._join,
             Silent: self._silent,
-            Report: lambda gateway, report, now: service.take_report(gateway, report),
+            Report: service.take_report,
+            Refused: lambda gateway, item, now: service.origins.refused(item.entries, now),
             Reached: lambda gateway, reached, now: service.on_reached(gateway, reached),
         }
         self._owners_commands: dict[type, Callable[[Room, Any, float], object]] = {
@@ -134,6 +137,7 @@ class Talk:
     def _join(self, gateway: bytes, item: Join, now: float) -> None:
         try:
             self._service.check_newcomers()
+            self._service.closed.blocked.check(item.address)
             self._joins.spend(item.address, now)
             networks = self._service.digests.networks(item.address)
             self._service.egress.check(networks, now)
@@ -148,9 +152,10 @@ class Talk:
             self._service.check_seat(room, user_id)
             admission = room.admit(user_id, ticket, entry.profile, gateway, item.number, now)
         except RelayError as error:
-            self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now))
+            self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now), now)
             return
         self._service.connections[gateway, item.number] = admission.connection
+        self._service.origins.remember(networks[0], item.address)
         self._counts.joins += 1
         if admission.evicted is not None:
             self._service.drop([admission.evicted], TooManyConnections())
@@ -177,8 +182,9 @@ class Talk:
         if room.presence.hides(member.user_id):
             egress.charge_entry(room, member, now)
 
-    def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float) -> None:
+    def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float, now: float) -> None:
         self._counts.joins_refused[error.code] += 1
+        self._service.origins.refuse(JOIN, error.code, self._service.origins.note(item.address), now)
         if error.retry_after_s is not None:
             frame = events.encode(events.refusal(error, None))
             self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, Sent([item.number], frame, droppable=False))
@@ -358,6 +364,8 @@ class Talk:
         self, connection: Connection, error: RelayError, command_id: str | None, fid: str | None = None
     ) -> None:
         self._counts.refused[error.code] += 1
+        # Active at this moment: what is refused was said.
+        self._service.origins.refuse(FRAME, error.code, connection.address, connection.active_at)
         self._reply(connection, events.refusal(error, command_id, fid))
 
 

@@ -10,6 +10,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+UNIX = "unix:"  # the address of a client that comes by a Unix socket, and of a proxy there
 _SUBSCRIBER_BITS = 64  # of IPv6: the network of one subscriber; to draw another address in it costs nothing
 _SITE_BITS = 48  # of IPv6: the most that one subscriber is given (RFC 6177)
 SITE_FACTOR = 16  # a /48 may do so many times what a /64 may: it can be one stranger's, or a whole campus
@@ -94,6 +95,20 @@ def network(text: str) -> IPv4Network | IPv6Network:
     v4 = _MAPPED.carried_by(int(found.network_address)) if isinstance(found, IPv6Network) else None
     # A network that begins with all of the prefix is no larger than it: ip_network takes no bits of a host.
     return found if v4 is None else IPv4Network((v4, found.prefixlen - _MAPPED_PREFIX))
+
+
+def creator_network(text: str) -> str:
+    """An address, or an IPv6 /64 or /48, as `prefixes` spells what an address counts for: an address by its smallest.
+
+    Raises:
+        ValueError: it is none of those.
+    """
+    if "/" not in text:
+        return prefixes(str(ip_address(canonical(text))))[0]
+    found = ip_network(text)
+    if found.version == 4 or found.prefixlen not in (_SUBSCRIBER_BITS, _SITE_BITS):
+        raise ValueError
+    return str(found)
 
 
 def trust_forms(address: str) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -12,6 +12,7 @@ from relayd.wire.rest import Details
 
 MIN_PREFIX = 4  # hex digits of a room's id that may stand for it
 MAX_DRAIN_S = 24 * 3600.0  # no room lives longer, so neither does a reason to wait
+MAX_BLOCK_S = 366 * 24 * 3600.0  # longer than any process runs without a restart, which ends all blocks
 _ID_DIGITS = 32
 
 Text = Annotated[str, Meta(min_length=1, max_length=16_384)]
@@ -126,8 +127,123 @@ class Probe(msgspec.Struct, frozen=True):
     token: str
 
 
+class BlockAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"for_s": "for"}):
+    """The body of `POST /v1/blocks`.
+
+    Attributes:
+        target: an address, a network or a handle.
+        for_s: seconds; None until it is unblocked.
+    """
+
+    target: Annotated[str, Meta(min_length=1, max_length=200)]
+    for_s: Annotated[float, Meta(gt=0, le=MAX_BLOCK_S)] | None = None
+
+
+class BlockRow(msgspec.Struct, frozen=True):
+    """Something that is blocked; times are RFC 3339, `until` is None without an end."""
+
+    target: str
+    since: str
+    until: str | None
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    """Whether strangers can create no rooms, and since when."""
+
+    frozen: bool
+    since: str | None
+
+
+class LimitUse(msgspec.Struct, frozen=True):
+    """A setting under `limits`.
+
+    Attributes:
+        limit: its dotted path.
+        value: 0 means no limit.
+        used: how much of it is used, or used by the one that uses most; None if that is not counted.
+        by: who uses so much: `server`, `room`, `gateway`, or an address or handle; "" if nothing is counted.
+    """
+
+    limit: str
+    value: float
+    used: float | None
+    by: str
+
+
+class RefusedRow(msgspec.Struct, frozen=True):
+    """Refusals since the start: what was refused, and the code of the error."""
+
+    refused: str
+    reason: str
+    count: int
+
+
+class AddressRow(msgspec.Struct, frozen=True):
+    """What one address has and does; see docs/control.md.
+
+    Attributes:
+        address: its handle, or the address where `log_addresses` is set.
+        rooms, seats: of rooms made from it.
+        users, connections: people and their connections in rooms.
+        refused: refusals of the last 5 to 10 minutes.
+    """
+
+    address: str
+    rooms: int
+    seats: int
+    users: int
+    connections: int
+    refused: int
+
+
+class LimitsReport(msgspec.Struct, frozen=True):
+    """The answer to `GET /v1/limits`. `addresses` are those that have or do most, at most 20."""
+
+    limits: list[LimitUse]
+    refused: list[RefusedRow]
+    addresses: list[AddressRow]
+    blocks: int
+    frozen: bool
+
+
+class Ban(msgspec.Struct, frozen=True):
+    """A ban in a room: of an address, which is shown by its handle or as itself, or of a session."""
+
+    kind: Literal["address", "session"]
+    who: str
+
+
+class Bans(msgspec.Struct, frozen=True):
+    """The answer to `GET /v1/rooms/<room>/bans`, the oldest first."""
+
+    room: str
+    bans: list[Ban]
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user as admins see them: with the address last seen, or its handle."""
+
+    id: str
+    role: Literal["owner", "member"]
+    profile: msgspec.Raw
+    away: bool
+    muted: bool
+    address: str
+
+
+class UserPage(msgspec.Struct, frozen=True):
+    """The next 200 users, in the order they came."""
+
+    users: list[User]
+
+
 class RoomRow(msgspec.Struct, frozen=True):
-    """A room in a listing. `message_rate` is messages a second, lately."""
+    """A room in a listing.
+
+    Attributes:
+        message_rate: messages a second, lately.
+        created_by: the address that made it, by its handle or itself; `admin` for an admin.
+    """
 
     name: str
     id: str
@@ -144,6 +260,7 @@ class RoomRow(msgspec.Struct, frozen=True):
     locked: bool
     protected: bool
     sealed: bool
+    created_by: str
 
 
 class GatewayStatus(msgspec.Struct, frozen=True):
@@ -160,7 +277,8 @@ class Status(msgspec.Struct, frozen=True):
     """The answer to `GET /v1/status`. Sizes are bytes, times seconds; counts are since the start.
 
     `settings_problems` says what is wrong with the settings that were read last, one line each; earlier ones hold then.
-    `keeps_rooms` says whether systemd was given the rooms to keep for the next start.
+    `keeps_rooms` says whether systemd was given the rooms to keep for the next start, `frozen` whether strangers can
+    create no rooms.
     """
 
     version: str
@@ -182,13 +300,15 @@ class Status(msgspec.Struct, frozen=True):
     gateways: list[GatewayStatus]
     settings_problems: list[str]
     keeps_rooms: bool
+    frozen: bool
+    blocks: int
     unreadable_headers: dict[str, int]
 
 
-def row_of(details: Details, message_rate: float) -> RoomRow:
+def row_of(details: Details, message_rate: float, created_by: str) -> RoomRow:
     """The room as a listing shows it."""
-    values = {name: getattr(details, name) for name in RoomRow.__struct_fields__ if name != "message_rate"}
-    return RoomRow(**values, message_rate=round(message_rate, 3))
+    values = {name: getattr(details, name) for name in RoomRow.__struct_fields__ if hasattr(details, name)}
+    return RoomRow(**values, message_rate=round(message_rate, 3), created_by=created_by)
 
 
 def prefix_bounds(text: str) -> tuple[bytes, bytes] | None:

@@ -239,6 +239,9 @@ def test_completion_in_bash(daemon, room):
 
     assert complete("relayctl sta", 1) == ["status"]
     assert complete("relayctl get room ", 3) == [room["name"]]
+    daemon.ctl("block", "203.0.113.7")
+    assert complete("relayctl unblock 203", 2) == ["203.0.113.7/32"]
+    daemon.ctl("unblock", "203.0.113.7")
 
 
 def test_config_defaults():

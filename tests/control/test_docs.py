@@ -40,7 +40,8 @@ def test_examples_of_the_control_api(daemon):
 def test_every_request_is_described():
     """Each route and method of the API stands in a table."""
     for pattern, handler in ROUTES:
-        path = pattern.replace("([^/]+)", "<room>", 1).replace("([^/]+)", "<user_id>")
+        path = pattern.replace("(.+)", "<target>")
+        path = path.replace("([^/]+)", "<room>", 1).replace("([^/]+)", "<user_id>")
         for method in handler.verbs:
             assert f"`{method} {path}`" in CONTROL
 

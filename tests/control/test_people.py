@@ -22,13 +22,13 @@ from tests.control.conftest import clean_environment
 
 
 def test_list_users(daemon, room):
-    """Ids, nicks, roles and states; -o json is what REST gives."""
+    """Ids, nicks, roles and states; -o json is what REST gives, and the handles of addresses."""
     with daemon.join(room, "ann") as ann, daemon.join(room, "bob") as bob:
         users = daemon.json("list", "users", room["id"])
         assert [(user["id"], user["profile"]["nick"]) for user in users] == [(ann.id, "ann"), (bob.id, "bob")]
         lines = daemon.ctl("list", "users", room["id"]).stdout.splitlines()
-        assert lines[0].split() == ["ID", "NICK", "ROLE", "STATE"]
-        assert lines[1].split() == [ann.id, "ann", "member", "here"]
+        assert lines[0].split() == ["ID", "NICK", "ROLE", "STATE", "ADDRESS"]
+        assert lines[1].split() == [ann.id, "ann", "member", "here", users[0]["address"]]
     empty = daemon.json("create", "room", "empty")
     assert daemon.json("list", "users", empty["id"]) == []
     assert daemon.ctl("list", "users", empty["id"]).stderr == "Nobody is in the room.\n"

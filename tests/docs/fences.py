@@ -43,6 +43,7 @@ _NAMES = (
     r"r[is]_[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])",
     r"r[cos]_[A-Za-z0-9_-]{43}",
     r'(?<="epoch":")[0-9a-f]{16}',
+    r"a_[0-9a-f]{12}",
 )
 # What differs from run to run, and is of no account.
 _PASSING = (

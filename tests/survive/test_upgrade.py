@@ -283,3 +283,35 @@ async def test_the_old_one_goes_on(keeper: Keeper, tmp_path: Path):
     await keeper.restart(signal.SIGKILL)
     assert (await relay.join(room, session=newcomer.session)).id == newcomer.id
     await relay.close()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("with_room", [True, False])
+async def test_what_is_closed_stays_closed(keeper: Keeper, workers, with_room):
+    """Blocks of addresses and of handles, their ends, and that strangers create no rooms; handles stay the same."""
+    await keeper.start("--workers", workers, RELAYD_TRUSTED_PROXIES="127.0.0.1")
+    relay = Relay(keeper.base)
+
+    async def status(address: str, path: str = "/healthz", **kwargs) -> int:
+        return (await relay.request(path=path, headers={"X-Forwarded-For": address}, **kwargs)).code
+
+    create = {"method": "POST", "path": "/api/v1/room", "body": {"name": "tea"}}
+    assert await status("192.0.2.1", **create) == 201
+    (room,) = await relayctl(keeper, "list", "rooms")
+    if not with_room:
+        await relayctl(keeper, "close", "room", "tea")
+    await relayctl(keeper, "block", room["created_by"])
+    await relayctl(keeper, "block", "192.0.2.3", "-for", "1h")
+    await relayctl(keeper, "freeze")
+    before = await relayctl(keeper, "list", "blocks")
+    await relayctl(keeper, "upgrade")
+    assert await relayctl(keeper, "list", "blocks") == before
+    assert [await status(f"192.0.2.{number}", method="GET") for number in (1, 2, 3)] == [403, 200, 403]
+    assert await status("192.0.2.2", **create) == 503
+    await relayctl(keeper, "unfreeze")
+    await relayctl(keeper, "unblock", room["created_by"])
+    create["body"] = {"name": "again"}
+    assert await status("192.0.2.1", **create) == 201
+    (made,) = [one for one in await relayctl(keeper, "list", "rooms") if one["name"] == "again"]
+    assert made["created_by"] == room["created_by"]
+    await relay.close()

@@ -123,7 +123,9 @@ def test_nobody_is_named(busy):
     """Labels are workers and reasons: no room, user, nick, key or address."""
     watched, room, people = busy
     _, _, text = watched.ask()
-    assert set(re.findall(r'[{,](\w+)="', text)) == {"worker", "reason", "outcome", "le", "version", "python"}
+    assert set(re.findall(r'[{,](\w+)="', text)) == {
+        *("worker", "refused", "reason", "outcome", "le", "version", "python")
+    }
     secrets = [room["id"], room["name"], room["invite_key"], "ann", "bob", "127.0.0.1", *(one.id for one in people)]
     assert [secret for secret in secrets if secret in text] == []
 

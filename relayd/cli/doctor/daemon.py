@@ -56,6 +56,16 @@ def load(patient: Patient) -> Iterator[Finding]:
         yield Finding("load", OK, f"it is {1000 * late_s:.0f} ms late")
 
 
+def closed(patient: Patient) -> Iterator[Finding]:
+    """What an admin has closed for now, and may have forgotten."""
+    status = patient.status
+    if status.get("frozen"):
+        yield Finding("rooms", WARNING, "only admins create rooms: relayctl freeze was used", "relayctl unfreeze")
+    if status.get("blocks"):
+        what = f"{ctl_output.number(status['blocks'])} addresses or networks are blocked"
+        yield Finding("blocks", OK, what, "relayctl list blocks")
+
+
 def pending(patient: Patient) -> Iterator[Finding]:
     """Whether what holds is what the file says."""
     if not patient.runs:

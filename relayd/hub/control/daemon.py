@@ -38,6 +38,16 @@ class SettingsReport(ControlHandler):
     verbs: ClassVar = {"GET": Verb("settings", Tier.OBSERVE, _read), "PATCH": Verb("set", Tier.ADMIN, _set)}
 
 
+class MetricsReport(ControlHandler):
+    """`/v1/metrics`: as Prometheus finds them, also where `metrics` is not set."""
+
+    def _read(self) -> None:
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(self.desk.steering.metrics_text())
+
+    verbs: ClassVar = {"GET": Verb("metrics", Tier.OBSERVE, _read)}
+
+
 class Reload(ControlHandler):
     """`/v1/reload`: what it would change, and doing so."""
 

@@ -41,6 +41,9 @@ class Steering(Protocol):
     def settings_json(self) -> bytes:
         """The settings that hold, as JSON."""
 
+    def metrics_text(self) -> bytes:
+        """The metrics, in Prometheus' text format."""
+
     def probe(self) -> Probe:
         """A token for a request that is told how it arrives."""
 

@@ -12,10 +12,12 @@ from relayd.errors import FieldProblem, InvalidFields
 from relayd.hub.admin import Wanted, check_sort
 from relayd.hub.control.handler import ControlHandler, Verb
 from relayd.hub.control.peers import Tier
+from relayd.rooms import room as rooms
 from relayd.wire import control, rest
 from relayd.wire.ids import room_id_text
 from relayd.wire.links import links
 
+MAX_PATTERN_CHARS = 200  # no name is so long, and each room's is compared with it
 ROWS_AT_ONCE = 200  # of a listing, in one turn of the loop: about a millisecond
 
 
@@ -43,6 +45,8 @@ class Rooms(ControlHandler):
     def _wanted(self) -> Wanted:
         return Wanted(
             match=self.get_query_argument("match", ""),
+            pattern=self._short("pattern"),
+            created_by=self._short("created_by"),
             min_users=self._number("min_users"),
             locked=self.boolean("locked"),
             sealed=self.boolean("sealed"),
@@ -50,6 +54,12 @@ class Rooms(ControlHandler):
             reverse=bool(self.boolean("reverse")),
             limit=self._number("limit"),
         )
+
+    def _short(self, name: str) -> str:
+        text = self.get_query_argument(name, "")
+        if len(text) > MAX_PATTERN_CHARS:
+            raise _wrong(name, f"has more than {MAX_PATTERN_CHARS} characters")
+        return text
 
     def _number(self, name: str) -> int:
         text = self.get_query_argument(name, "0")
@@ -77,12 +87,15 @@ class Room(ControlHandler):
 
     def _read(self, reference: str) -> None:
         room = self.room(reference)
-        self.write_struct(self.act(lambda now: self.desk.service.details(room, now)))
+        self._show(room, self.act(lambda now: self.desk.service.details(room, now)))
 
     def _edit(self, reference: str) -> None:
         body, room, take_name = self.take(rest.EditRoom), self.room(reference), bool(self.boolean("take"))
         edit = self.desk.service.edit
-        self.write_struct(self.act(lambda now: edit(room, body, now, is_admin=True, take_name=take_name)))
+        self._show(room, self.act(lambda now: edit(room, body, now, is_admin=True, take_name=take_name)))
+
+    def _show(self, room: rooms.Room, details: rest.Details) -> None:
+        self.write_struct(msgspec.to_builtins(details) | {"created_by": self.desk.admin.created_by(room)})
 
     def _close(self, reference: str) -> None:
         room = self.room(reference)
@@ -101,7 +114,7 @@ class Users(ControlHandler):
 
     def _list(self, reference: str) -> None:
         after = self.get_query_argument("after", "")
-        self.write_struct(rest.UserPage(self.desk.service.users(self.room(reference), after)))
+        self.write_struct(control.UserPage(self.desk.admin.users(self.room(reference), after)))
 
     verbs: ClassVar = {"GET": Verb("list_users", Tier.OBSERVE, _list)}
 

@@ -12,7 +12,7 @@ from relayd.errors import NotFound
 from relayd.http.handler import JsonHandler
 from relayd.http.passwords import Passwords
 from relayd.http.stream import Timeouts
-from relayd.hub.control import daemon, rooms
+from relayd.hub.control import daemon, order, rooms
 from relayd.hub.control.handler import ControlHandler, Desk, Steering
 from relayd.hub.control.listener import ControlListener
 from relayd.hub.control.peers import Tiers
@@ -39,11 +39,17 @@ ROUTES: list[tuple[str, type[ControlHandler]]] = [
     (r"/v1/drain", daemon.Drain),
     (r"/v1/stop", daemon.Stop),
     (r"/v1/upgrade", daemon.Upgrade),
+    (r"/v1/limits", order.Limits),
+    (r"/v1/blocks", order.Blocks),
+    (r"/v1/blocks/(.+)", order.OneBlock),
+    (r"/v1/freeze", order.Freeze),
+    (r"/v1/metrics", daemon.MetricsReport),
     (r"/v1/rooms", rooms.Rooms),
     (r"/v1/announcements", rooms.Announcements),
     (_ROOM, rooms.Room),
     (_ROOM + r"/messages", rooms.Messages),
     (_ROOM + r"/passes", rooms.Passes),
+    (_ROOM + r"/bans", order.Bans),
     (_ROOM + r"/users", rooms.Users),
     (_ROOM + r"/users/([^/]+)", rooms.User),
 ]

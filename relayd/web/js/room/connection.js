@@ -23,6 +23,7 @@ const CLOSES = /** @type {Record<number, [code: string, then: "over" | "person" 
   4014: ["left", "over"],
   4015: ["idle", "person"],
   4016: ["too_many_connections", "person"],
+  4019: ["blocked", "over"],
   4500: ["restarting", "again"],
   4508: ["slow_consumer", "again"],
   4529: ["rate_limited", "again"],

@@ -7,6 +7,7 @@ import { t } from "../lib/i18n.js";
 /** Codes of the protocol and of the page, and what a person is told; others show what the server says. */
 const WORDS = new Map(Object.entries({
   bad_chunk: "problem.file_broken",
+  blocked: "problem.blocked",
   cannot_rekey: "problem.cannot_rekey",
   closed: "problem.room_closed",
   create_key_needed: "problem.create_key_needed",
@@ -48,6 +49,7 @@ const WORDS = new Map(Object.entries({
   restarting: "problem.restarting",
   room_closed: "problem.room_closed",
   room_full: "problem.room_full",
+  rooms_frozen: "problem.rooms_frozen",
   server_away: "problem.server_away",
   server_wrong: "problem.server_wrong",
   slow_consumer: "problem.slow",
@@ -83,7 +85,7 @@ export function inWords(problem, ending = "") {
 }
 
 /** Problems after which the same link may work again when the person tries once more. */
-const AGAIN = new Set(["room_full", "locked", "server_away", "offline", "kicked", "left", "no_places", "overloaded", "draining", "rate_limited", "restarting", "server_wrong"]);
+const AGAIN = new Set(["room_full", "locked", "server_away", "offline", "kicked", "left", "no_places", "overloaded", "draining", "rate_limited", "restarting", "rooms_frozen", "server_wrong"]);
 
 /**
  * A whole page, or the foot of a chat, that says why it ends here and what can be done.
