@@ -113,7 +113,8 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 # What the tests drive and Python does not bring, as program:package of Debian; where one cannot be had, the tests that
 # want it say so and are skipped.
 TOOLS := strace:strace systemctl:systemd curl:curl nginx:nginx dh:debhelper g++:build-essential lintian:lintian zsh:zsh \
-	fish:fish chromium:chromium firefox-esr:firefox-esr WebKitWebDriver:webkit2gtk-driver Xvfb:xvfb openssl:openssl
+	fish:fish chromium:chromium firefox-esr:firefox-esr WebKitWebDriver:webkit2gtk-driver Xvfb:xvfb openssl:openssl \
+	fail2ban-regex:fail2ban
 
 $(VENV)/.tools: Makefile | $(BIN)/python
 	@missing=; for tool in $(TOOLS); do command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
