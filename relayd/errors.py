@@ -157,6 +157,14 @@ class CannotRekey(RelayError):
     code, title, status, close = "cannot_rekey", "This room cannot be rekeyed", 409, 4000
 
 
+class NoSuchMessage(RelayError):
+    code, title, status, close = "no_such_message", "There is no such message in this room", 404, 4004
+
+
+class NoSuchInvite(RelayError):
+    code, title, status, close = "no_such_invite", "There is no such invite, or it has ended", 404, 4004
+
+
 class NoSuchUser(RelayError):
     code, title, status, close = "no_such_user", "There is no such user in this room", 404, 4004
 
@@ -171,6 +179,18 @@ class NameReserved(RelayError):
 
 class RoomFull(RelayError):
     code, title, status, close = "room_full", "The room is full", 503, 4009
+
+
+class LobbyFull(RelayError):
+    code, title, status, close = "lobby_full", "As many newcomers wait for this room as may", 503, 4009
+
+
+class NotAdmitted(RelayError):
+    code, title, status, close = "not_admitted", "Nobody has admitted you to the room", 403, 4018
+
+
+class Denied(RelayError):
+    code, title, status, close = "denied", "You were not admitted to the room", 403, 4018
 
 
 class RoomClosed(RelayError):
@@ -220,8 +240,16 @@ class TooManyFiles(RelayError):
     code, title, status, close = "too_many_files", "That is more files than may be under way at once", 429, 4529
 
 
+class TooManyInvites(RelayError):
+    code, title, status, close = "too_many_invites", "The room has as many invites as it may", 429, 4529
+
+
 class RateLimited(RelayError):
     code, title, status, close = "rate_limited", "That is too much at once", 429, 4529
+
+
+class SlowMode(RelayError):
+    code, title, status, close = "slow_mode", "In this room everybody waits between two messages", 429, 4529
 
 
 class SlowConsumer(RelayError):

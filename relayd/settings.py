@@ -112,6 +112,8 @@ class Limits(Part, frozen=True):
             50 seats.
         max_departed_sessions: of users who have left, over all rooms, by which they can come back as the same user;
             the oldest go first.
+        max_waiting: newcomers who wait in lobbies to be admitted, over all rooms. One address (of IPv6 a /64, and 16
+            times as many of a /48) may have `address_share` of them, at least 32.
         max_members: the highest `max` of one room.
         max_message: bytes of one frame.
         max_connections: chats of one gateway process; with workers each has as many.
@@ -143,6 +145,7 @@ class Limits(Part, frozen=True):
     address_share: Share = 0.05  # twenty addresses that do their worst fill the server, and one cannot
     admin_reserve: Share = 0.02
     max_departed_sessions: Count = 200_000  # about 100 MB
+    max_waiting: Count = 10_000  # about 30 MB; 300 lobbies that are full
     max_members: Count = 10_000
     max_message: Annotated[int, Meta(ge=1_024, le=2**30)] = 65_536
     max_connections: Count = 100_000

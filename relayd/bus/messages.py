@@ -67,11 +67,11 @@ class SetProfile(_Item, tag=4):
     epoch: int = OPEN
 
 
-class OwnersWork(_Item, tag=5):
-    """A command that only the owner may give."""
+class Moderation(_Item, tag=5):
+    """A command that only the owner, or the owner and moderators, may give."""
 
     number: int
-    command: commands.Kick | commands.Mute | commands.Unmute | commands.Edit | commands.Close | commands.Rekey
+    command: commands.ModerationCommand
 
 
 class Leave(_Item, tag=6):
@@ -218,7 +218,7 @@ Item = (
     | Say
     | Signal
     | SetProfile
-    | OwnersWork
+    | Moderation
     | Leave
     | Gone
     | Silent
@@ -337,6 +337,18 @@ class Attached(_Item, tag=7):
     frame_bytes: int = 0
 
 
+class Waiting(_Item, tag=13):
+    """A socket waits until somebody in its room admits it: its `waiting` frame. Of the topic, nothing is for it.
+
+    Attributes:
+        sid: as in `Attached`.
+    """
+
+    number: int
+    frame: bytes
+    sid: bytes | None = None
+
+
 class FrameLimit(_Item, tag=12):
     """Owner's sockets in a sealed room, which may send longer frames from now on; see `Attached.frame_bytes`."""
 
@@ -443,6 +455,7 @@ Event = (
     | Rekeyed
     | Ended
     | Attached
+    | Waiting
     | FrameLimit
     | Sent
     | Dropped
@@ -514,7 +527,41 @@ class RenewInvite(_Item, tag=7):
     key: str
 
 
-Request = CreateRoom | ReadRoom | EditRoom | EndRoom | ListUsers | KickUser | RenewInvite
+class CreateInvite(_Item, tag=8):
+    """`POST /<room>/invites`."""
+
+    room: str
+    key: str
+    body: rest.CreateInvite
+
+
+class ListInvites(_Item, tag=9):
+    """`GET /<room>/invites`."""
+
+    room: str
+    key: str
+
+
+class RevokeInvite(_Item, tag=10):
+    """`DELETE /<room>/invites/<id>`."""
+
+    room: str
+    key: str
+    invite: str
+
+
+Request = (
+    CreateRoom
+    | ReadRoom
+    | EditRoom
+    | EndRoom
+    | ListUsers
+    | KickUser
+    | RenewInvite
+    | CreateInvite
+    | ListInvites
+    | RevokeInvite
+)
 
 
 class Call(_Item):

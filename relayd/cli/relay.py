@@ -43,6 +43,7 @@ def cli() -> None:
 )
 @click.option("--password", "with_password", is_flag=True, help="Ask for a password, needed beside the link.")
 @click.option("--open", "is_open", is_flag=True, help="Do not seal: the server can read what is said.")
+@click.option("--lobby", "has_lobby", is_flag=True, help="Let newcomers wait until you admit them in the chat.")
 @click.option(
     "--create-key", "with_create_key", is_flag=True, help="Ask for the key that the server wants for new rooms."
 )
@@ -54,6 +55,7 @@ def new(
     *,
     with_password: bool,
     is_open: bool,
+    has_lobby: bool,
     with_create_key: bool,
 ) -> None:
     """Make a room and print its link.
@@ -71,6 +73,7 @@ def new(
             expires,
             with_password=with_password,
             is_open=is_open,
+            has_lobby=has_lobby,
             with_create_key=with_create_key,
         )
     )

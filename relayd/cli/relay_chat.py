@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from relayd.cli.relay_chat_files import ChatFiles, NotDone
-from relayd.cli.relay_notices import Notices, label
+from relayd.cli.relay_moderation import MODERATION
+from relayd.cli.relay_notices import Notices, called, label
 from relayd.cli.relay_text import safe_lines, safe_nick
 from relayd.cli.relay_wrap import INDENT, Entry, Fragment, Line
 from relayd.client import (
     ClientError,
     Event,
     FileOffered,
+    Knocking,
     Message,
+    MessageRemoved,
     Rekeyed,
     Room,
     RoomUpdated,
@@ -52,6 +55,8 @@ class _Said(NamedTuple):
     entry: Entry
     head: Line
     snippet: str
+    seq: int | None
+    user_id: str
 
 
 def is_command(text: str) -> bool:
@@ -81,6 +86,8 @@ class Chat:
         self._notices = Notices()
         self._said: dict[tuple[str, str], _Said] = {}  # (author, id) -> what replies, edits and the like may name
         self._typing: dict[str, float] = {}  # user id -> until when that is shown
+        self._named_waiting: set[str] = set()  # user ids of those who wait and were told of by name
+        self._has_lobby = room.details.settings.get("lobby") is True
         self._tasks: set[asyncio.Task[None]] = set()
         self.files = ChatFiles(room, self._changing_line, changed, directory, take_all=take_all)
 
@@ -141,6 +148,9 @@ class Chat:
         parts.append(f"{self.room.user_count} here")
         if self.room.details.locked:
             parts.append("locked")
+        if self.room.details.settings.get("lobby") is True:
+            waiting = len(self.room.knocking)
+            parts.append(f"lobby: {waiting} waiting" if waiting else "lobby")
         if not self.room.connected:
             parts.append("NOT CONNECTED")
         if self.unsaid:
@@ -174,7 +184,9 @@ class Chat:
             head.append((_NOTE, f"(to “{answered.snippet}”) "))
         entry = Entry(*_text_lines(head, message.text))
         self._add(entry)
-        self._said[message.author, message.id] = _Said(entry, head, safe_nick(message.text))
+        self._said[message.author, message.id] = _Said(
+            entry, head, safe_nick(message.text), message.seq, message.user.id
+        )
         if len(self._said) > MOST_LINES:
             del self._said[next(iter(self._said))]
 
@@ -197,6 +209,16 @@ class Chat:
         if said is not None:
             said.entry.lines = ([*said.head, (_NOTE, "[taken back]")],)
 
+    def _on_removed(self, event: MessageRemoved) -> None:
+        for said in self._said.values():
+            if said.seq == event.seq:
+                said.entry.lines = ([*said.head, (_NOTE, f"[removed by {label(event.by)}]")],)
+
+    def last_seq_of(self, user: User) -> int | None:
+        """The place of the last text that the user has sent to everyone, of those shown here; None if there is none."""
+        seqs = (said.seq for said in reversed(self._said.values()) if said.user_id == user.id)
+        return next((seq for seq in seqs if seq is not None), None)
+
     def _own_words(self, message: Message) -> _Said | None:
         """What an edit or deletion names, if its author is the one of this."""
         name = _named(message.body.get("re"))
@@ -216,6 +238,8 @@ class Chat:
             self.tell(f"{label(before)} is now {label(user)}" if before.nick else f"that is {label(user)}")
         elif before.key and before.key != user.key:
             self.tell(f"{label(user)} shows another key: rightly so on another device; else compare /code", _WARN)
+        if before.role != user.role:
+            self.tell(f"{label(user)} is {'a moderator now' if user.is_moderator else 'no longer a moderator'}")
         if before.muted != user.muted:
             self.tell(f"{label(user)} {'may only listen now' if user.muted else 'may speak again'}")
 
@@ -223,9 +247,20 @@ class Chat:
         self._typing.pop(event.user.id, None)
         self.tell(f"{label(event.user)} has gone")
 
+    def _on_knocking(self, event: Knocking) -> None:
+        named = {user.id for user in event.users if user.nick}
+        for user in event.users:
+            if user.id in named - self._named_waiting:
+                self.tell(f"{label(user)} waits to be admitted: /admit or /deny {label(user)}", _WARN)
+        self._named_waiting = named
+
     def _on_updated(self, event: RoomUpdated) -> None:
         room = event.room
         self.tell(f"the room is now {safe_nick(room.name)}, for {room.max} people{', locked' if room.locked else ''}")
+        has_lobby = room.settings.get("lobby") is True
+        if has_lobby != self._has_lobby:
+            self._has_lobby = has_lobby
+            self.tell("newcomers wait to be admitted from now on" if has_lobby else "newcomers need not wait any more")
 
     def _on_rekeyed(self, event: Rekeyed) -> None:
         self.tell("the room has new keys; links of before are dead")
@@ -246,8 +281,10 @@ class Chat:
         UserJoined: lambda self, event: self.tell(f"{label(event.user)} has come"),
         UserLeft: _on_left,
         UserChanged: _on_changed,
+        Knocking: _on_knocking,
         RoomUpdated: _on_updated,
         Rekeyed: _on_rekeyed,
+        MessageRemoved: _on_removed,
     }
 
     # What is typed. ---------------------------------------------------------------------------------------------
@@ -297,7 +334,7 @@ class Chat:
         Raises:
             NotDone: nobody, or several.
         """
-        found = _called(name, self.room.users) or (_called(name, self.room.departed_users) if departed else [])
+        found = called(name, self.room.users) or (called(name, self.room.departed_users) if departed else [])
         if len(found) == 1 and name.strip():
             return found[0]
         if not found or not name.strip():
@@ -327,24 +364,13 @@ class Chat:
     async def _who(self, _: str) -> None:
         unconfirmed = {user.id for user in self.room.unconfirmed}
         for user in self.room.users:
-            marks = [("you", user.id == self.room.me.id), ("owner", user.is_owner), ("away", user.away)]
-            marks += [("muted", user.muted), ("no card yet", self.room.sealed and not user.key)]
+            marks = [("you", user.id == self.room.me.id), ("owner", user.is_owner), ("moderator", user.is_moderator)]
+            marks += [("away", user.away), ("muted", user.muted), ("no card yet", self.room.sealed and not user.key)]
             marks += [("has not confirmed the new keys", user.id in unconfirmed)]
             told = ", ".join(word for word, is_so in marks if is_so)
             self.tell(label(user) + (f" ({told})" if told else ""))
-
-    async def _kick(self, rest: str) -> None:
-        ban = rest.endswith(" ban")
-        user = self.find(rest.removesuffix(" ban"), departed=True)
-        link = await self.room.kick(user, ban=ban)
-        if link is None and self.room.sealed:
-            self.tell("out, but the room has no new keys: only the client that made it can make them", _WARN)
-
-    async def _lock(self, _: str) -> None:
-        await self.room.edit(locked=True)
-
-    async def _unlock(self, _: str) -> None:
-        await self.room.edit(locked=False)
+        for user in self.room.knocking:
+            self.tell(f"{label(user)} (waits to be admitted)")
 
     async def _code(self, name: str) -> None:
         if not self.room.sealed:
@@ -362,15 +388,13 @@ class Chat:
             raise NotDone("the owner made new keys, and has the new link: ask there")
         self.tell(link)
 
-    async def _close(self, _: str) -> None:
-        await self.room.close()
-
     async def _leave(self, _: str) -> None:
         self.leaving = True
 
     async def _help(self, _: str) -> None:
         for usage, _handler in self.COMMANDS.values():
-            self.tell(usage)
+            if usage:
+                self.tell(usage)
         self.tell("//text says /text; PageUp and PageDown scroll; Ctrl-C leaves")
 
     COMMANDS: ClassVar[dict[str, tuple[str, Callable[[Any, str], Awaitable[None]]]]] = {
@@ -382,10 +406,7 @@ class Chat:
         "who": ("/who                  who is here", _who),
         "code": ("/code [NAME]          safety codes, to compare by voice", _code),
         "link": ("/link                 the link of this room", _link),
-        "kick": ("/kick NAME [ban]      owner: throw out, and give the room new keys", _kick),
-        "lock": ("/lock                 owner: let no newcomers in", _lock),
-        "unlock": ("/unlock               owner: let newcomers in again", _unlock),
-        "close": ("/close                owner: end the room for everyone", _close),
+        **MODERATION,
         "leave": ("/leave                leave the room", _leave),
         "help": ("/help                 this", _help),
     }
@@ -395,16 +416,6 @@ def _text_lines(head: Line, text: str) -> list[Line]:
     first, *more = safe_lines(text)
     # Set in, so that no line of a message can pass for one of somebody else.
     return [[*head, ("", first)], *([("", " " * INDENT + line)] for line in more)]
-
-
-def _called(name: str, users: list[User]) -> list[User]:
-    """Those of `users` to whom `nick`, `nick#tag` or `#tag` applies."""
-    nick, _, tag = name.strip().removeprefix("@").partition("#")
-    return [
-        user
-        for user in users
-        if (not nick or safe_nick(user.nick).casefold() == nick.casefold()) and (not tag or user.tag == tag)
-    ]
 
 
 def _named(ref: Any) -> tuple[str, str]:

@@ -25,11 +25,11 @@ from relayd.cli.relay_refused import (
     fail,
 )
 from relayd.cli.relay_text import safe_line
-from relayd.client import BadServer, ClientError, FileOffered, Message, Owner, Room, Unreachable, join
+from relayd.client import BadServer, ClientError, FileOffered, Message, Owner, Room, RoomDetails, Unreachable, join
 from relayd.client.joining import Joining
 from relayd.client.seal.link import parse_link
 from relayd.client.sealing_errors import LinkError, PasswordNeeded
-from relayd.errors import Forbidden, Kicked, Locked, NoSuchRoom, RelayError, RoomClosed, RoomFull
+from relayd.errors import Denied, Forbidden, Kicked, LobbyFull, Locked, NoSuchRoom, RelayError, RoomClosed, RoomFull
 from relayd.wire.names import generated_name
 from relayd.wire.sealing_text import SealingError
 
@@ -50,7 +50,9 @@ _HINTS: Final[dict[type[Exception], str]] = {
     Forbidden: "try the password again; or the link is incomplete, or older than the room's keys: open the whole link, "
     "as it was last shared",
     RoomFull: "try again when somebody has left",
+    LobbyFull: "try again when some of them were admitted",
     Locked: "ask the owner to let you in",
+    Denied: "ask the owner, then try again",
     Kicked: "what you say is not heard there any more",
 }
 
@@ -163,7 +165,7 @@ class Door:
             return await self._enter(self._password or ask_password("Password of the room: "))
 
     async def _enter(self, password: str | None) -> tuple[Joining, Room]:
-        joining = join(self._link, self._nick, password=password, owner=self.owner)
+        joining = join(self._link, self._nick, password=password, owner=self.owner, on_waiting=_note_waiting)
         return joining, await joining.__aenter__()
 
     @contextlib.contextmanager
@@ -175,6 +177,10 @@ class Door:
             if self.owner is not None:
                 relay_keys.drop(self.share.room_id, self.share.server)
             raise
+
+
+def _note_waiting(room: RoomDetails) -> None:
+    note(f"waiting to be admitted to {room.name}: somebody inside has to let you in; Ctrl-C gives up")
 
 
 def note(text: str) -> None:

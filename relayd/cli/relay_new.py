@@ -31,6 +31,7 @@ class NewOptions(NamedTuple):
     expires: str
     with_password: bool
     is_open: bool
+    has_lobby: bool
     with_create_key: bool
 
 
@@ -83,6 +84,7 @@ async def _make(options: NewOptions, expires: float | str, password: str | None,
             expires=expires,
             password=password,
             sealed=not options.is_open,
+            settings={"lobby": True} if options.has_lobby else None,
             create_key=create_key,
         )
     except NoKey:

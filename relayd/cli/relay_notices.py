@@ -30,6 +30,16 @@ def label(user: User) -> str:
     return f"{safe_nick(user.nick)}#{user.tag}"
 
 
+def called(name: str, users: list[User]) -> list[User]:
+    """Those of `users` to whom `nick`, `nick#tag` or `#tag` applies."""
+    nick, _, tag = name.strip().removeprefix("@").partition("#")
+    return [
+        user
+        for user in users
+        if (not nick or safe_nick(user.nick).casefold() == nick.casefold()) and (not tag or user.tag == tag)
+    ]
+
+
 class Notices:
     """Puts events into words, and says only once that the connection is lost, however often it is tried again."""
 

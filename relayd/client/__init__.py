@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         Disconnected,
         Event,
         FileOffered,
+        Knocking,
         Message,
+        MessageRemoved,
         Missed,
         Reconnected,
         Rekeyed,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     )
     from relayd.client.files.receiving import Receiving
     from relayd.client.files.sending import Delivered, Offer
+    from relayd.client.invites import Invite
     from relayd.client.joining import Made, Owner, create, join
     from relayd.client.outbox import Receipt
     from relayd.client.rest import Rest
@@ -69,6 +72,7 @@ _MODULES = {
     "FileChanged": "errors",
     "FileOffered": "events",
     "KeysConfirmed": "events",
+    "Knocking": "events",
     "Made": "joining",
     "Message": "events",
     "NewKeysMissed": "events",
@@ -78,7 +82,9 @@ _MODULES = {
     "Owner": "joining",
     "OwnerUnconfirmed": "events",
     "Receipt": "outbox",
+    "Invite": "invites",
     "Receiving": "files.receiving",
+    "MessageRemoved": "events",
     "Missed": "events",
     "Reconnected": "events",
     "RekeyRefused": "events",
@@ -115,9 +121,12 @@ __all__ = [
     "Event",
     "FileChanged",
     "FileOffered",
+    "Invite",
     "KeysConfirmed",
+    "Knocking",
     "Made",
     "Message",
+    "MessageRemoved",
     "Missed",
     "NewKeysMissed",
     "NotConnected",

@@ -71,6 +71,7 @@ _REASONS = {
     4014: "left",
     4015: "idle",
     4016: "too_many_connections",
+    4018: "denied",
     4019: "blocked",
 }
 

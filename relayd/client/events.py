@@ -130,6 +130,12 @@ class UserChanged(msgspec.Struct, frozen=True):
     user: User
 
 
+class Knocking(msgspec.Struct, frozen=True):
+    """Who waits in the lobby has changed, and is these now. Only those who may admit are told."""
+
+    users: list[User]
+
+
 class RoomUpdated(msgspec.Struct, frozen=True):
     """The owner has edited the room."""
 
@@ -146,6 +152,18 @@ class Announcement(msgspec.Struct, frozen=True):
     """What the server's admin has to say: it is from the server, and sealed by nobody."""
 
     text: str
+
+
+class MessageRemoved(msgspec.Struct, frozen=True):
+    """A message to all was removed: it is not to be shown any more.
+
+    Attributes:
+        seq: its place in the room's order; it may never have come here.
+        by: the owner or moderator who has removed it.
+    """
+
+    seq: int
+    by: User
 
 
 class Rekeyed(Redacted, msgspec.Struct, frozen=True):
@@ -223,9 +241,11 @@ Event: TypeAlias = (
     | UserJoined
     | UserLeft
     | UserChanged
+    | Knocking
     | RoomUpdated
     | RoomExpiring
     | Announcement
+    | MessageRemoved
     | Rekeyed
     | RekeyRefused
     | Missed

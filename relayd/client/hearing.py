@@ -12,7 +12,9 @@ from relayd.client.events import (
     Announcement,
     Event,
     FileOffered,
+    Knocking,
     Message,
+    MessageRemoved,
     RoomExpiring,
     RoomUpdated,
     Signal,
@@ -55,6 +57,7 @@ class Hearing:
     def __init__(self, voice: Voice, emit: Callable[[Event], None]) -> None:
         self.roster = Roster()
         self.details: RoomDetails
+        self.knocking: list[User] = []  # who waits in the lobby, as far as this user is told
         self._voice = voice
         self._emit = emit
         self._held: deque[tuple[MessageFrame, int]] = deque()  # with the place of each
@@ -71,6 +74,8 @@ class Hearing:
             shapes = [*shapes, UserShape(joined.you.id, joined.you.role, profile)]
         users = [self._user(shape, joined.seq) for shape in shapes]
         change = self.roster.replace(users, joined.room.users)
+        if not joined.room.settings.get("lobby"):  # else the list follows
+            self._knocked([])
         if not first:
             self._tell(change)
         self._retry()
@@ -130,8 +135,18 @@ class Hearing:
             self._emit(RoomUpdated(frame.room))
         elif frame.event == "expiring" and frame.in_ is not None:
             self._emit(RoomExpiring(frame.in_))
+        elif frame.event == "knocking":
+            self._knocked([self._voice.read_newcomer(shape, place) for shape in frame.users])
         elif frame.event == "announcement":
             self._emit(Announcement(frame.text))
+        elif frame.event == "removed" and frame.message is not None:
+            self._on_removed(frame.message, frame.by)
+
+    def _on_removed(self, seq: int, by: str) -> None:
+        # What is held still waits for its sender's card.
+        self._held = deque(one for one in self._held if one[0].seq != seq)
+        self._emit(MessageRemoved(seq, self.roster.known(by)))
+        self._retry()
 
     _HANDLERS: ClassVar[dict[type, Callable[..., None]]] = {
         MessageFrame: _on_message,
@@ -141,6 +156,11 @@ class Hearing:
     }
 
     # Inside. ----------------------------------------------------------------------------------------------------
+
+    def _knocked(self, users: list[User]) -> None:
+        if users != self.knocking:
+            self.knocking = users
+            self._emit(Knocking(users))
 
     def _user(self, shape: UserShape, place: int) -> User:
         user = self._voice.read_user(shape, place)

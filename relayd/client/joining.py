@@ -22,7 +22,7 @@ from relayd.client.seal.keys import OwnerKey
 from relayd.client.seal.link import Link, ShareLink, parse_link
 from relayd.client.seal.room import new_room, room_is_sealed, unlock
 from relayd.client.sealed_voice import SealedVoice
-from relayd.client.shapes import read_access
+from relayd.client.shapes import RoomDetails, read_access
 from relayd.client.voice import OpenVoice, Voice
 from relayd.wire.ids import RandomBytes
 from relayd.wire.rest import USERS_LEAVE
@@ -124,6 +124,7 @@ def join(
     owner: Owner | None = None,
     server: str | None = None,
     events: bool = True,
+    on_waiting: Callable[[RoomDetails], None] | None = None,
     tls: ssl.SSLContext | None = None,
     backoff: Backoff | None = None,
     random_bytes: RandomBytes = os.urandom,
@@ -139,6 +140,8 @@ def join(
         owner: from `create`, to be the owner.
         server: another way to the link's server than its address: `http://127.0.0.1:8080`, `unix:PATH`.
         events: False for those who only speak: nothing that is heard is kept.
+        on_waiting: called when the room has a lobby and somebody inside has to admit this user, which entering waits
+            for; again after each lost connection.
         tls: how certificates are checked; by default as the system does.
         backoff: how long to wait before coming back after a lost connection.
         random_bytes: where keys and sids come from.
@@ -151,13 +154,15 @@ def join(
     Entering raises:
         PasswordNeeded: the room has a password and none was given.
         SealingError: link, password and server do not fit each other; its kinds say how.
-        RelayError: the server refuses: `NoSuchRoom`, `Forbidden` (a wrong password), `RoomFull`, `Locked`, ...
+        RelayError: the server refuses: `NoSuchRoom`, `Forbidden` (a wrong password), `RoomFull`, `Locked`,
+            `Denied`, ...
         ClientError: the server is out of reach, or is none.
     """
     options = _Options(
         password=password,
         owner=owner,
         events=events,
+        on_waiting=on_waiting,
         tls=tls,
         backoff=backoff,
         random_bytes=random_bytes,
@@ -174,6 +179,7 @@ class _Options(Redacted, msgspec.Struct, frozen=True, kw_only=True):
     password: str | None
     owner: Owner | None
     events: bool
+    on_waiting: Callable[[RoomDetails], None] | None
     tls: ssl.SSLContext | None
     backoff: Backoff | None
     random_bytes: RandomBytes
@@ -206,6 +212,7 @@ class Joining(Redacted):
             key,
             self._nick,
             events=options.events,
+            on_waiting=options.on_waiting,
             tls=options.tls,
             backoff=options.backoff,
             clock=options.clock,

@@ -15,6 +15,7 @@ from relayd.client.events import Disconnected, Event, Missed, Reconnected, Rekey
 from relayd.client.files.desk import Files
 from relayd.client.files.line import Bell
 from relayd.client.hearing import Hearing
+from relayd.client.invites import Invite
 from relayd.client.key_checks import KeyChecks
 from relayd.client.outbox import NOT_SENT, Outbox, Pending, Receipt, new_id
 from relayd.client.rest import Rest
@@ -26,11 +27,14 @@ from relayd.client.shapes import (
     AnyFrame,
     ErrorFrame,
     FileFrame,
+    InviteShape,
     JoinedFrame,
     MessageFrame,
     OkFrame,
     PresenceFrame,
+    RoomDetails,
     RoomFrame,
+    WaitingFrame,
 )
 from relayd.client.stream import Back, Lost, Stream
 from relayd.client.voice import Voice
@@ -57,11 +61,21 @@ class Membership(Redacted):
         key: invite or owner key.
         nick: the name to be shown.
         events: whether events are collected.
+        on_waiting: see `join`.
         options: for the stream.
     """
 
     def __init__(
-        self, share: ShareLink, rest: Rest, voice: Voice, key: str, nick: str, *, events: bool, **options: Any
+        self,
+        share: ShareLink,
+        rest: Rest,
+        voice: Voice,
+        key: str,
+        nick: str,
+        *,
+        events: bool,
+        on_waiting: Callable[[RoomDetails], None] | None = None,
+        **options: Any,
     ) -> None:
         # Not the link: its secret would outlive the keys of the epoch.
         self._server, self._room_id, self._invite_key = share.server, share.room_id, share.link.invite_key
@@ -83,6 +97,8 @@ class Membership(Redacted):
         self._rekeyed = asyncio.Event()
         self._makes_keys = False  # this client has asked for new keys, and the answer has the new invite key
         self._joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_waiting = on_waiting
+        self._has_waited = False  # on the present connection, to be admitted
         self._caught_up = False  # the present connection has delivered everything missed before it
         self._card_taken = False  # the server has accepted this connection's card of the present epoch
         self._muted = False  # it has refused that card because this user is muted
@@ -131,6 +147,7 @@ class Membership(Redacted):
         task.add_done_callback(self._tasks.discard)
 
     def _join_fields(self) -> dict[str, Any]:
+        self._has_waited = False
         fields = {"proof": self.voice.proof(), "profile": self.voice.join_profile(self.nick)}
         return {name: value for name, value in fields.items() if value}
 
@@ -266,6 +283,25 @@ class Membership(Redacted):
         self.check()
         self._take_invite(await self._rest.new_invite(self._room_id, self._key))
 
+    async def create_invite(self, uses: int | None, expires_s: int | None, label: str) -> Invite:
+        """Makes a further invite; takes the owner key. Raises: as `Rest.create_invite`."""
+        self.check()
+        made = await self._rest.create_invite(self._room_id, self._key, uses=uses, expires_s=expires_s, label=label)
+        link = Link(invite_key=made.invite_key)
+        if isinstance(self.voice, SealedVoice):
+            link = self.voice.link_with(made.invite_key)
+        return Invite(made.id, ShareLink(self._server, self._room_id, link).url)
+
+    async def invites(self) -> list[InviteShape]:
+        """The invites that still let somebody in; takes the owner key. Raises: as `Rest.invites`."""
+        self.check()
+        return await self._rest.invites(self._room_id, self._key)
+
+    async def revoke_invite(self, invite_id: str) -> None:
+        """Ends one; takes the owner key. Raises: as `Rest.revoke_invite`."""
+        self.check()
+        await self._rest.revoke_invite(self._room_id, self._key, invite_id)
+
     def _take_invite(self, invite_key: str | None) -> None:
         if isinstance(self.voice, SealedVoice):
             self.voice.take_invite(invite_key)
@@ -303,9 +339,17 @@ class Membership(Redacted):
 
     # The stream's calls. ----------------------------------------------------------------------------------------
 
+    def on_waiting(self, waiting: WaitingFrame) -> dict[str, Any] | None:
+        """Somebody has to admit this user, and is shown who it is, once the server has shown that it knows the room."""
+        self._has_waited = True
+        profile = self.voice.knock(waiting.room, self.nick)
+        if self._on_waiting is not None:
+            self._on_waiting(waiting.room)
+        return None if profile is None else {"type": "profile", "profile": profile}
+
     def on_joined(self, joined: JoinedFrame, back: Back) -> None:
         """In (again): nothing is said before the server has shown that it knows the room."""
-        self.voice.welcome(joined, int(time.time() * 1000))
+        self.voice.welcome(joined, int(time.time() * 1000), has_waited=self._has_waited)
         self.me = joined.you.id
         self._back, self._recovered = back, joined.recovered
         self._shown.set()
@@ -355,7 +399,8 @@ class Membership(Redacted):
                 if pending.sent_at is not None:
                     self._outbox.fail(pending, TooLarge())
         self.files.on_lost()
-        self._emit(Disconnected(lost.reason, retry_in_s))
+        if self.me or not self._has_waited:  # else `on_waiting` tells when it waits again
+            self._emit(Disconnected(lost.reason, retry_in_s))
 
     def on_frame(self, frame: AnyFrame) -> None:
         """Anything the server says."""
@@ -398,6 +443,7 @@ class Membership(Redacted):
         elif pending is not None and frame.code == "stale_epoch":
             self._send_in_new_epoch(pending)
         elif pending is not None and retry_s is not None:
+            pending.sent_at = None  # the server has not said it, and nobody has to wonder
             loop.call_later(retry_s, self._transmit, pending)
         elif pending is not None:
             self._outbox.fail(pending, error)

@@ -9,7 +9,17 @@ from urllib.parse import quote
 import msgspec
 
 from relayd.client.http import Answer, Place, error_of, exchange, parse_server, request_head
-from relayd.client.shapes import CreatedRoom, NewInvite, RoomDetails, Users, UserShape, read_answer
+from relayd.client.shapes import (
+    CreatedRoom,
+    InviteList,
+    InviteShape,
+    NewInvite,
+    NewLimitedInvite,
+    RoomDetails,
+    Users,
+    UserShape,
+    read_answer,
+)
 from relayd.wire.rest import USERS_LEAVE
 from relayd.wire.sealing import Access
 
@@ -91,6 +101,21 @@ class Rest:
     async def new_invite(self, room: str, owner_key: str) -> str:
         """A fresh invite key; the old one stops working for newcomers."""
         return read_answer((await self._call("POST", f"{_part(room)}/invite", owner_key)).body, NewInvite).invite_key
+
+    async def create_invite(
+        self, room: str, owner_key: str, *, uses: int | None = None, expires_s: int | None = None, label: str = ""
+    ) -> NewLimitedInvite:
+        """A further invite; `Room.create_invite` makes its link, too."""
+        body = {"uses": uses, "expires": expires_s, "label": label}
+        return read_answer((await self._call("POST", f"{_part(room)}/invites", owner_key, body)).body, NewLimitedInvite)
+
+    async def invites(self, room: str, owner_key: str) -> list[InviteShape]:
+        """The invites that still let somebody in, without their keys."""
+        return read_answer((await self._call("GET", f"{_part(room)}/invites", owner_key)).body, InviteList).invites
+
+    async def revoke_invite(self, room: str, owner_key: str, invite_id: str) -> None:
+        """That invite lets nobody in any more."""
+        await self._call("DELETE", f"{_part(room)}/invites/{_part(invite_id)}", owner_key)
 
     async def _call(self, method: str, path: str, key: str, body: object = None) -> Answer:
         payload = b"" if body is None else msgspec.json.encode(body)

@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from relayd.client.errors import NotConnected
-from relayd.client.events import Event, FileOffered
+from relayd.client.events import Event, FileOffered, Message
 from relayd.client.files.receiving import Receiving
 from relayd.client.files.sending import Offer
+from relayd.client.invites import Invite
 from relayd.client.membership import Membership
 from relayd.client.outbox import Receipt
 from relayd.client.sealed_voice import SealedVoice
-from relayd.client.shapes import RoomDetails
+from relayd.client.shapes import InviteShape, RoomDetails
 from relayd.client.users import User
 from relayd.wire.sealing_text import Redacted, SealingError
 
@@ -86,6 +87,11 @@ class Room(Redacted):
         keys.
         """
         return self._inside.keys.unconfirmed()
+
+    @property
+    def knocking(self) -> list[User]:
+        """Newcomers who wait in the lobby, in the order they came; nobody for those who may not admit them."""
+        return self._inside.hearing.knocking
 
     def user(self, user_id: str) -> User:
         """The user with that id as last known, here or gone."""
@@ -274,9 +280,72 @@ class Room(Redacted):
         await self._inside.renew_invite()
         return self.link
 
+    async def create_invite(self, *, uses: int | None = None, expires_s: int | None = None, label: str = "") -> Invite:
+        """Makes a further link into the room, with limits of its own.
+
+        Args:
+            uses: how many newcomers it lets in, 1 to 1,000; None for any number.
+            expires_s: seconds for which it does so; None for as long as the room lives. New keys end it, too.
+            label: what it is called in the list; members are not shown it.
+
+        Raises:
+            RelayError: refused; `OwnerOnly` if this is not the owner, `TooManyInvites`.
+            Unreachable: there is no connection at the moment.
+        """
+        return await self._inside.create_invite(uses, expires_s, label)
+
+    async def invites(self) -> list[InviteShape]:
+        """The invites that still let somebody in, without their links. Raises: as `create_invite`."""
+        return await self._inside.invites()
+
+    async def revoke_invite(self, invite: Invite | InviteShape | str) -> None:
+        """Ends an invite, given by itself or its id; who came by it stays. Raises: as `create_invite`."""
+        await self._inside.revoke_invite(invite if isinstance(invite, str) else invite.id)
+
+    async def admit(self, user: User | str) -> None:
+        """Lets a newcomer join who waits in the lobby.
+
+        Raises:
+            RelayError: refused: `NoSuchUser` if nobody of that id waits any more, `RoomFull`, `Locked`.
+            NotConnected, Unconfirmed: as `kick`.
+        """
+        await self._inside.command({"type": "admit", "user": _id_of(user)})
+
+    async def deny(self, user: User | str, *, ban: bool = False) -> None:
+        """Turns a newcomer away who waits in the lobby.
+
+        Args:
+            user: who.
+            ban: also refuse newcomers from their address until the room ends.
+
+        Raises:
+            RelayError: refused; `NoSuchUser` if nobody of that id waits any more.
+            NotConnected, Unconfirmed: as `kick`.
+        """
+        await self._inside.command({"type": "deny", "user": _id_of(user), "ban": ban})
+
     async def mute(self, user: User | str, *, on: bool = True) -> None:
         """Lets a user listen only, or speak again. Raises: as `kick`."""
         await self._inside.command({"type": "mute" if on else "unmute", "user": _id_of(user)})
+
+    async def promote(self, user: User | str, *, on: bool = True) -> None:
+        """Makes a user a moderator, or a plain member again. Owners only. Raises: as `kick`."""
+        await self._inside.command({"type": "promote" if on else "demote", "user": _id_of(user)})
+
+    async def remove(self, message: Message | int) -> None:
+        """Removes a message to all for everyone: clients show it no more, and nobody is sent it who comes back.
+
+        Args:
+            message: or its `seq`.
+
+        Raises:
+            ValueError: a direct message, which has no place in the order.
+            RelayError, NotConnected, Unconfirmed: as `kick`.
+        """
+        seq = message if isinstance(message, int) else message.seq
+        if seq is None:
+            raise ValueError("a direct message cannot be removed by others")
+        await self._inside.command({"type": "remove", "seq": seq})
 
     async def edit(self, **changes: Any) -> None:
         """Changes any of `name`, `max`, `expiration_date`, `locked`, `settings`. Raises: as `kick`."""

@@ -36,11 +36,12 @@ from relayd.client.sealing import (
     take_rekey,
 )
 from relayd.client.sealing_errors import Downgrade, Dropped, NotConfirmed, NotOpened, RekeyError
-from relayd.client.shapes import JoinedFrame, MessageFrame, RoomFrame, SignalFrame, UserShape, read_access
+from relayd.client.shapes import JoinedFrame, MessageFrame, RoomDetails, RoomFrame, SignalFrame, UserShape, read_access
 from relayd.client.users import User
 from relayd.client.voice import Outgoing
 from relayd.wire.ids import RandomBytes
 from relayd.wire.sealed_shapes import SIGNAL_KIND
+from relayd.wire.sealing import PublicAccess
 from relayd.wire.sealing_text import Redacted, SealingError
 
 
@@ -99,19 +100,27 @@ class SealedVoice(Redacted):
         """A_e of the present epoch."""
         return self._keys.proof_text
 
-    def welcome(self, joined: JoinedFrame, now_ms: int) -> None:
-        """Checks that the server knows the room, and draws a new sid for the new socket."""
+    def knock(self, room: RoomDetails, nick: str) -> Any:
+        """Checks that the server knows the room, and seals a card for those who may admit this user."""
         self._sealer = None
-        access = read_access(joined.room)
-        if access is None:
-            raise Downgrade("the link is of a sealed room, but the server shows an open one")
+        self._keys.confirm(_sealed_access(room))
+        if self._opener is None:  # other members may hold that a key is of one user id, and this one gets another
+            self._user = UserKey.generate(self._random)
+        self._sealer = Sealer(self._keys, self._user, self._random)
+        return self.profile(nick)
+
+    def welcome(self, joined: JoinedFrame, now_ms: int, *, has_waited: bool = False) -> None:
+        """Checks that the server knows the room, and draws a new sid for a new socket."""
+        sealer = self._sealer if has_waited else None  # a socket keeps to one sid
+        self._sealer = None
+        access = _sealed_access(joined.room)
         if joined.rekey is not None:
             self._advance(joined.rekey)
         self._keys.confirm(access)
         if self._opener is None:
             self.me = joined.you.id
             self._opener = Opener(self._keys, self._user, self.me, now_ms)
-        self._sealer = Sealer(self._keys, self._user, self._random)
+        self._sealer = sealer or Sealer(self._keys, self._user, self._random)
         self._opener.add_sealer(self._sealer)
 
     # Speaking. --------------------------------------------------------------------------------------------------
@@ -141,15 +150,14 @@ class SealedVoice(Redacted):
         with contextlib.suppress(NotOpened, Dropped):
             self._cards[shape.id] = self._hearing.card(shape.id, shape.profile, place)
         # An owner's other device shows a card, too; this client is called what it calls itself.
-        card = self._own if shape.id == self.me else self._cards.get(shape.id)
-        return User(
-            id=shape.id,
-            nick=card.nick if card else "",
-            role=shape.role,
-            away=shape.away,
-            muted=shape.muted,
-            key=card.hpke if card else b"",
-        )
+        return _user(shape, self._own if shape.id == self.me else self._cards.get(shape.id))
+
+    def read_newcomer(self, shape: UserShape, place: int) -> User:
+        """What the card says; it is no user's card yet."""
+        card: Card | None = None
+        with contextlib.suppress(NotOpened, Dropped):
+            card = self._hearing.newcomer_card(shape.id, shape.profile, place)
+        return _user(shape, card)
 
     def read_message(self, frame: MessageFrame, place: int, user: User) -> Message:
         """Opened, or an error."""
@@ -263,6 +271,10 @@ class SealedVoice(Redacted):
             self._last_link = replace(self._last_link, invite_key=invite_key)
         self.link = self._last_link
 
+    def link_with(self, invite_key: str) -> Link:
+        """The link that goes with another invite key and the present keys."""
+        return replace(self._last_link, invite_key=invite_key)
+
     @property
     def epoch(self) -> int:
         """The present one."""
@@ -332,3 +344,21 @@ class SealedVoice(Redacted):
         if not keys:
             raise SealingError("nothing can be sealed to this user: their card has not come")
         return keys[-1]
+
+
+def _user(shape: UserShape, card: Card | None) -> User:
+    return User(
+        id=shape.id,
+        nick=card.nick if card else "",
+        role=shape.role,
+        away=shape.away,
+        muted=shape.muted,
+        key=card.hpke if card else b"",
+    )
+
+
+def _sealed_access(room: RoomDetails) -> PublicAccess:
+    access = read_access(room)
+    if access is None:
+        raise Downgrade("the link is of a sealed room, but the server shows an open one")
+    return access

@@ -80,6 +80,37 @@ class NewInvite(Redacted, msgspec.Struct, frozen=True):
     invite_key: str
 
 
+class InviteShape(msgspec.Struct, frozen=True):
+    """An invite in the owner's list.
+
+    Attributes:
+        id: names it.
+        uses: how many newcomers it lets in; None for any number.
+        uses_left: how many of these are left.
+        expires: seconds for which it still lets somebody in; None if it ends with the room.
+        label: the owner's words for it.
+    """
+
+    id: str
+    uses: int | None = None
+    uses_left: int | None = None
+    expires: float | None = None
+    label: str = ""
+
+
+class InviteList(msgspec.Struct, frozen=True):
+    """The answer to asking for all invites."""
+
+    invites: list[InviteShape]
+
+
+class NewLimitedInvite(Redacted, msgspec.Struct, frozen=True):
+    """The answer to making an invite."""
+
+    id: str
+    invite_key: str
+
+
 class YouShape(Redacted, msgspec.Struct, frozen=True):
     """Who the joiner is."""
 
@@ -103,6 +134,12 @@ class JoinedFrame(Frame, tag="joined"):
     recovered: bool = False
     missed: int = 0
     rekey: Any = None
+
+
+class WaitingFrame(Frame, tag="waiting"):
+    """The answer to a join that somebody inside has to admit."""
+
+    room: RoomDetails
 
 
 class MessageFrame(Frame, tag="message"):
@@ -136,7 +173,10 @@ class PresenceFrame(Frame, tag="presence"):
 
 
 class RoomFrame(Frame, tag="room"):
-    """Something about the room; the last four belong to `rekeyed`."""
+    """Something about the room.
+
+    `users` belongs to `knocking`, `message` and `by` to `removed`, `epoch` and what follows to `rekeyed`.
+    """
 
     event: str
     room: RoomDetails | None = None
@@ -144,7 +184,10 @@ class RoomFrame(Frame, tag="room"):
     text: str = ""
     retry_in_ms: int | None = None
     reason: str = ""
+    users: list[UserShape] = []
     seq: int | None = None
+    message: int | None = None
+    by: str = ""
     epoch: Any = None
     check: Any = None
     box: Any = None
@@ -190,7 +233,16 @@ class PongFrame(Frame, tag="pong"):
 
 
 AnyFrame = (
-    JoinedFrame | MessageFrame | SignalFrame | PresenceFrame | RoomFrame | FileFrame | OkFrame | ErrorFrame | PongFrame
+    JoinedFrame
+    | WaitingFrame
+    | MessageFrame
+    | SignalFrame
+    | PresenceFrame
+    | RoomFrame
+    | FileFrame
+    | OkFrame
+    | ErrorFrame
+    | PongFrame
 )
 
 _decode: Final[Callable[[bytes], AnyFrame]] = msgspec.json.Decoder(AnyFrame).decode

@@ -24,11 +24,12 @@ from relayd.client.shapes import (
     PongFrame,
     RoomFrame,
     UnreadableFrame,
+    WaitingFrame,
     read_frame,
     unreadable_frame,
 )
 from relayd.client.socket import TICK_S, ClientSocket, Closed, open_socket
-from relayd.errors import RelayError, TooLarge
+from relayd.errors import RelayError, SlowMode, TooLarge
 from relayd.wire.frames import Opcode
 
 MAX_FRAME_BYTES: Final = 65_536  # `max_message` of a server as it comes
@@ -68,6 +69,9 @@ class Back(NamedTuple):
 
 class Listener(Protocol):
     """Who hears the stream. Its methods must not block; `room_for_more` may wait."""
+
+    def on_waiting(self, waiting: WaitingFrame) -> dict[str, Any] | None:
+        """Somebody inside has to admit this user first; a frame to be sent meanwhile. An error raised here ends it."""
 
     def on_joined(self, joined: JoinedFrame, back: Back) -> None:
         """In (again). An error raised here ends the stream."""
@@ -135,6 +139,8 @@ class Stream:
         self._socket: ClientSocket | None = None  # joined, and nothing else
         self._epoch = ""
         self._seq: int | None = None  # the last one heard; None before the first join
+        self._waits = False  # on the present connection, to be admitted
+        self._was_answered = False  # the server has let this client join or wait before
         self._heard_at = 0.0  # when the server was last heard from on a joined connection
         self._retry_at: float | None = None  # when the server wants to see this client again, if it said so
         self._leaving = False
@@ -212,14 +218,17 @@ class Stream:
         lost_at = self.clock()
         while True:
             began = self.clock()
+            self._waits = False
             lost = await self._attempt(join)
             if self._leaving:
                 return
-            lived_s = self.clock() - began if self._socket is not None else 0.0
-            if self._socket is not None:
+            lived_s = 0.0
+            if self._socket is not None or self._waits:
+                self._was_answered = True
                 lost_at, self._socket = self.clock(), None
+                lived_s = lost_at - began
             delay_s = self._delay_s(lost, lived_s)
-            patience_s = FIRST_PATIENCE_S if self._seq is None else LONGEST_AWAY_S
+            patience_s = LONGEST_AWAY_S if self._was_answered else FIRST_PATIENCE_S
             if self.clock() + delay_s - lost_at > patience_s:
                 raise Unreachable(f"{self._place.authority} has not let this client in: {lost.reason}")
             self._listener.on_lost(lost, delay_s)
@@ -291,11 +300,11 @@ class Stream:
         try:
             socket = await open_socket(self._place, self._target, self._tls, clock=self.clock)
         except ClientError as wrong:
-            if self._seq is None:
+            if not self._was_answered:
                 raise
             return Lost(str(wrong))
         except RelayError as refused:
-            if refused.retry_after_s is None and (self._seq is None or refused.status < 500):
+            if refused.retry_after_s is None and (not self._was_answered or refused.status < 500):
                 raise
             return Lost(refused.title, refused.retry_after_s)
         with contextlib.ExitStack() as unless_joined:
@@ -315,14 +324,24 @@ class Stream:
             right["since"] = {"epoch": self._epoch, "seq": self._seq}  # type: ignore[assignment]
         socket.send(Opcode.TEXT, _encode({"type": "join", **right, **join}))
         try:
-            async with asyncio.timeout(JOIN_TIMEOUT_S):
+            async with asyncio.timeout(JOIN_TIMEOUT_S) as deadline:
                 while not isinstance(frame := await self._next(socket), JoinedFrame):
                     if frame is None:
                         return self._why(socket)
+                    if isinstance(frame, WaitingFrame) and not self._waits:
+                        deadline.reschedule(None)
+                        self._wait(socket, frame)
         except TimeoutError:
             return Lost("the server does not answer")
         self._take_joined(socket, frame)
         return None
+
+    def _wait(self, socket: ClientSocket, waiting: WaitingFrame) -> None:
+        """To be admitted takes minutes; what became of the connection meanwhile, the socket itself finds out."""
+        self._waits, self._connecting = True, None
+        frame = self._listener.on_waiting(waiting)
+        if frame is not None:
+            socket.send(Opcode.TEXT, _encode(frame))
 
     def _take_joined(self, socket: ClientSocket, joined: JoinedFrame) -> None:
         if self._user_id and joined.you.id != self._user_id:
@@ -362,16 +381,20 @@ class Stream:
         """Whether this was not heard before; takes note of its place."""
         if isinstance(frame, RoomFrame) and frame.retry_in_ms is not None:
             self._retry_at = self.clock() + frame.retry_in_ms / 1000
-        if isinstance(frame, RoomFrame) and frame.seq is not None:
+        if isinstance(frame, RoomFrame) and frame.event == "rekeyed" and frame.seq is not None:
             self._check_gap(frame.seq)
-        if not isinstance(frame, MessageFrame):
-            return True
-        if frame.seq is None:
+        if isinstance(frame, MessageFrame) and frame.seq is None:
             return self._is_new_direct(frame)
-        if frame.seq <= self.seq:
+        if isinstance(frame, MessageFrame) or (isinstance(frame, RoomFrame) and frame.event == "removed"):
+            return self._is_next(frame.seq)
+        return True
+
+    def _is_next(self, seq: int | None) -> bool:
+        """Whether what stands at that place was not heard before."""
+        if seq is None or seq <= self.seq:
             return False
-        self._check_gap(frame.seq)
-        self._seq = frame.seq
+        self._check_gap(seq)
+        self._seq = seq
         self._directs.clear()
         return True
 
@@ -409,7 +432,8 @@ class Stream:
                 self._listener.on_chunk(message.payload)
                 continue
             frame = read_frame(message.payload)
-            if isinstance(frame, ErrorFrame) and frame.retry_after_ms is not None:
+            # Slow mode is about one message: the server goes on reading.
+            if isinstance(frame, ErrorFrame) and frame.retry_after_ms is not None and frame.code != SlowMode.code:
                 self._retry_at = self.clock() + frame.retry_after_ms / 1000
                 socket.expect_pause(max(PAUSE_S, frame.retry_after_ms / 1000))
             if frame is not None:

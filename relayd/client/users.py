@@ -13,7 +13,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: the server's name for them, the same as long as the room lives.
         nick: what they call themselves; "" if not known. Nobody checks that it is theirs alone.
-        role: `owner` or `member`.
+        role: `owner`, `moderator` or `member`.
         away: their connection is lost, the place kept for a while.
         muted: they may listen only.
         key: their card's public key in a sealed room (32 bytes), else b"".
@@ -32,6 +32,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     def is_owner(self) -> bool:
         """Whether they made the room."""
         return self.role == "owner"
+
+    @property
+    def is_moderator(self) -> bool:
+        """Whether the owner has made them one: they may kick, ban and mute, remove messages and lock the room."""
+        return self.role == "moderator"
 
     @property
     def tag(self) -> str:

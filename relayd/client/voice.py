@@ -8,7 +8,7 @@ import msgspec
 
 from relayd.client.events import Message
 from relayd.client.seal.files import Digest, FileOffer, OpenReceiver, OpenSender
-from relayd.client.shapes import JoinedFrame, MessageFrame, RoomFrame, SignalFrame, UserShape, read_access
+from relayd.client.shapes import JoinedFrame, MessageFrame, RoomDetails, RoomFrame, SignalFrame, UserShape, read_access
 from relayd.client.users import User
 from relayd.wire.sealing_text import SealingError
 
@@ -64,8 +64,23 @@ class Voice(Protocol):
     def proof(self) -> str:
         """What goes into `join.proof`; "" for nothing."""
 
-    def welcome(self, joined: JoinedFrame, now_ms: int) -> None:
+    def knock(self, room: RoomDetails, nick: str) -> Any:
+        """Takes the answer to a join that somebody inside has to admit.
+
+        Returns:
+            The profile to be shown to those who may; None where it was in the join.
+
+        Raises:
+            SealingError: the server offers something else than the link promised: leave.
+        """
+
+    def welcome(self, joined: JoinedFrame, now_ms: int, *, has_waited: bool = False) -> None:
         """Takes the answer to a join, before anything else is done on the new connection.
+
+        Args:
+            joined: the answer.
+            now_ms: the time.
+            has_waited: `knock` was called for this connection.
 
         Raises:
             SealingError: the server offers something else than the link promised: leave.
@@ -82,6 +97,9 @@ class Voice(Protocol):
 
     def read_user(self, shape: UserShape, place: int) -> User:
         """A user as the server tells them; never fails: what cannot be believed is left out."""
+
+    def read_newcomer(self, shape: UserShape, place: int) -> User:
+        """The same for somebody who waits to be admitted."""
 
     def read_message(self, frame: MessageFrame, place: int, user: User) -> Message:
         """A message, ready to be shown.
@@ -125,10 +143,13 @@ class OpenVoice:
         """None is needed."""
         return ""
 
-    def welcome(self, joined: JoinedFrame, now_ms: int) -> None:
+    def knock(self, room: RoomDetails, nick: str) -> Any:
+        """The join has shown the nick."""
+        _check_open(room)
+
+    def welcome(self, joined: JoinedFrame, now_ms: int, *, has_waited: bool = False) -> None:
         """An open room must not have become a sealed one: it cannot."""
-        if read_access(joined.room) is not None:
-            raise SealingError("the server has shown an open room, and now shows a sealed one")
+        _check_open(joined.room)
         self._me = joined.you.id
 
     def profile(self, nick: str) -> Any:
@@ -156,6 +177,10 @@ class OpenVoice:
             profile=profile,
         )
 
+    def read_newcomer(self, shape: UserShape, place: int) -> User:
+        """The profile is what the user says."""
+        return self.read_user(shape, place)
+
     def read_message(self, frame: MessageFrame, place: int, user: User) -> Message:
         """Believed as the server tells it."""
         mine = frame.from_ == self._me
@@ -176,6 +201,11 @@ class OpenVoice:
     def take_rekey(self, frame: RoomFrame) -> bool:
         """There is nothing to rekey."""
         return False
+
+
+def _check_open(room: RoomDetails) -> None:
+    if read_access(room) is not None:
+        raise SealingError("the server has shown an open room, and now shows a sealed one")
 
 
 def with_presence(user: User, shape: UserShape) -> User:

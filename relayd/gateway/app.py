@@ -21,6 +21,7 @@ from relayd.bus.messages import Blocked, Call, NewSettings, Phase, Probe, Report
 from relayd.bus.sockets import Endpoints, GatewayBus, HubBus
 from relayd.errors import AddressBlocked, Draining, RateLimited, RelayError
 from relayd.gateway import rest
+from relayd.gateway.acceptor import SocketAcceptor, unmask
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.departure import Departure
 from relayd.gateway.fanout import Fanout
@@ -29,7 +30,6 @@ from relayd.gateway.handing import Handing
 from relayd.gateway.handlers import Door, Handler, NothingHere
 from relayd.gateway.handshake import ROOM_PATH
 from relayd.gateway.lines import Lines
-from relayd.gateway.lobby import Lobby, unmask
 from relayd.gateway.outlet import Station
 from relayd.gateway.page import Assets, File, Page
 from relayd.gateway.peer import UNIX_IP, Peers
@@ -111,10 +111,10 @@ class Gateway:
         self._connection_limit = ConnectionLimit(settings.limits.max_connections_per_address)
         self._blocked = BlockList()
         self._fanout.on(Blocked, lambda topic, event: self._block(event))
-        self._lobby = Lobby(self._station, self._connection_limit, self._blocked, self._lag.check)
+        self._acceptor = SocketAcceptor(self._station, self._connection_limit, self._blocked, self._lag.check)
         self._lines = Lines(_TIMEOUTS, self._on_bad_head)
         keep = partial(self.adopt, is_kept=True)
-        self.handing = Handing(self._station, self._lobby, self._calls, self._lines, keep)
+        self.handing = Handing(self._station, self._acceptor, self._calls, self._lines, keep)
         self._fanout.on(Phase, lambda topic, event: self.handing.on_phase(event))
         self._peers = Peers(settings)
         self._passwords = Passwords(random_bytes)
@@ -131,7 +131,7 @@ class Gateway:
             self._passwords,
             self._password_rate,
         )
-        self._front = Front(self._application({"door": door}), door, self._lobby, self._lines)
+        self._front = Front(self._application({"door": door}), door, self._acceptor, self._lines)
         self._server = HttpConnections(self._front, self._lines, max_body_bytes=MAX_DROPPED_BYTES)
         self._reporting = asyncio.get_running_loop().create_task(self._keep_reporting())
 
@@ -152,7 +152,7 @@ class Gateway:
                 if not is_kept:
                     self._connection_limit.check(peer)
             except (AddressBlocked, RateLimited) as error:
-                self._lobby.refused[error.code] += 1
+                self._acceptor.refused[error.code] += 1
                 self._station.refusals.add(CONNECTION, error.code, canonical(peer))
                 _refuse(connection, error)
                 return
@@ -184,8 +184,8 @@ class Gateway:
                 deliveries=fanout.deliveries,
                 delivered_bytes=fanout.delivered_bytes,
                 file_bytes=fanout.file_bytes,
-                opened=self._lobby.opened,
-                refused=self._lobby.refused,
+                opened=self._acceptor.opened,
+                refused=self._acceptor.refused,
                 joins_refused=self._station.joins_refused,
                 slow_closed=self._pressure.closed,
                 unreadable_headers=self._peers.unreadable,

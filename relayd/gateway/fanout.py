@@ -10,7 +10,7 @@ in the order in which it came:
 | --- | --- |
 | of the room's topic | queued, for the sockets that are in the room at that moment |
 | `Sent`, `Dropped`, `Asked`, `Stopped` | queued behind them |
-| `Attached` | acted on directly: nothing that waits is for the joiner, and all that comes later is queued |
+| `Attached`, `Waiting` | acted on directly: nothing that waits is for the joiner, and all that comes later is queued |
 | a chunk of a file | has a queue of its own, so that messages do not wait for files |
 | a socket leaves | what waits for it is dropped; its client resumes from what it has received |
 
@@ -42,6 +42,7 @@ from relayd.bus.messages import (
     Stopped,
     Subscribed,
     Turn,
+    Waiting,
 )
 from relayd.errors import Restarting
 from relayd.gateway.hearer import Hearer
@@ -159,6 +160,7 @@ class Fanout:
             Rekeyed: self._on_rekeyed,
             Ended: self._on_ended,
             Attached: self._on_attached,
+            Waiting: self._on_waiting,
             FrameLimit: self._on_frame_limit,
             Sent: self._on_sent,
             Dropped: self._on_dropped,
@@ -403,11 +405,25 @@ class Fanout:
 
     # What this gateway's own topic brings. ----------------------------------------------------------------------
 
-    def _on_attached(self, topic: RoomId, event: Attached) -> None:
-        socket = self.sockets.get(event.number)
+    def _joining(self, number: int) -> tuple[Hearer, Channel] | None:
+        """A socket that the hub answers; None if it was lost in the meantime: the hub is told so."""
+        socket = self.sockets.get(number)
         channel = self.channels.get(socket.room_id) if socket is not None else None
-        if socket is None or channel is None or socket not in channel.joining:
-            return  # lost in the meantime; the hub is told so
+        return None if socket is None or channel is None or socket not in channel.joining else (socket, channel)
+
+    def _on_waiting(self, topic: RoomId, event: Waiting) -> None:
+        joining = self._joining(event.number)
+        if joining is not None:
+            socket, _ = joining
+            if event.sid is not None:
+                socket.seal(event.sid, 0)
+            socket.on_waiting(encode_frame(Opcode.TEXT, event.frame))
+
+    def _on_attached(self, topic: RoomId, event: Attached) -> None:
+        joining = self._joining(event.number)
+        if joining is None:
+            return
+        socket, channel = joining
         if not channel.sockets:
             channel.last_seq = event.seq
         channel.attach(socket)

@@ -24,10 +24,10 @@ from tornado.httputil import (
 from tornado.web import Application
 
 from relayd.errors import RelayError
+from relayd.gateway.acceptor import Newcomer, SocketAcceptor
 from relayd.gateway.handlers import Door, Handler
 from relayd.gateway.handshake import BEGINNING, MAX_HEAD_BYTES, ROOM_PATH, Asked, handshake_answer, read_plain
 from relayd.gateway.lines import Line, Lines
-from relayd.gateway.lobby import Lobby, Newcomer
 from relayd.rooms.refusals import HANDSHAKE
 from relayd.wire.ids import RoomId, parse_room_id
 
@@ -40,14 +40,14 @@ class Front(HTTPServerConnectionDelegate):
     Args:
         application: serves all that is no handshake, and says what is wrong with one.
         door: of its handlers.
-        lobby: takes the sockets.
+        acceptor: takes the sockets.
         lines: is told what is under way on each connection.
     """
 
-    def __init__(self, application: Application, door: Door, lobby: Lobby, lines: Lines) -> None:
+    def __init__(self, application: Application, door: Door, acceptor: SocketAcceptor, lines: Lines) -> None:
         self.application = application
         self.door = door
-        self.lobby = lobby
+        self.acceptor = acceptor
         self.lines = lines
 
     def greet(self, connection: sockets.socket, remote_ip: str, on_closed: Callable[[], None] | None) -> bool:
@@ -58,7 +58,7 @@ class Front(HTTPServerConnectionDelegate):
         Args:
             connection: accepted.
             remote_ip: of the peer.
-            on_closed: see `Lobby.welcome`.
+            on_closed: see `SocketAcceptor.welcome`.
         """
         try:
             # Of what begins otherwise nothing is read: a copy of it, perhaps with a password, would lie in memory.
@@ -71,7 +71,7 @@ class Front(HTTPServerConnectionDelegate):
             connection.recv(handshake.size)
         except (OSError, RelayError):
             return False
-        self.lobby.welcome(connection, newcomer, on_closed=on_closed)
+        self.acceptor.welcome(connection, newcomer, on_closed=on_closed)
         return True
 
     def let_in(self, request: Asked, room_id_text: str, *, is_counted: bool) -> Newcomer:
@@ -85,7 +85,7 @@ class Front(HTTPServerConnectionDelegate):
         peers.check_origin(request)
         answer = handshake_answer(request)
         address = peers.address(request)
-        self.lobby.check(address, is_counted=is_counted)
+        self.acceptor.check(address, is_counted=is_counted)
         # Can't be None: the pattern lets only canonical UUIDs pass.
         return Newcomer(parse_room_id(room_id_text) or RoomId(b""), address, answer)
 
@@ -118,12 +118,12 @@ class _Request(HTTPMessageDelegate):
                 try:
                     newcomer = self._front.let_in(request, found[1], is_counted=self._line.is_counted)
                 except RelayError as error:
-                    self._front.lobby.refused[error.code] += 1
+                    self._front.acceptor.refused[error.code] += 1
                     refused = {"door": self._front.door, "error": error}
                     self._inner = application.get_handler_delegate(request, Refused, refused)
                 else:
                     self._connection.detach()
-                    self._front.lobby.take(self._line, newcomer)
+                    self._front.acceptor.take(self._line, newcomer)
                     return None
         if self._inner is None:
             self._inner = application.start_request(self._server_conn, self._connection)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Coroutine
 import msgspec
 
 from relayd.bus.messages import Gone, Phase, Reached
+from relayd.gateway.acceptor import SocketAcceptor
 from relayd.gateway.calls import HubCalls
 from relayd.gateway.hearer import Hearer
 from relayd.gateway.lines import Lines
-from relayd.gateway.lobby import Lobby
 from relayd.gateway.outlet import Station
 from relayd.gateway.socket import RelaySocket, SocketState
 from relayd.machine import passing
@@ -52,7 +52,7 @@ class Handing:
 
     Args:
         station: what its sockets share.
-        lobby: counts them.
+        acceptor: counts them.
         calls: those that wait for an answer.
         lines: the HTTP connections.
         adopt: serves a connection that has no state.
@@ -61,14 +61,14 @@ class Handing:
     def __init__(
         self,
         station: Station,
-        lobby: Lobby,
+        acceptor: SocketAcceptor,
         calls: HubCalls,
         lines: Lines,
         adopt: Callable[[sockets.socket], None],
     ) -> None:
         self._station = station
         self._fanout = station.fanout
-        self._lobby = lobby
+        self._acceptor = acceptor
         self._calls = calls
         self._lines = lines
         self._adopt = adopt
@@ -128,7 +128,7 @@ class Handing:
                 states.append(state)
                 self._given.append(socket)
         rooms = {bytes(room_id): room.last_seq or 0 for room_id, room in self._fanout.channels.items()}
-        payload = msgspec.msgpack.encode(Handed(self._lobby.opened, rooms, states))
+        payload = msgspec.msgpack.encode(Handed(self._acceptor.opened, rooms, states))
         self._plain = self._lines.release()
         try:
             fds = [*(socket.descriptor for socket in self._given), *(socket.fileno() for socket in self._plain)]
@@ -162,7 +162,7 @@ class Handing:
             channel.close()
             self._channel = None
         handed = msgspec.msgpack.decode(payload, type=Handed)
-        self._lobby.opened = handed.opened
+        self._acceptor.opened = handed.opened
         self._station.halted = True
         given = [sockets.socket(fileno=fd) for fd in fds]
         count = len(handed.sockets)
@@ -190,7 +190,7 @@ class Handing:
     async def _open(self) -> None:
         for relay_socket, socket in self._taken:
             socket.setblocking(False)
-            await self._lobby.admit(socket, relay_socket)
+            await self._acceptor.admit(socket, relay_socket)
             if not relay_socket.is_open:  # gone meanwhile
                 self._fanout.exit(relay_socket)
                 self._station.publisher.add(Gone(relay_socket.number))

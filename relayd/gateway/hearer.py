@@ -49,6 +49,9 @@ class Hearer(Protocol):
     def on_subscribed(self) -> None:
         """The room's topic is heard."""
 
+    def on_waiting(self, data: bytes) -> None:
+        """The hub lets it wait until somebody in the room admits it: the frame that tells its client."""
+
     def on_attached(self, user_id: str, data: bytes) -> None:
         """The hub has let it in: the frames it starts with."""
 

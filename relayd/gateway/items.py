@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.bus.messages import FileWork, Item, Leave, OfferFile, OwnersWork, Say, SetProfile, Signal
+from relayd.bus.messages import FileWork, Item, Leave, Moderation, OfferFile, Say, SetProfile, Signal
 from relayd.errors import ProtocolViolation
 from relayd.gateway.sealed import Seal
 from relayd.rooms.seal import OPEN, rekey_bytes
@@ -68,11 +68,11 @@ def _profile(number: int, command: commands.Profile, seal: Seal | None) -> Spoke
 
 
 def _rekey(number: int, command: commands.Rekey, seal: Seal | None) -> Spoken:
-    return Spoken(OwnersWork(number, command), message_bytes=rekey_bytes(len(command.boxes)))
+    return Spoken(Moderation(number, command), message_bytes=rekey_bytes(len(command.boxes)))
 
 
-def _owners_work(number: int, command: Any, seal: Seal | None) -> Spoken:
-    return Spoken(OwnersWork(number, command), message_bytes=0)
+def _moderation(number: int, command: Any, seal: Seal | None) -> Spoken:
+    return Spoken(Moderation(number, command), message_bytes=0)
 
 
 def _file_work(number: int, command: Any, seal: Seal | None) -> Spoken:
@@ -96,11 +96,16 @@ _ITEMS: dict[type, Callable[[int, Any, Seal | None], Spoken]] = {
     commands.Message: _message,
     commands.Signal: _signal,
     commands.Profile: _profile,
-    commands.Kick: _owners_work,
-    commands.Mute: _owners_work,
-    commands.Unmute: _owners_work,
-    commands.Edit: _owners_work,
-    commands.Close: _owners_work,
+    commands.Kick: _moderation,
+    commands.Mute: _moderation,
+    commands.Unmute: _moderation,
+    commands.Admit: _moderation,
+    commands.Deny: _moderation,
+    commands.Promote: _moderation,
+    commands.Demote: _moderation,
+    commands.Remove: _moderation,
+    commands.Edit: _moderation,
+    commands.Close: _moderation,
     commands.Rekey: _rekey,
     commands.Accept: _file_work,
     commands.Grant: _grant,

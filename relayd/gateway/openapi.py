@@ -12,8 +12,8 @@ from relayd import __version__
 from relayd.http.bodies import FORM, JSON
 from relayd.wire import rest
 
-_BODIES = (rest.CreateRoom, rest.EditRoom)
-_ANSWERS = (rest.Created, rest.Details, rest.UserPage, rest.Invite)
+_BODIES = (rest.CreateRoom, rest.EditRoom, rest.CreateInvite)
+_ANSWERS = (rest.Created, rest.Details, rest.UserPage, rest.Invite, rest.InviteCreated, rest.InviteList)
 _GROUPS = ("settings", "access")  # objects, which a form has none of
 _SECURITY: list[dict[str, list[str]]] = [{"key": []}]
 
@@ -52,7 +52,7 @@ _WHAT: dict[str, str] = {
     "415": "Neither JSON nor a form",
     "421": "A host name that this server does not answer to",
     "422": "Some fields are wrong; `errors` says which",
-    "429": "Too many of these from your address; `Retry-After` says when to come back",
+    "429": "Too many of these from your address or in the room; `Retry-After`, if given, says when to come back",
     "503": "Full, draining or overloaded; `Retry-After` says when to come back",
 }
 
@@ -64,6 +64,7 @@ _ROOM = {
     "schema": {"type": "string", "minLength": 1},
 }
 _USER = {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+_INVITE = {"name": "invite_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 _AFTER = {
     "name": "after",
     "in": "query",
@@ -79,7 +80,8 @@ def openapi_json() -> bytes:
     _, schemas = msgspec.json.schema_components((*_BODIES, *_ANSWERS), ref_template="#/components/schemas/{name}")
     # The settings of a room are merged into those it has, so they are written as an open dict in the Struct.
     for body in _BODIES:
-        schemas[body.__name__]["properties"]["settings"] = {"$ref": "#/components/schemas/RoomSettings"}
+        if "settings" in schemas[body.__name__]["properties"]:
+            schemas[body.__name__]["properties"]["settings"] = _ref("RoomSettings")
         schemas[f"{body.__name__}Form"] = _form_schema(schemas[body.__name__], schemas["RoomSettings"])
     schemas["CreateRoom"]["not"] = {
         "required": ["password", "access"],
@@ -160,6 +162,23 @@ def _paths() -> dict[str, Any]:
                 "A fresh invite key; the old one stops working", 200, rest.Invite, keyed=True, owner=True
             ),
         },
+        "/api/v1/{room}/invites": {
+            "parameters": [_ROOM],
+            "get": _operation("The invites that still let somebody in", 200, rest.InviteList, keyed=True, owner=True),
+            "post": _operation(
+                "A further invite with limits of its own",
+                201,
+                rest.InviteCreated,
+                body=rest.CreateInvite,
+                keyed=True,
+                owner=True,
+                errors="429",
+            ),
+        },
+        "/api/v1/{room}/invites/{invite_id}": {
+            "parameters": [_ROOM, _INVITE],
+            "delete": _operation("Revoke an invite", 204, None, keyed=True, owner=True, errors="429"),
+        },
     }
 
 
@@ -203,7 +222,8 @@ def _form_schema(body: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
     `access` is left out: clients that seal speak JSON.
     """
     fields = {name: _not_null(body["properties"][name]) for name in body["properties"] if name not in _GROUPS}
-    fields |= {f"settings.{name}": schema for name, schema in settings["properties"].items()}
+    if "settings" in body["properties"]:
+        fields |= {f"settings.{name}": schema for name, schema in settings["properties"].items()}
     return body | {"title": f"{body['title']}Form", "properties": fields}
 
 

@@ -34,9 +34,13 @@ class State(IntEnum):
 
     OPEN = 0  # a join frame
     JOINING = 1  # patience
-    JOINED = 2  # anything
-    CLOSING = 3  # its close frame
-    CLOSED = 4
+    WAITING = 2  # a profile; somebody in the room has to admit it
+    JOINED = 3  # anything
+    CLOSING = 4  # its close frame
+    CLOSED = 5
+
+
+ANSWERED = (State.WAITING, State.JOINED)  # the hub has answered the join, and has not refused it
 
 
 class Station(msgspec.Struct):
@@ -138,7 +142,7 @@ class Outlet(_Base):
         self._behind = self.waiting_bytes
         self._station.pressure.add(self)
         self._station.fanout.slow_down(self)
-        if self._state is State.JOINED:
+        if self._state in ANSWERED:
             self._station.wheel.set(self, PROGRESS_S)
 
     def resume_writing(self) -> None:
@@ -146,7 +150,7 @@ class Outlet(_Base):
         self._behind = None
         self._station.pressure.remove(self)
         self._station.fanout.speed_up(self)
-        if self._state is State.JOINED:
+        if self._state in ANSWERED:
             self._schedule_ping()
 
     # What the fan-out calls. ------------------------------------------------------------------------------------

@@ -6,7 +6,18 @@ import time
 
 import msgspec
 
-from relayd.bus.messages import CreateRoom, EditRoom, EndRoom, KickUser, ListUsers, ReadRoom, RenewInvite
+from relayd.bus.messages import (
+    CreateInvite,
+    CreateRoom,
+    EditRoom,
+    EndRoom,
+    KickUser,
+    ListInvites,
+    ListUsers,
+    ReadRoom,
+    RenewInvite,
+    RevokeInvite,
+)
 from relayd.errors import FieldProblem, InvalidFields
 from relayd.gateway.handlers import Handler
 from relayd.gateway.openapi import openapi_json
@@ -102,6 +113,40 @@ class Invite(Handler):
         self.write_json(await self.door.calls.ask(RenewInvite(room, self.key)))
 
 
+class Invites(Handler):
+    """`/api/v1/<room>/invites`."""
+
+    methods = ("GET", "HEAD", "POST")
+
+    async def get(self, room: str) -> None:
+        """Those that still let somebody in."""
+        self.write_json(await self.door.calls.ask(ListInvites(room, self.key)))
+
+    head = get
+
+    async def post(self, room: str) -> None:
+        """One more."""
+        key, base = self.key, self.door.peers.base_url(self.request)
+        body = read_body(rest.CreateInvite, self.request.headers.get("Content-Type", ""), self.body)
+        room_id = msgspec.json.decode(await self.door.calls.ask(ReadRoom(room, key)), type=rest.Details).id
+        created = msgspec.json.decode(
+            await self.door.calls.ask(CreateInvite(room_id, key, body)), type=rest.InviteCreated
+        )
+        _, link = links(base, room_id, created.invite_key)
+        self.write_json(msgspec.json.encode(msgspec.structs.replace(created, link=link)), 201)
+
+
+class InviteById(Handler):
+    """`/api/v1/<room>/invites/<id>`."""
+
+    methods = ("DELETE",)
+
+    async def delete(self, room: str, invite_id: str) -> None:
+        """Revokes it."""
+        await self.door.calls.ask(RevokeInvite(room, self.key, invite_id))
+        self.set_status(204)
+
+
 class OpenApi(Handler):
     """`/api/v1/openapi.json`."""
 
@@ -123,4 +168,6 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (_ROOM + r"/users", Users),
     (_ROOM + r"/users/([^/]+)", User),
     (_ROOM + r"/invite", Invite),
+    (_ROOM + r"/invites", Invites),
+    (_ROOM + r"/invites/([^/]+)", InviteById),
 ]

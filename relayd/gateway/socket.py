@@ -12,6 +12,7 @@ from relayd.bus.messages import Asked, Behind, Gone, Item, Spoiled, Stopped
 from relayd.bus.messages import Join as JoinItem
 from relayd.errors import (
     BadChunk,
+    NotAdmitted,
     Overloaded,
     ProtocolViolation,
     RateLimited,
@@ -20,7 +21,7 @@ from relayd.errors import (
     TooLarge,
 )
 from relayd.gateway.items import Spoken, spoken
-from relayd.gateway.outlet import Outlet, State, Station
+from relayd.gateway.outlet import ANSWERED, Outlet, State, Station
 from relayd.gateway.read_buffers import Deadline
 from relayd.gateway.sealed import Seal
 from relayd.gateway.uploads import Download, Uploads
@@ -184,12 +185,12 @@ class RelaySocket(Outlet):
 
     def halt(self) -> None:
         """Reads nothing more."""
-        if self._state in (State.OPEN, State.JOINED):
+        if self._state is State.OPEN or self._state in ANSWERED:
             self._transport.pause_reading()
 
     def go_on(self) -> None:
         """Acts on what was held back, and reads on."""
-        if self._state in (State.OPEN, State.JOINED):
+        if self._state is State.OPEN or self._state in ANSWERED:
             self._resume()
 
     def state(self) -> SocketState | None:
@@ -282,12 +283,20 @@ class RelaySocket(Outlet):
 
     def seal(self, sid: bytes, frame_bytes: int) -> None:
         """The room is sealed: `sid` is that of the card sent with the join, `frame_bytes` a rekey's at most."""
-        self._seal = Seal(sid, self._reader.max_message_bytes)
+        if self._seal is None:  # else it has waited, and perhaps sent its card
+            self._seal = Seal(sid, self._reader.max_message_bytes)
         self.allow_frame(frame_bytes)
 
     def allow_frame(self, frame_bytes: int) -> None:
         """A rekey may be so long; it never becomes shorter again, as one may be on its way."""
         self._reader.max_message_bytes = max(self._reader.max_message_bytes, frame_bytes)
+
+    def on_waiting(self, data: bytes) -> None:
+        """The hub lets it wait until somebody in the room admits it."""
+        self._state = State.WAITING
+        self.offer(data)
+        self._schedule_ping()
+        self._resume()
 
     def on_attached(self, user_id: str, data: bytes) -> None:
         """The hub has let this socket in: `data` are the frames it starts with."""
@@ -454,6 +463,8 @@ class RelaySocket(Outlet):
             elif isinstance(command, commands.Ping):
                 self._book_answer(len(message.payload))
                 self._reply(events.Pong(command.id))
+            elif self._state is State.WAITING and not isinstance(command, commands.Profile | commands.Leave):
+                raise NotAdmitted
             else:
                 self._speak(spoken(self.number, command, self._seal))
         except RelayError as error:
@@ -537,6 +548,6 @@ class RelaySocket(Outlet):
 
     def _part(self) -> None:
         """Out of the room, and the hub is told if it knows of this socket."""
-        if self._state in (State.JOINING, State.JOINED):
+        if self._state is State.JOINING or self._state in ANSWERED:
             self._station.fanout.exit(self)
             self._say(Gone(self.number))

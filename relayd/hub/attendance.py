@@ -63,9 +63,13 @@ class Attendance:
     def changed(self, room: Room, now: float) -> None:
         """Perhaps there is something to tell."""
         if room.presence and room not in self._waits:
-            delay_s = max(self.interval_s, min(self._egress.wait_s(room, now), MAX_COLLECTED_S))
+            delay_s = self.delay_s(room, now)
             self._waits[room] = _Wait(now, now + delay_s)
             heapq.heappush(self._dues, (now + delay_s, next(self._order), room))
+
+    def delay_s(self, room: Room, now: float) -> float:
+        """How long what happens in the room is collected before it is told."""
+        return max(self.interval_s, min(self._egress.wait_s(room, now), MAX_COLLECTED_S))
 
     def announce_card(self, room: Room, connection: Connection, now: float) -> None:
         """Announce the card of a connection in a sealed room before its next message, unless everyone has it.

@@ -10,14 +10,17 @@ import msgspec
 from relayd.bus.messages import (
     Answer,
     Call,
+    CreateInvite,
     CreateRoom,
     EditRoom,
     EndRoom,
     Fault,
     KickUser,
+    ListInvites,
     ListUsers,
     ReadRoom,
     RenewInvite,
+    RevokeInvite,
 )
 from relayd.errors import RelayError
 from relayd.hub.service import RoomService
@@ -27,6 +30,7 @@ from relayd.settings import Limits, Settings
 from relayd.wire import ids
 from relayd.wire.rest import UserPage
 
+_OwnersCall = EditRoom | EndRoom | KickUser | RenewInvite | CreateInvite | ListInvites | RevokeInvite
 _USER_BYTES = 80  # of a user's entry, besides the profile
 
 
@@ -44,10 +48,13 @@ class Calls:
             CreateRoom: self._create,
             ReadRoom: lambda call, now: service.details(self._room_of(call, now), now),
             EditRoom: self._edit,
-            EndRoom: lambda call, now: service.terminate(self._owned(call), "terminated"),
+            EndRoom: lambda call, now: service.terminate(self._owned(call, now), "terminated"),
             ListUsers: self._list_users,
             KickUser: lambda call, now: service.kick(self._commanded(call, now), call.user, ban=call.ban, now=now),
             RenewInvite: lambda call, now: service.renew_invite(self._commanded(call, now), now),
+            CreateInvite: lambda call, now: service.create_invite(self._commanded(call, now), call.body, now),
+            ListInvites: lambda call, now: service.invites(self._owned(call, now), now),
+            RevokeInvite: lambda call, now: service.revoke_invite(self._commanded(call, now), call.invite, now),
         }
 
     def change(self, settings: Settings) -> None:
@@ -85,15 +92,15 @@ class Calls:
         room.check_key(ids.parse_key(call.key), now)
         return room
 
-    def _owned(self, call: EditRoom | EndRoom | KickUser | RenewInvite) -> Room:
+    def _owned(self, call: _OwnersCall, now: float) -> Room:
         room = self._service.find_or_absent(call.room)
-        room.keys.require_owner(ids.parse_key(call.key))
+        room.require_owner(ids.parse_key(call.key), now)
         return room
 
-    def _commanded(self, call: EditRoom | KickUser | RenewInvite, now: float) -> Room:
+    def _commanded(self, call: _OwnersCall, now: float) -> Room:
         """The room, if its owner may give one more command."""
-        room = self._owned(call)
-        self._service.check_owner_rate(room, now)
+        room = self._owned(call, now)
+        self._service.check_command_rate(room, now)
         return room
 
 

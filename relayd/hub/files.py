@@ -62,6 +62,7 @@ class Files:
         service.on_forgotten = self._forget
         service.on_silenced = self._silence
         service.on_files_off = self._turn_off
+        service.on_removed = self._remove
         service.on_over = self._over
 
     def change(self, settings: Settings) -> None:
@@ -89,6 +90,12 @@ class Files:
             FilesOff, FileTooLarge, ProtocolViolation, FidTaken, TooManyFiles: the message is not to be said.
         """
         self._register(connection, file.fid, Shape(file.size, file.chunk), to, now)
+
+    def offered(self, room: Room, file: commands.FileOffer, seq: int) -> None:
+        """The message to all that offers a file has its place."""
+        offers = self._rooms.get(room.meta.room_id)
+        if offers is not None:
+            offers.place(file.fid, seq)
 
     def offer_again(self, connection: Connection, file: commands.FileOffer, to: str | None, now: float) -> None:
         """The same in a message that had been said before; what is wrong with it was told then."""
@@ -238,6 +245,13 @@ class Files:
                 self._end(room, offer, reason)
             if user_id not in room.members:
                 offers.forget(user_id)
+
+    def _remove(self, room: Room, seq: int) -> None:
+        """The message that offers a file is removed, and the offer with it."""
+        offers = self._rooms.get(room.meta.room_id)
+        for offer in offers.all() if offers is not None else ():
+            if offer.seq == seq:
+                self._end(room, offer, "withdrawn")
 
     def _turn_off(self, room: Room) -> None:
         offers = self._rooms.get(room.meta.room_id)

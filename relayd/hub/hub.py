@@ -301,6 +301,7 @@ class Hub:
         """Those who were connected to the process before still are."""
         for state in connections:
             self.service.readmit(state)
+        self.service.lobby.start_empty(self.service.rooms.values(), self._clock())
 
     def disconnect_others(self, taken: dict[bytes, list[int]]) -> None:
         """Those connections that no gateway has taken over are lost."""

@@ -80,12 +80,12 @@ class SealedRooms:
             return Entry(None, card.sid)
         raise StaleEpoch
 
-    def unheard(self, room: Room, member: Member, item: Join) -> events.Rekey | msgspec.UnsetType:
+    def unheard(self, room: Room, member: Member, since_epoch: str, since_seq: int) -> events.Rekey | msgspec.UnsetType:
         """How the present epoch began, for whoever has not heard it."""
         if room.rekeying is None:
             return msgspec.UNSET
-        same_numbering = item.since_epoch == room.meta.epoch
-        return room.rekeying.unheard_by(member.user_id, item.since_seq if same_numbering else 0)
+        same_numbering = since_epoch == room.meta.epoch
+        return room.rekeying.unheard_by(member.user_id, since_seq if same_numbering else 0)
 
     def penalty_s(self, item: Join, error: RelayError, now: float) -> float:
         """How late to answer whoever was not let in: a wrong proof is booked, and costs time."""

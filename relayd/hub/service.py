@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.bus.messages import Announced, Dropped, Ended, Reached, Report
+from relayd.bus.messages import Announced, Dropped, Ended, Reached, Report, Sent
 from relayd.errors import (
     FieldProblem,
     InvalidFields,
@@ -19,6 +19,7 @@ from relayd.errors import (
     NameReserved,
     NameTaken,
     NoPlaces,
+    NoSuchMessage,
     NoSuchRoom,
     RateLimited,
     RelayError,
@@ -29,6 +30,7 @@ from relayd.hub.attendance import Attendance
 from relayd.hub.blocks import Closed
 from relayd.hub.counts import Counts
 from relayd.hub.egress import Egress
+from relayd.hub.lobby import Lobby
 from relayd.hub.origins import Origins
 from relayd.hub.outgoing import Outgoing, by_gateway
 from relayd.hub.reports import Reports
@@ -37,6 +39,7 @@ from relayd.rooms import view
 from relayd.rooms.departed import DepartedSessions
 from relayd.rooms.digests import Digests
 from relayd.rooms.expiry import lifetime
+from relayd.rooms.invites import Invite as InviteState
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import room_allowance, user_allowance
 from relayd.rooms.member import Connection, Member
@@ -50,7 +53,18 @@ from relayd.settings import Settings
 from relayd.wire import events, ids
 from relayd.wire.ids import RandomBytes, RoomId, UserId
 from relayd.wire.names import MAX_NAME_CHARS, ReservedNames, generated_name, name_key, normalise_name
-from relayd.wire.rest import Created, CreateRoom, Details, EditRoom, Invite, RoomSettings, User
+from relayd.wire.rest import (
+    Created,
+    CreateInvite,
+    CreateRoom,
+    Details,
+    EditRoom,
+    Invite,
+    InviteCreated,
+    InviteList,
+    RoomSettings,
+    User,
+)
 
 _NAMES_TRIED = 20  # generated ones; with 700,000 to draw from, twenty in a row are taken only at 600,000 rooms
 
@@ -113,9 +127,11 @@ class RoomService:
         self.attendance = Attendance(
             outgoing, self.rings, self.egress, self._happened, settings.timing.presence_interval
         )
+        self.lobby = Lobby(settings.limits, outgoing, self.egress, self.attendance.delay_s, self.refuse_join)
         # For files, which end with the people and rooms they belong to.
         self.on_forgotten: Callable[[Connection], None] = lambda connection: None
         self.on_silenced: Callable[[Room, UserId, str], None] = lambda room, user_id, reason: None
+        self.on_removed: Callable[[Room, int], None] = lambda room, seq: None
         self.on_files_off: Callable[[Room], None] = lambda room: None
         self.on_over: Callable[[Room], None] = lambda room: None
         self.past_messages, self.past_bytes = 0, 0  # of rooms that have ended
@@ -134,6 +150,7 @@ class RoomService:
         self._reserved_names = ReservedNames(settings.rooms.reserved_names)
         self.attendance.interval_s = settings.timing.presence_interval
         self.egress.change(settings.limits)
+        self.lobby.change(settings.limits)
         self.origins.change(settings)
         for room in self.rooms.values():
             room.allowance = room.budgets = None
@@ -347,11 +364,38 @@ class RoomService:
         self.replace_meta(room, changed_meta(room.meta, invite_digest=ids.digest_of(key)), now)
         return Invite(key)
 
+    def create_invite(self, room: Room, body: CreateInvite, now: float) -> InviteCreated:
+        """A further key that lets newcomers in, within limits of its own.
+
+        Raises:
+            TooManyInvites: nothing is made then.
+        """
+        key = ids.new_key(ids.INVITE, self._random)
+        ends_at = None if body.expires is None else now + body.expires
+        invite_id = ids.new_invite_id(self._random)
+        invite = InviteState(invite_id, ids.digest_of(key), body.label, body.uses, 0, ends_at)
+        room.add_invite(invite, now)
+        return InviteCreated(invite_id, key, "", body.uses, body.uses, body.expires, body.label)
+
+    def invites(self, room: Room, now: float) -> InviteList:
+        """Those that still let somebody in, without their keys."""
+        return InviteList([view.invite(invite, now) for invite in room.invites.good(now)])
+
+    def revoke_invite(self, room: Room, invite_id: str, now: float) -> None:
+        """That invite lets nobody in any more; who came by it stays, who waits in the lobby by it does not.
+
+        Raises:
+            NoSuchInvite: there is none, or it has ended.
+        """
+        room.revoke_invite(invite_id, now)
+        self.lobby.reconsider(room, now)
+
     def terminate(self, room: Room, reason: str) -> None:
         """Ends the room: everyone inside is told why and disconnected, and nothing is left of it."""
         room_id = room.meta.room_id
         frame = events.encode(events.RoomEvent("closed", reason=reason))
         self._outgoing.to_room(room_id, Ended(frame, RoomClosed.close, RoomClosed.code))
+        self.lobby.end(room, frame)
         self.rings.clear(room.ring)
         self._registry.remove(room_id)
         self.past_messages += room.messages
@@ -380,6 +424,7 @@ class RoomService:
             self.rings.clear(room.ring)
         self._count_seats(room)
         self.reschedule(room)
+        self.lobby.reconsider(room, now)
 
     def check_seat(self, room: Room, user_id: UserId) -> None:
         """Lets a user join who finds a seat.
@@ -459,6 +504,7 @@ class RoomService:
         if member is None:
             room.kick_departed(UserId(user_id), ban=ban)
             self.happened("user_kicked", room, user=user_id, ban=ban)
+            self.lobby.reconsider(room, now)
             return kick_note(room.meta.seal)
         self.attendance.introduce(room, member, now)
         connections = room.kick(member, ban=ban, now=now)
@@ -466,7 +512,46 @@ class RoomService:
         self.on_silenced(room, member.user_id, "left")
         self.drop(connections, Kicked())
         self.presence_changed(room, now)
+        self.lobby.reconsider(room, now)
         return kick_note(room.meta.seal)
+
+    def promote(self, room: Room, user_id: str, *, is_moderator: bool, now: float) -> None:
+        """Makes a user a moderator, or a plain member again, also one who has left and may come back.
+
+        Raises:
+            NoSuchUser, InvalidFields: see `Room.set_moderator`.
+        """
+        room.set_moderator(UserId(user_id), is_moderator=is_moderator)
+        self.happened("user_promoted" if is_moderator else "user_demoted", room, user=user_id)
+        self.presence_changed(room, now)
+        member = room.members.get(UserId(user_id))
+        if is_moderator and member is not None and room.meta.settings.lobby:
+            self.lobby.tell(room, member.connections, now)
+
+    def deny(self, room: Room, user_id: str, *, ban: bool, now: float) -> None:
+        """Turns a newcomer away who waits in the lobby.
+
+        Args:
+            ban: also refuse newcomers from that address until the room ends.
+
+        Raises:
+            NoSuchUser: nobody of that id waits.
+        """
+        arrival = self.lobby.deny(room, user_id, now)
+        if ban:
+            room.ban_address(arrival.ticket.address)
+            self.lobby.reconsider(room, now)
+
+    def refuse_join(
+        self, room_id: RoomId, gateway: bytes, number: int, error: RelayError, after_s: float = 0.0
+    ) -> None:
+        """Closes a socket that has not joined, after so many seconds."""
+        self.counts.joins_refused[error.code] += 1
+        if error.retry_after_s is not None:
+            frame = events.encode(events.refusal(error, None))
+            self._outgoing.to_gateway(room_id, gateway, Sent([number], frame, droppable=False))
+        dropped = Dropped([number], error.close, error.code, error.detail, after_s)
+        self._outgoing.to_gateway(room_id, gateway, dropped)
 
     def mute(self, room: Room, user_id: str, *, muted: bool, now: float) -> None:
         """Takes or gives back a user's word, also of one who has left and may come back.
@@ -478,6 +563,27 @@ class RoomService:
         if muted:
             self.on_silenced(room, UserId(user_id), "withdrawn")
         self.presence_changed(room, now)
+
+    def remove_message(self, room: Room, seq: int, by: UserId, now: float) -> None:
+        """Everyone in the room is told to show that message no more, and nobody is sent it later.
+
+        Args:
+            seq: of a message to all. Whether it was one is known for as long as it is kept only.
+
+        Raises:
+            NoSuchMessage: the room has not come that far.
+        """
+        if seq > room.seq:
+            raise NoSuchMessage
+        place = room.take_place()
+        # Whoever has not heard the message hears in its place that it is removed, as no place may be left out.
+        if self.rings.replace(room.ring, seq, events.removed(seq, seq, by)):
+            self._ledger.replaced(room, seq)
+        frame = events.removed(place, seq, by)
+        self.rings.add(room.ring, place, frame, now)
+        self._outgoing.say(room, place, frame)
+        self.egress.charge_room(room, len(frame) * room.connections, now)
+        self.on_removed(room, seq)
 
     def remove(self, room: Room, member: Member, error: RelayError, now: float) -> None:
         """The user goes, with all connections, which are closed for that reason."""
@@ -546,13 +652,14 @@ class RoomService:
         if wait_s:
             raise RateLimited(retry_after_s=wait_s)
 
-    def check_owner_rate(self, room: Room, now: float) -> None:
-        """Books a command of the room's owner, whichever way it came.
+    def check_command_rate(self, room: Room, now: float, *, by_owner: bool = True) -> None:
+        """Books a command of the room's owner, whichever way it came, or of a moderator.
 
         Raises:
             RateLimited: there were too many.
         """
-        self.egress.budgets(room).owner_commands.spend(now, 1)
+        budgets = self.egress.budgets(room)
+        (budgets.owner_commands if by_owner else budgets.moderator_commands).spend(now, 1)
 
     def take_report(self, gateway: bytes, report: Report, now: float) -> None:
         """A gateway says how it fares."""
@@ -568,6 +675,7 @@ class RoomService:
             self.forget(connection)
             connection.room.disconnect(connection, now)
             self.presence_changed(connection.room, now)
+        self.lobby.lose_gateway(gateway, now)
 
     def announce(self, room: Room, event: events.Event) -> int:
         """Everyone in the room is told something about it.
@@ -612,6 +720,7 @@ class RoomService:
             self._registry.next_due(),
             self.rings.next_due(),
             self.attendance.next_due(),
+            self.lobby.next_due(),
             self.closed.next_due(),
         )
         return min((due for due in dues if due is not None), default=None)
@@ -622,6 +731,7 @@ class RoomService:
             self._advance_room(self.rooms[room_id], now)
         self.rings.advance(now)
         self.attendance.advance(now)
+        self.lobby.advance(now)
         self.closed.advance(now)
 
     def _advance_room(self, room: Room, now: float) -> None:

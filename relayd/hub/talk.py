@@ -15,18 +15,16 @@ from relayd.bus.messages import (
     Attached,
     Batch,
     Behind,
-    Dropped,
     FileWork,
     Gone,
     Join,
     Leave,
+    Moderation,
     OfferFile,
-    OwnersWork,
     Reached,
     Refused,
     Report,
     Say,
-    Sent,
     SetProfile,
     Signal,
     Signalled,
@@ -37,12 +35,13 @@ from relayd.errors import (
     Idle,
     Left,
     Muted,
-    OwnerOnly,
     RelayError,
     StaleEpoch,
     TooManyConnections,
 )
 from relayd.hub.files import Files
+from relayd.hub.lobby import Arrival
+from relayd.hub.moderation import ModerationCommands
 from relayd.hub.outgoing import Outgoing
 from relayd.hub.sealed import SealedRooms
 from relayd.hub.service import RoomService
@@ -54,7 +53,7 @@ from relayd.rooms.room import Admission, Missed, Room, Ticket
 from relayd.settings import Settings
 from relayd.wire import commands, events, ids
 from relayd.wire.ids import RandomBytes
-from relayd.wire.rest import EditRoom, Invite
+from relayd.wire.rest import Invite
 
 log = logging.getLogger("relayd.hub")
 
@@ -76,6 +75,7 @@ class Talk:
         self._files = files
         self._outgoing = outgoing
         self._random = random_bytes
+        service.lobby.enter = self._enter
         self._joins = AddressRateLimiter(per_minute(service.settings.limits.join_rate))
         self._counts = service.counts
         self._sealed = SealedRooms(service, outgoing)
@@ -83,7 +83,7 @@ class Talk:
             Say: self._say,
             Signal: self._signal,
             SetProfile: self._set_profile,
-            OwnersWork: self._owners_work,
+            Moderation: self._moderate,
             Leave: self._leave,
             Gone: self._gone,
             OfferFile: self._offer,
@@ -98,14 +98,7 @@ class Talk:
             Refused: lambda gateway, item, now: service.origins.refused(item.entries, now),
             Reached: lambda gateway, reached, now: service.on_reached(gateway, reached),
         }
-        self._owners_commands: dict[type, Callable[[Room, Any, float], object]] = {
-            commands.Kick: lambda room, c, now: service.kick(room, c.user, ban=c.ban, now=now),
-            commands.Mute: lambda room, c, now: service.mute(room, c.user, muted=True, now=now),
-            commands.Unmute: lambda room, c, now: service.mute(room, c.user, muted=False, now=now),
-            commands.Edit: self._edit,
-            commands.Close: lambda room, c, now: service.terminate(room, "terminated"),
-            commands.Rekey: self._sealed.rekey,
-        }
+        self._moderation = ModerationCommands(service, self._sealed)
 
     def change(self, settings: Settings) -> None:
         """Other settings hold from now on."""
@@ -128,9 +121,10 @@ class Talk:
             self._gateway_handlers[type(item)](gateway, item, now)
             return
         connection = self._service.connections.get((gateway, item.number))
-        # None: its room has let go of it, and the gateway will hear of that in a moment.
         if connection is not None:
             handler(connection, item, now)
+        else:  # it waits in a lobby; or its room has let go of it, and the gateway will hear of that in a moment
+            self._service.lobby.take(gateway, item, now)
 
     # Coming in. -------------------------------------------------------------------------------------------------
 
@@ -139,40 +133,74 @@ class Talk:
             self._service.check_newcomers()
             self._service.closed.blocked.check(item.address)
             self._joins.spend(item.address, now)
-            networks = self._service.digests.networks(item.address)
-            self._service.egress.check(networks, now)
-            room = self._service.room_or_absent(ids.RoomId(item.room_id))
-            session = ids.parse_key(item.session)
-            ticket = Ticket(
-                ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, *networks
-            )
-            user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random), now)
-            entry = self._sealed.let_in(room, user_id, item, now, by_session=known)
-            self._service.check_profile_rate(room, user_id, entry.profile, now)
-            self._service.check_seat(room, user_id)
-            admission = room.admit(user_id, ticket, entry.profile, gateway, item.number, now)
+            arrival = self._arrive(gateway, item, now)
+            if arrival.room.must_wait(arrival.user_id, arrival.ticket, now, by_session=arrival.by_session):
+                self._service.lobby.add(arrival, item.address, now)
+                return
+            admission = self._admit(arrival, now)
         except RelayError as error:
-            self._turn_away(gateway, item, error, self._sealed.penalty_s(item, error, now), now)
+            self._service.origins.refuse(JOIN, error.code, self._service.origins.note(item.address), now)
+            after_s = self._sealed.penalty_s(item, error, now)
+            self._service.refuse_join(ids.RoomId(item.room_id), gateway, item.number, error, after_s)
             return
-        self._service.connections[gateway, item.number] = admission.connection
+        self._welcome(arrival, admission, item.session, now)
+
+    def _enter(self, arrival: Arrival, now: float) -> None:
+        """Somebody joins who has waited in the lobby."""
+        self._welcome(arrival, self._admit(arrival, now), "", now)
+
+    def _arrive(self, gateway: bytes, item: Join, now: float) -> Arrival:
+        networks = self._service.digests.networks(item.address)
         self._service.origins.remember(networks[0], item.address)
+        self._service.egress.check(networks, now)
+        room = self._service.room_or_absent(ids.RoomId(item.room_id))
+        session = ids.parse_key(item.session)
+        ticket = Ticket(
+            ids.parse_key(item.key), session if session and session.kind == ids.SESSION else None, *networks
+        )
+        user_id, known = room.identify(ticket, lambda: ids.new_user_id(self._random), now)
+        entry = self._sealed.let_in(room, user_id, item, now, by_session=known)
+        return Arrival(
+            gateway=gateway,
+            number=item.number,
+            room=room,
+            ticket=ticket,
+            user_id=user_id,
+            by_session=known,
+            epoch=room.sealing_epoch,
+            profile=entry.profile,
+            sid=entry.sid,
+            since_epoch=item.since_epoch,
+            since_seq=item.since_seq,
+        )
+
+    def _admit(self, arrival: Arrival, now: float) -> Admission:
+        room, user_id = arrival.room, arrival.user_id
+        self._service.check_profile_rate(room, user_id, arrival.profile, now)
+        self._service.check_seat(room, user_id)
+        return room.admit(user_id, arrival.ticket, arrival.profile, arrival.gateway, arrival.number, now)
+
+    def _welcome(self, arrival: Arrival, admission: Admission, session: str, now: float) -> None:
+        room, member = arrival.room, admission.member
+        self._service.connections[arrival.gateway, arrival.number] = admission.connection
         self._counts.joins += 1
         if admission.evicted is not None:
             self._service.drop([admission.evicted], TooManyConnections())
-        key = item.session if admission.by_session else self._new_session(room, admission)
+        key = session if admission.by_session else self._new_session(room, admission)
         self._service.rings.expire(room.ring, now)
-        missed = room.missed(admission.member, item.since_epoch, item.since_seq)
-        if item.since_epoch:
+        missed = room.missed(member, arrival.since_epoch, arrival.since_seq)
+        if arrival.since_epoch:
             self._counts.resumes["recovered" if missed.recovered else "incomplete" if missed.lost else "unknown"] += 1
-        joined = events.encode(self._joined(room, admission, key, missed, item, now))
+        joined = events.encode(self._joined(room, admission, key, missed, arrival, now))
         self._sealed.raise_frame_limit(room)
-        frame_bytes = self._sealed.frame_bytes(room) if admission.member.is_owner else 0
-        is_back = item.since_epoch == room.meta.epoch
-        since_seq = max(item.since_seq, admission.member.joined_seq) if is_back else None
+        frame_bytes = self._sealed.frame_bytes(room) if member.is_owner else 0
+        is_back = arrival.since_epoch == room.meta.epoch
+        since_seq = max(arrival.since_seq, member.joined_seq) if is_back else None
         after = self._service.attendance.after_joined(room, since_seq, missed.frames, now)
-        attached = Attached(item.number, user_id, room.seq, [joined, *after], entry.sid, frame_bytes)
-        self._charge_join(room, admission.member, sum(map(len, attached.frames)), now)
-        self._outgoing.to_gateway(room.meta.room_id, gateway, attached)
+        frames = [joined, *after, *self._service.lobby.frames_for(member, room)]
+        attached = Attached(arrival.number, member.user_id, room.seq, frames, arrival.sid, frame_bytes)
+        self._charge_join(room, member, sum(map(len, attached.frames)), now)
+        self._outgoing.to_gateway(room.meta.room_id, arrival.gateway, attached)
         self._service.presence_changed(room, now)
 
     def _charge_join(self, room: Room, member: Member, size: int, now: float) -> None:
@@ -182,33 +210,24 @@ class Talk:
         if room.presence.hides(member.user_id):
             egress.charge_entry(room, member, now)
 
-    def _turn_away(self, gateway: bytes, item: Join, error: RelayError, after_s: float, now: float) -> None:
-        self._counts.joins_refused[error.code] += 1
-        self._service.origins.refuse(JOIN, error.code, self._service.origins.note(item.address), now)
-        if error.retry_after_s is not None:
-            frame = events.encode(events.refusal(error, None))
-            self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, Sent([item.number], frame, droppable=False))
-        dropped = Dropped([item.number], error.close, error.code, error.detail, after_s)
-        self._outgoing.to_gateway(ids.RoomId(item.room_id), gateway, dropped)
-
     def _new_session(self, room: Room, admission: Admission) -> str:
         key = ids.new_key(ids.SESSION, self._random)
         room.add_session(admission.member, ids.digest_of(key))
         return key
 
     def _joined(
-        self, room: Room, admission: Admission, session: str, missed: Missed, item: Join, now: float
+        self, room: Room, admission: Admission, session: str, missed: Missed, arrival: Arrival, now: float
     ) -> events.Joined:
         member = admission.member
         return events.Joined(
-            you=events.You(member.user_id, session, "owner" if member.is_owner else "member"),
+            you=events.You(member.user_id, session, member.role),
             room=view.details(room, now, joined=True),
             users=[msgspec.Raw(entry) for entry in view.entries(room, MAX_USERS_LISTED)],
             epoch=room.meta.epoch,
             seq=room.seq,
             recovered=missed.recovered,
             missed=missed.lost,
-            rekey=self._sealed.unheard(room, member, item),
+            rekey=self._sealed.unheard(room, member, arrival.since_epoch, arrival.since_seq),
         )
 
     # Speaking. --------------------------------------------------------------------------------------------------
@@ -232,6 +251,7 @@ class Talk:
                 seq, after = (None, before.seq) if before.direct else (before.seq, None)
                 self._reply(connection, events.Ok(item.id, seq, after))
                 return
+            room.check_slow_mode(member, now)
             _check_epoch(room, item)
             receiver = room.member(item.to) if item.to is not None else None
             if file is not None:
@@ -249,6 +269,8 @@ class Talk:
             frame = events.message(said.seq, at_ms, member.user_id, item.id, item.body)
             self._service.rings.add(room.ring, said.seq, frame, now)
             self._outgoing.say(room, said.seq, frame)
+            if file is not None:
+                self._files.offered(room, file, said.seq)
         else:
             frame = events.direct_message(said.seq, at_ms, member.user_id, receiver.user_id, item.id, item.body)
             self._service.rings.add(room.ring, said.seq, frame, now, (member.user_id, receiver.user_id))
@@ -295,18 +317,15 @@ class Talk:
         if item.id is not None:
             self._reply(connection, events.Ok(id=item.id))
 
-    def _owners_work(self, connection: Connection, item: OwnersWork, now: float) -> None:
+    def _moderate(self, connection: Connection, item: Moderation, now: float) -> None:
         connection.active_at = now
         command = item.command
         try:
-            if not connection.member.is_owner:
-                raise OwnerOnly
-            if not isinstance(command, commands.Close):
-                self._service.check_owner_rate(connection.room, now)
+            self._moderation.check(connection.member, connection.room, command, now)
             # The answer goes first where the work takes the connection away.
             if isinstance(command, commands.Close):
                 self._reply(connection, events.Ok(id=command.id))
-            done = self._owners_commands[type(command)](connection.room, command, now)
+            done = self._moderation.obey(connection.member, connection.room, command, now)
         except RelayError as error:
             self._refuse(connection, error, command.id)
             return
@@ -314,11 +333,6 @@ class Talk:
             detail = done if isinstance(done, str) and done else None
             invite_key = done.invite_key if isinstance(done, Invite) else None
             self._reply(connection, events.Ok(id=command.id, detail=detail, invite_key=invite_key))
-
-    def _edit(self, room: Room, command: commands.Edit, now: float) -> None:
-        networks = room.members[room.meta.owner_id].networks
-        self._service.egress.check(networks, now)
-        self._service.edit(room, _edit_of(command), now, networks=networks)
 
     def _file_work(self, connection: Connection, item: FileWork, now: float) -> None:
         connection.active_at = now
@@ -372,7 +386,3 @@ class Talk:
 def _check_epoch(room: Room, item: Say | Signal | SetProfile) -> None:
     if item.epoch != room.sealing_epoch:
         raise StaleEpoch
-
-
-def _edit_of(frame: commands.Edit) -> EditRoom:
-    return EditRoom(frame.name, frame.max, frame.expiration_date, frame.locked, frame.settings)

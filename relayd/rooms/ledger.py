@@ -21,14 +21,18 @@ class Unwritten:
         head: anything that is not of a single user, nor follows from what was said.
         users: those who came, went or changed, in that order; also those who are forgotten by now.
         said: by whom, the digest of its id, and where it stands.
+        replaced: places of messages that were removed.
+        invites: whether an invite was made, used or revoked.
     """
 
-    __slots__ = ("head", "said", "users")
+    __slots__ = ("head", "invites", "replaced", "said", "users")
 
     def __init__(self) -> None:
         self.head = False
+        self.invites = False
         self.users: dict[UserId, None] = {}
         self.said: list[tuple[UserId, bytes, Said]] = []
+        self.replaced: list[int] = []
 
 
 class Ledger:
@@ -64,6 +68,16 @@ class Ledger:
         """Something was said."""
         if self.is_kept:
             self._of(room).said.append((user_id, message_id, said))
+
+    def replaced(self, room: Room, seq: int) -> None:
+        """Something else stands in the place of a message."""
+        if self.is_kept:
+            self._of(room).replaced.append(seq)
+
+    def invites(self, room: Room) -> None:
+        """An invite was made, used or revoked."""
+        if self.is_kept:
+            self._of(room).invites = True
 
     def close(self, room: Room) -> None:
         """The room is over."""

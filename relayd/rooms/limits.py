@@ -318,20 +318,23 @@ class Budgets(NamedTuple):
     Attributes:
         deliveries: messages and signals, once for each connection that they go to.
         owner_commands: commands of its owner.
+        moderator_commands: the same of all its moderators, who so cannot use up what the owner may do.
         egress: bytes of what is sent in the room apart from messages, signals and files.
     """
 
     deliveries: TokenBucket
     owner_commands: TokenBucket
+    moderator_commands: TokenBucket
     egress: TokenBucket
 
 
 def room_budgets(limits: Limits) -> Budgets:
     """Those of one room; none of them is spent."""
-    egress = limits.egress_rate
+    egress, commands = limits.egress_rate, _window(limits.owner_commands_per_s, OWNER_BURST_S)
     return Budgets(
         TokenBucket(_window(limits.rate.room_deliveries, BURST_S)),
-        TokenBucket(_window(limits.owner_commands_per_s, OWNER_BURST_S)),
+        TokenBucket(commands),
+        TokenBucket(commands),
         TokenBucket(_window(egress.room_bytes, egress.burst_s)),
     )
 

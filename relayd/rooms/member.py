@@ -8,6 +8,7 @@ import msgspec
 
 from relayd.rooms.limits import Allowance
 from relayd.wire.ids import UserId
+from relayd.wire.rest import Role
 
 if TYPE_CHECKING:
     from relayd.rooms.offers import ConnectionFiles
@@ -76,6 +77,7 @@ class Member:
         "cards",
         "connections",
         "entry",
+        "is_moderator",
         "is_newcomer",
         "is_owner",
         "joined_mark",
@@ -94,6 +96,7 @@ class Member:
         self.profile = profile  # JSON text, as the client gave it; in a sealed room the newest card
         self.cards: tuple[Card, ...] = ()  # in a sealed room, the newest last
         self.is_newcomer = False  # nobody has a card of this user, from now or from an earlier stay
+        self.is_moderator = False
         self.muted = False
         self.joined_seq = joined_seq  # the last seq given before this user came: nothing up to it is for them
         self.announced_seq = joined_seq  # the room's seq when this user, or the newest card, was announced
@@ -110,6 +113,16 @@ class Member:
     def networks(self) -> tuple[bytes, ...]:
         """What the address last seen counts for, as digests; see `addresses.prefixes`."""
         return (self.address, self.site) if self.site else (self.address,)
+
+    @property
+    def may_moderate(self) -> bool:
+        """Whether this user may keep order in the room, and admit newcomers."""
+        return self.is_owner or self.is_moderator
+
+    @property
+    def role(self) -> Role:
+        """What others see."""
+        return "owner" if self.is_owner else "moderator" if self.is_moderator else "member"
 
     @property
     def away(self) -> bool:

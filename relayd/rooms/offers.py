@@ -74,9 +74,10 @@ class Offer:
         to: for whom alone it is, besides the other connections of that user; None: for all.
         serving: the connection that has it; None while that is lost.
         deliveries: users who have accepted it, in that order, and how far it has come with them.
+        seq: place of the message to all that offered it last; 0 if none did.
     """
 
-    __slots__ = ("deliveries", "fid", "serving", "shape", "to", "transfer", "user_id")
+    __slots__ = ("deliveries", "fid", "seq", "serving", "shape", "to", "transfer", "user_id")
 
     def __init__(self, fid: str, user_id: UserId, to: str | None, shape: Shape, transfer: Transfer) -> None:
         self.fid = fid
@@ -86,6 +87,7 @@ class Offer:
         self.transfer = transfer
         self.serving: Connection | None = None
         self.deliveries: dict[UserId, Delivery] = {}
+        self.seq = 0
 
     def is_for(self, user_id: UserId) -> bool:
         """Whether that user may know of it."""
@@ -228,6 +230,10 @@ class Offers:
         own[fid] = self._by_fid[fid] = offer
         self._by_user[user_id] = own
         return offer
+
+    def place(self, fid: str, seq: int) -> None:
+        """The offer was made by the message to all at that place."""
+        self._by_fid[fid].seq = seq
 
     def remove(self, offer: Offer) -> None:
         """It is not offered any more."""

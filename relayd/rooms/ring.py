@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
+from relayd.wire.events import MESSAGE_START
 from relayd.wire.ids import UserId
 
 MAX_MESSAGES = 4_096
@@ -102,6 +103,20 @@ class Ring:
         too_old = now - self.kept_s
         while entries and (entries[0].at <= too_old or self.size > MAX_BYTES or len(entries) > MAX_MESSAGES):
             self._drop_oldest()
+
+    def replace(self, seq: int, frame: bytes) -> bool:
+        """Something else comes in place of a message to all, for those who have not heard it; whether it was here."""
+        for index, entry in enumerate(self._entries):
+            if entry.seq == seq and not entry.between and entry.frame.startswith(MESSAGE_START):
+                self._entries[index] = msgspec.structs.replace(entry, frame=frame)
+                self.size += len(frame) - len(entry.frame)
+                return True
+        return False
+
+    def replaced(self, seqs: Iterable[int]) -> list[Kept]:
+        """The entries at these places, as far as they are still kept."""
+        wanted = set(seqs)
+        return [entry for entry in self._entries if entry.seq in wanted and not entry.between]
 
     def expire(self, now: float) -> float | None:
         """Drops what is too old; returns when the next one will be, or None if nothing is left."""
@@ -211,6 +226,13 @@ class Rings:
             heapq.heappush(self._due, (now + ring.kept_s, id(ring), ring))
         if self.max_bytes and self.size > self.max_bytes:
             self.clear(max(self._rings, key=lambda one: one.size))
+
+    def replace(self, ring: Ring, seq: int, frame: bytes) -> bool:
+        """See `Ring.replace`."""
+        before = ring.size
+        is_replaced = ring.replace(seq, frame)
+        self.size += ring.size - before
+        return is_replaced
 
     def keep_author(self, ring: Ring, user_id: UserId, author: Author) -> None:
         """A user leaves the room of that ring; see `Ring.keep_author`."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, RoomFull
+from relayd.errors import FieldProblem, InvalidFields, Locked, NoSuchRoom, NoSuchUser, OwnerOnly, RoomFull
 from relayd.rooms.access import MAX_DEPARTED, Bans, Departure, Keys, Passes, Sessions
 from relayd.rooms.departed import DepartedSessions
 from relayd.rooms.expiry import next_warning
+from relayd.rooms.invites import Invite, Invites
 from relayd.rooms.ledger import Ledger
 from relayd.rooms.limits import Allowance, Budgets
 from relayd.rooms.member import MAX_CARDS, MAX_SESSIONS, REMEMBERED_S, Card, Connection, Member, Said, drop_old_ids
@@ -21,6 +22,7 @@ from relayd.rooms.presence import PresenceLog
 from relayd.rooms.ring import Kept, Ring
 from relayd.rooms.seal import OPEN, Rekeying, card_epoch
 from relayd.rooms.seats import seats_of
+from relayd.rooms.slow_mode import LastMessages
 from relayd.wire.ids import DIGEST_BYTES, Credential, RandomBytes, UserId, new_room_id, new_user_id
 from relayd.wire.rest import RoomSettings
 
@@ -123,12 +125,15 @@ class Room:
         self.sessions = Sessions(self._departed)
         self.bans = Bans()
         self._passes = Passes()
+        self.invites = Invites()
         self.muted: set[UserId] = set()  # also departed ones, as long as they can come back
+        self.moderators: set[UserId] = set()  # the same
         self.locked_at: float | None = None  # seconds, when it was locked; None while it is not
         # Digests of the ids of what users said who have left since, in the order they left.
         self.known: dict[UserId, dict[bytes, Said]] = {}
         self.forget_ids_at: float | None = None  # when `advance` next drops ids that are too old; None: there are none
         self.away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
+        self._last_messages = LastMessages()
         self.was_joined = False  # ever, by anyone
         self.empty_at: float | None = meta.created_at + graces.join_s
         self._paused_at: float | None = None  # since then no grace period runs; see `pause_graces`
@@ -160,15 +165,44 @@ class Room:
         self._passes.add(digest, now)
 
     def check_key(self, credential: Credential | None, now: float) -> None:
-        """Accept what lets one look at the room: one of its keys, a pass, or the session of a user inside.
+        """Accept what lets one look at the room: one of its keys, a pass, an invite, or the session of a user inside.
 
         Raises:
             NoSuchRoom: it is none of them.
         """
         if credential is not None and self.sessions.user_of(credential.digest) in self.members:
             return
-        if not self._passes.has(credential, now):
+        if not self._passes.has(credential, now) and self.invites.find(credential, now) is None:
             self.keys.is_owner(credential)
+
+    def require_owner(self, credential: Credential | None, now: float) -> None:
+        """Lets the owner key pass.
+
+        Raises:
+            OwnerOnly: it is the invite key, or that of an invite.
+            NoSuchRoom: it is none of the room's keys.
+        """
+        if self.invites.find(credential, now) is not None:
+            raise OwnerOnly
+        self.keys.require_owner(credential)
+
+    def add_invite(self, invite: Invite, now: float) -> None:
+        """The key of that invite lets newcomers in.
+
+        Raises:
+            TooManyInvites: the room has as many as it may.
+        """
+        self.invites.add(invite, now)
+        self._ledger.invites(self)
+
+    def revoke_invite(self, invite_id: str, now: float) -> None:
+        """That invite lets nobody in any more.
+
+        Raises:
+            NoSuchInvite: there is none, or it has ended.
+        """
+        self.invites.revoke(invite_id, now)
+        self._ledger.invites(self)
 
     @property
     def sealing_epoch(self) -> int:
@@ -221,13 +255,18 @@ class Room:
                 raise Locked
         if self._passes.has(ticket.key, now):
             return new_user_id(), False
-        if self.keys.is_owner(ticket.key):
+        if self.invites.find(ticket.key, now) is None and self.keys.is_owner(ticket.key):
             return self._meta.owner_id, False
         if ticket.address in self.bans:
             raise NoSuchRoom
         if self._meta.locked:
             raise Locked
         return new_user_id(), False
+
+    def must_wait(self, user_id: UserId, ticket: Ticket, now: float, *, by_session: bool) -> bool:
+        """Whether somebody inside has to admit that user first: a newcomer without a pass, if the room has a lobby."""
+        is_newcomer = not by_session and user_id != self._meta.owner_id
+        return self._meta.settings.lobby and is_newcomer and not self._passes.has(ticket.key, now)
 
     def _may_return(self, user_id: UserId) -> bool:
         """Whether the user's session is good just now.
@@ -261,7 +300,7 @@ class Room:
         if member is None:
             if len(self.members) >= self._meta.max_users:
                 raise RoomFull
-            self._passes.spend(ticket.key)
+            self._spend(ticket, user_id)
             member = Member(
                 user_id,
                 is_owner=user_id == self._meta.owner_id,
@@ -270,6 +309,7 @@ class Room:
                 joined_mark=self.ring.mark,
             )
             member.muted = user_id in self.muted
+            member.is_moderator = user_id in self.moderators
             member.known = self.known.pop(user_id, None)
             member.is_newcomer = not member.is_owner and ticket.session is None
             self._restore_cards(member)
@@ -296,12 +336,21 @@ class Room:
         member.address, member.site = ticket.address, ticket.site
         self.gateways[gateway] = self.gateways.get(gateway, 0) + 1
         self.connections += 1
-        by_session = ticket.session is not None and self.sessions.user_of(ticket.session.digest) == user_id
+        by_session = self._is_session_of(ticket, user_id)
         if by_session and ticket.session is not None:
             self.add_session(member, ticket.session.digest)
         self.presence.list_given()
         self._ledger.user(self, user_id)
         return Admission(member, connection, by_session, evicted)
+
+    def _spend(self, ticket: Ticket, user_id: UserId) -> None:
+        """A key has let a user in; of an invite, a newcomer only."""
+        self._passes.spend(ticket.key)
+        if not self._is_session_of(ticket, user_id) and self.invites.use(ticket.key):
+            self._ledger.invites(self)
+
+    def _is_session_of(self, ticket: Ticket, user_id: UserId) -> bool:
+        return ticket.session is not None and self.sessions.user_of(ticket.session.digest) == user_id
 
     def readmit(
         self, user_id: UserId, gateway: bytes, number: int, address: bytes, active_at: float, card: bytes | None = None
@@ -369,16 +418,17 @@ class Room:
             self._ledger.head(self)
         return connections
 
-    def _forget_mute(self, user_id: UserId) -> None:
-        """Drops the mute of a user who cannot come back: by no session, and not by the owner key."""
+    def _forget_standing(self, user_id: UserId) -> None:
+        """Drop mute and role of a user who cannot come back: by no session, and not by the owner key."""
         is_known = user_id in self.members or self.sessions.departure_of(user_id) is not None
         if not is_known and user_id != self._meta.owner_id:
             self.muted.discard(user_id)
+            self.moderators.discard(user_id)
 
     def keep_sessions(self, digests: list[bytes], departure: Departure) -> None:
         """The user of these sessions has left, and can come back by them as long as they are remembered."""
         for forgotten in self.sessions.depart(digests, departure):
-            self._forget_mute(forgotten)
+            self._forget_standing(forgotten)
             self._ledger.user(self, forgotten)
         self._departed.add(self, self.sessions.among_departed(digests))
 
@@ -391,7 +441,7 @@ class Room:
         """The user of that session, who has left, cannot come back by it."""
         user_id = self.sessions.forget_departed(digest)
         if user_id is not None:
-            self._forget_mute(user_id)
+            self._forget_standing(user_id)
             self._ledger.user(self, user_id)
 
     def _keep_known(self, member: Member, now: float) -> None:
@@ -436,6 +486,11 @@ class Room:
         self._shut_out(member.user_id, member.sessions, addresses, ban=ban)
         return connections
 
+    def ban_address(self, address: bytes) -> None:
+        """Refuse newcomers from the address with that digest until the room ends."""
+        self.bans.add([address])
+        self._ledger.head(self)
+
     def kick_departed(self, user_id: UserId, *, ban: bool) -> None:
         """The same for a user who has left and could come back by session. What the user said stays the user's.
 
@@ -455,12 +510,12 @@ class Room:
             self._ledger.head(self)
         self.sessions.drop(sessions)
         self.muted.discard(user_id)
+        self.moderators.discard(user_id)
         self._ledger.user(self, user_id)
 
     def _check_not_owner(self, user_id: UserId) -> None:
         if user_id == self._meta.owner_id:
-            reason = "is the owner, who cannot be put out; end the room instead"
-            raise InvalidFields(f"user: {reason}", problems=(FieldProblem("user", reason),))
+            raise _wrong_user("is the owner, who cannot be put out; end the room instead")
 
     def _drop(self, connection: Connection) -> None:
         member, card = connection.member, connection.card
@@ -555,14 +610,45 @@ class Room:
         departure = self.sessions.departure_of(user_id) if user_id in self.muted else None
         return (departure.profile if departure is not None else b"") or b"{}"
 
+    def check_authority(self, member: Member, user_id: str) -> None:
+        """Let pass what a member does to that user: the owner to everybody, a moderator to plain members.
+
+        Raises:
+            OwnerOnly: the member may not.
+        """
+        if not member.is_owner and (user_id == self._meta.owner_id or user_id in self.moderators):
+            raise OwnerOnly("Only the owner may do that to a moderator, and nobody to the owner")
+
+    def set_moderator(self, user_id: UserId, *, is_moderator: bool) -> None:
+        """The user may keep order, or no more; coming back by session does not change that.
+
+        Raises:
+            NoSuchUser: nobody of that id is here, or has left and is remembered.
+            InvalidFields: that is the owner.
+        """
+        if user_id == self._meta.owner_id:
+            raise _wrong_user("is the owner, who may do all that and more")
+        self._require_known(user_id)
+        if (user_id in self.moderators) == is_moderator:
+            return
+        (self.moderators.add if is_moderator else self.moderators.discard)(user_id)
+        member = self.members.get(user_id)
+        if member is not None:
+            member.is_moderator = is_moderator
+            self._looks_different(member)
+        self._ledger.user(self, user_id)
+
+    def _require_known(self, user_id: UserId) -> None:
+        if user_id not in self.members and self.sessions.departure_of(user_id) is None:
+            raise NoSuchUser
+
     def set_muted(self, user_id: UserId, *, muted: bool) -> None:
         """The user may only listen; coming back by session does not change that, and it may be done meanwhile.
 
         Raises:
             NoSuchUser: nobody of that id is here, or has left and is remembered.
         """
-        if user_id not in self.members and self.sessions.departure_of(user_id) is None:
-            raise NoSuchUser
+        self._require_known(user_id)
         if (user_id in self.muted) == muted:
             return
         (self.muted.add if muted else self.muted.discard)(user_id)
@@ -576,6 +662,15 @@ class Room:
         member.entry = None
         self.presence.change(member.user_id)
 
+    def check_slow_mode(self, member: Member, now: float) -> None:
+        """Let a message pass that does not come too soon after the last one of its user.
+
+        Raises:
+            SlowMode: with the time to wait. The owner and moderators need not.
+        """
+        if self._meta.settings.slow and not member.may_moderate:
+            self._last_messages.check(member.user_id, self._meta.settings.slow, now)
+
     def say(self, member: Member, message_id: bytes, size: int, *, direct: bool, now: float) -> Said:
         """Books a message that is not a repetition, and gives it its place in the order.
 
@@ -585,6 +680,8 @@ class Room:
             self.forget_ids_at = now + REMEMBERED_S
         said = self._count(size, direct=direct, now=now)
         member.remember(message_id, said)
+        if self._meta.settings.slow:
+            self._last_messages.note(member.user_id, self._meta.settings.slow, now, len(self.members))
         self._ledger.said(self, member.user_id, message_id, said)
         return said
 
@@ -606,11 +703,17 @@ class Room:
         self.data_volume += size
         return Said(self.seq, direct, now)
 
+    def take_place(self) -> int:
+        """The next place in the order, for something about the room that has one, as messages have."""
+        self.seq += 1
+        self._ledger.head(self)
+        return self.seq
+
     def rekey(self, epoch: int, check: str, boxes: Mapping[UserId, str]) -> Rekeying:
         """Begins an epoch of the sealing, which has its place in the order."""
-        self.seq += 1
-        self.rekeying = Rekeying(self.seq, epoch, check, boxes)
-        self._ledger.head(self)
+        self.rekeying = Rekeying(self.take_place(), epoch, check, boxes)
+        if self.invites.clear():  # their links have the secret of before
+            self._ledger.invites(self)
         return self.rekeying
 
     def missed(self, member: Member, epoch: str, seq: int) -> Missed:
@@ -695,6 +798,10 @@ class Room:
         # may prepare a room hours before its meeting.
         is_unused = not self.was_joined and bool(self._meta.creator)
         return (self._meta.users_leave or is_unused) and not self.members and self._paused_at is None
+
+
+def _wrong_user(reason: str) -> InvalidFields:
+    return InvalidFields(f"user: {reason}", problems=(FieldProblem("user", reason),))
 
 
 def _addresses_of(member: Member) -> tuple[bytes, ...]:

@@ -13,6 +13,7 @@ import msgspec
 
 from relayd.rooms.access import Departure
 from relayd.rooms.departed import DepartedSessions
+from relayd.rooms.invites import Invite, Invites
 from relayd.rooms.ledger import Ledger, Unwritten
 from relayd.rooms.member import Card, Member, Said
 from relayd.rooms.meta import RoomMeta
@@ -95,11 +96,12 @@ class UserState(_Record, tag=2, frozen=True):
     known: dict[bytes, Said]
     author: Author | None = None
     departure: Departure | None = None
+    is_moderator: bool = False
 
     @property
     def is_forgotten(self) -> bool:
         """Whether nothing is known of that user."""
-        return not (self.place or self.departed or self.muted or self.known or self.author)
+        return not (self.place or self.departed or self.muted or self.is_moderator or self.known or self.author)
 
 
 class Spoken(_Record, tag=3, frozen=True):
@@ -115,13 +117,27 @@ class Spoken(_Record, tag=3, frozen=True):
     kept: list[Kept]
 
 
+class Replaced(_Record, tag=5, frozen=True):
+    """Something else stands in the places of these messages."""
+
+    room_id: RoomId
+    kept: list[Kept]
+
+
+class InvitesState(_Record, tag=6, frozen=True):
+    """All invites of the room."""
+
+    room_id: RoomId
+    invites: list[Invite]
+
+
 class RoomClosed(_Record, tag=4, frozen=True):
     """The room is over."""
 
     room_id: RoomId
 
 
-Record = RoomState | UserState | Spoken | RoomClosed
+Record = RoomState | UserState | Spoken | Replaced | InvitesState | RoomClosed
 
 
 # Writing. -------------------------------------------------------------------------------------------------------
@@ -130,11 +146,12 @@ Record = RoomState | UserState | Spoken | RoomClosed
 def all_of(room: Room) -> list[Record]:
     """Everything about the room, whatever was written before."""
     # In the order they left, as far as that is known; members last, as they came.
-    outside = dict.fromkeys((*room.sessions.departed_users(), *room.known, *room.muted))
+    outside = dict.fromkeys((*room.sessions.departed_users(), *room.known, *room.muted, *room.moderators))
     for user_id in room.members:
         outside.pop(user_id, None)
     return [
         _head(room, is_first=True),
+        *([_invites(room)] if any(room.invites) else []),
         *(_user(room, user_id) for user_id in (*outside, *room.members)),
         _spoken(room, [], room.ring.entries()),
     ]
@@ -145,10 +162,15 @@ def changes_of(room: Room, unwritten: Unwritten) -> list[Record]:
     records: list[Record] = []
     if unwritten.head:
         records.append(_head(room, is_first=False))
+    if unwritten.invites:
+        records.append(_invites(room))
     # What was said comes first: a user's record has it already, and replaces.
     kept = room.ring.unwritten()
     if kept or unwritten.said:
         records.append(_spoken(room, unwritten.said, kept))
+    replaced = room.ring.replaced(unwritten.replaced)
+    if replaced:
+        records.append(Replaced(room.meta.room_id, replaced))
     records += [_user(room, user_id) for user_id in unwritten.users]
     return records
 
@@ -171,6 +193,10 @@ def _head(room: Room, *, is_first: bool) -> RoomState:
         room.was_joined,
         room.locked_at,
     )
+
+
+def _invites(room: Room) -> InvitesState:
+    return InvitesState(room.meta.room_id, list(room.invites))
 
 
 def _user(room: Room, user_id: UserId) -> UserState:
@@ -198,6 +224,7 @@ def _user(room: Room, user_id: UserId) -> UserState:
         known or {},
         room.ring.author(user_id),
         sessions.departure_of(user_id),
+        user_id in room.moderators,
     )
 
 
@@ -220,9 +247,10 @@ class Draft:
         self.head = head
         self.users: dict[UserId, UserState] = {}  # those outside in the order they left, those inside as they came
         self.kept: list[Kept] = []
+        self.invites: list[Invite] = []
         self.counters = (head.seq, head.messages, head.data_volume, head.mark, head.last_seq)
 
-    def take(self, record: RoomState | UserState | Spoken) -> None:
+    def take(self, record: RoomState | UserState | Spoken | Replaced | InvitesState) -> None:
         """The next record."""
         if isinstance(record, RoomState):
             self.head = record
@@ -230,6 +258,11 @@ class Draft:
             self.kept = [entry for entry in self.kept if entry.mark > record.cleared]
         elif isinstance(record, UserState):
             self._take_user(record)
+        elif isinstance(record, Replaced):
+            by_mark = {entry.mark: entry for entry in record.kept}
+            self.kept = [by_mark.get(entry.mark, entry) for entry in self.kept]
+        elif isinstance(record, InvitesState):
+            self.invites = record.invites
         else:
             self._take_spoken(record)
 
@@ -269,6 +302,7 @@ def room_of(
     room.ring.restore(draft.kept if is_whole else [], mark, last_seq)
     room.empty_at, room.warning_at, room.was_joined = head.empty_at, head.warning_at, head.was_joined
     room.bans.add(head.bans)
+    room.invites = Invites(draft.invites)
     room.locked_at = head.locked_at
     if head.rekeying is not None:
         rekeying = head.rekeying
@@ -292,6 +326,8 @@ def _restore_user(room: Room, user: UserState) -> None:
     user_id, place = user.user_id, user.place
     if user.muted:
         room.muted.add(user_id)
+    if user.is_moderator:
+        room.moderators.add(user_id)
     if user.author is not None:
         room.ring.keep_author(user_id, user.author)
     for digest in user.departed:
@@ -309,7 +345,7 @@ def _restore_user(room: Room, user: UserState) -> None:
         joined_mark=place.joined_mark,
     )
     member.address, member.site = place.address, place.site
-    member.muted = user.muted
+    member.muted, member.is_moderator = user.muted, user.is_moderator
     _remember(member, user.known.items())
     _restore_cards(room, member, place)
     member.sessions = list(place.sessions)

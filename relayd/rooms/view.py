@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from math import ceil
 
 import msgspec
 
+from relayd.rooms.invites import Invite
 from relayd.rooms.member import Member
 from relayd.rooms.meta import RoomMeta
 from relayd.rooms.room import Room
 from relayd.wire.ids import UserId, room_id_text
-from relayd.wire.rest import USERS_LEAVE, Details, User, rfc3339
+from relayd.wire.rest import USERS_LEAVE, Details, InviteShown, User, rfc3339
 
 
 def details(room: Room, now: float, *, joined: bool = False) -> Details:
@@ -46,15 +48,26 @@ def expiration(meta: RoomMeta) -> tuple[str, str]:
     return USERS_LEAVE if meta.users_leave else latest, latest
 
 
+def invite(one: Invite, now: float) -> InviteShown:
+    """An invite as the room's owner sees it."""
+    expires = None if one.ends_at is None else ceil(one.ends_at - now)
+    return InviteShown(one.id, one.uses, one.uses_left, expires, one.label)
+
+
 def user(member: Member) -> User:
     """A user."""
     return User(
         id=member.user_id,
-        role="owner" if member.is_owner else "member",
+        role=member.role,
         profile=msgspec.Raw(member.profile),
         away=member.away,
         muted=member.muted,
     )
+
+
+def newcomer(user_id: UserId, profile: bytes) -> User:
+    """Somebody who waits to be admitted, as those see it who may do that."""
+    return User(id=user_id, role="member", profile=msgspec.Raw(profile), away=False, muted=False)
 
 
 def users(room: Room, after: str = "", most: int = 200) -> list[User]:

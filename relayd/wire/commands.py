@@ -130,7 +130,7 @@ class Profile(Frame, tag="profile"):
 
 
 class Kick(Frame, tag="kick"):
-    """Owner: put a user out; with `ban`, for as long as the room lives."""
+    """Owner, moderator: put a user out; with `ban`, for as long as the room lives."""
 
     id: MessageId
     user: AnyUserId
@@ -138,21 +138,57 @@ class Kick(Frame, tag="kick"):
 
 
 class Mute(Frame, tag="mute"):
-    """Owner: the user may listen only."""
+    """Owner, moderator: the user may listen only."""
 
     id: MessageId
     user: AnyUserId
 
 
 class Unmute(Frame, tag="unmute"):
-    """Owner: the user may speak again."""
+    """Owner, moderator: the user may speak again."""
 
     id: MessageId
     user: AnyUserId
 
 
+class Admit(Frame, tag="admit"):
+    """Owner, moderator: a newcomer who waits in the lobby may join."""
+
+    id: MessageId
+    user: AnyUserId
+
+
+class Deny(Frame, tag="deny"):
+    """Owner, moderator: a newcomer who waits may not join; with `ban`, nobody new may from that address."""
+
+    id: MessageId
+    user: AnyUserId
+    ban: bool = False
+
+
+class Promote(Frame, tag="promote"):
+    """Owner: the user may keep order, as a moderator."""
+
+    id: MessageId
+    user: AnyUserId
+
+
+class Demote(Frame, tag="demote"):
+    """Owner: the user is a plain member again."""
+
+    id: MessageId
+    user: AnyUserId
+
+
+class Remove(Frame, tag="remove"):
+    """Owner, moderator: nobody is to show the message `seq` any more, and nobody is sent it who comes back."""
+
+    id: MessageId
+    seq: Annotated[int, Meta(ge=1, lt=2**53)]
+
+
 class Edit(Frame, tag="edit"):
-    """Owner: what PATCH does."""
+    """Owner: what PATCH does. Moderator: `locked` alone."""
 
     id: MessageId
     name: Name | UnsetType = UNSET
@@ -185,7 +221,8 @@ class Ping(Frame, tag="ping"):
 
 
 FileCommand = Accept | Grant | Serve | Cancel | Done
-Command = Join | Message | Signal | Profile | Kick | Mute | Unmute | Edit | Close | Rekey | Leave | Ping | FileCommand
+ModerationCommand = Kick | Mute | Unmute | Admit | Deny | Promote | Demote | Remove | Edit | Close | Rekey
+Command = Join | Message | Signal | Profile | ModerationCommand | Leave | Ping | FileCommand
 
 _decode: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from relayd.errors import AmbiguousRoom
-from relayd.wire.rest import Details
+from relayd.wire.rest import Details, Role
 
 MIN_PREFIX = 4  # hex digits of a room's id that may stand for it
 MAX_DRAIN_S = 24 * 3600.0  # no room lives longer, so neither does a reason to wait
@@ -224,7 +224,7 @@ class User(msgspec.Struct, frozen=True):
     """A user as admins see them: with the address last seen, or its handle."""
 
     id: str
-    role: Literal["owner", "member"]
+    role: Role
     profile: msgspec.Raw
     away: bool
     muted: bool

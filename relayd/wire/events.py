@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from relayd.errors import RelayError
 from relayd.wire.ids import UserId
-from relayd.wire.rest import Details
+from relayd.wire.rest import Details, User
 
 _encode = msgspec.json.encode
 
@@ -53,6 +53,12 @@ class Joined(Event, tag="joined"):
     rekey: Rekey | UnsetType = UNSET
 
 
+class Waiting(Event, tag="waiting"):
+    """The answer to a join that somebody inside has to admit; `joined`, or a close code, follows."""
+
+    room: Details
+
+
 class SignalEvent(Event, tag="signal"):
     """A signal as others hear it."""
 
@@ -80,6 +86,7 @@ class RoomEvent(Event, tag="room", omit_defaults=True):
     text: str | None = None
     retry_in_ms: int | None = None
     reason: str | None = None
+    users: list[User] | None = None
 
 
 class Delivery(StrEnum):
@@ -155,6 +162,9 @@ def refusal(error: RelayError, command_id: str | None = None, fid: str | None = 
     return Error(error.code, error.detail, command_id, retry_after_ms, fid)
 
 
+MESSAGE_START = b'{"type":"message",'  # of `message` and `direct_message`, and of nothing else
+
+
 def message(seq: int, at_ms: int, sender: str, message_id: str, body: bytes) -> bytes:
     """A message to all: its place in the room's order, and its body as it came."""
     return b'{"type":"message","seq":%d,"at":%d,"from":"%b","id":%b,"body":%b}' % (
@@ -176,6 +186,11 @@ def direct_message(after: int, at_ms: int, sender: str, to: str, message_id: str
         _encode(message_id),
         body,
     )
+
+
+def removed(seq: int, message_seq: int, by: str) -> bytes:
+    """A message was removed by the user `by`: the event's own place in the order, and that of the message."""
+    return b'{"type":"room","event":"removed","seq":%d,"message":%d,"by":"%b"}' % (seq, message_seq, by.encode())
 
 
 def rekeyed(seq: int, epoch: int, check: str, box: str | None) -> bytes:

@@ -58,6 +58,11 @@ def new_user_id(random_bytes: RandomBytes) -> UserId:
     return UserId("u_" + random_bytes(8).hex())
 
 
+def new_invite_id(random_bytes: RandomBytes) -> str:
+    """A fresh name of an invite, which is no secret."""
+    return "i_" + random_bytes(8).hex()
+
+
 def new_key(kind: str, random_bytes: RandomBytes) -> str:
     """A fresh key of that kind (`INVITE`, `OWNER`, `SESSION` or `CREATE`) as text."""
     return kind + urlsafe_b64encode(random_bytes(_KEY_BYTES[kind])).rstrip(b"=").decode()

@@ -36,6 +36,9 @@ Password = Annotated[
 ]
 
 
+Role = Literal["owner", "moderator", "member"]
+
+
 class RoomSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The desired behaviour of one room.
 
@@ -44,12 +47,16 @@ class RoomSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_file: bytes of the largest one.
         resume: seconds for which what is said is kept for members whose connection was lost; 0 keeps nothing.
         idle_timeout: seconds of silence after which an extra connection of a user is closed; 0 never.
+        slow: seconds that a member waits between two messages; 0 for no wait.
+        lobby: whether newcomers wait until somebody inside admits them.
     """
 
     files: bool = True
     max_file: Annotated[int, Meta(ge=0, le=2**40)] = 2**30
     resume: Annotated[int, Meta(ge=0, le=60)] = 60
     idle_timeout: Annotated[int, Meta(ge=0, le=86_400)] = 900
+    slow: Annotated[int, Meta(ge=0, le=3_600)] = 0
+    lobby: bool = False
 
 
 class CreateRoom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,7 +128,7 @@ class User(msgspec.Struct, frozen=True):
     """A user as others see them."""
 
     id: str
-    role: Literal["owner", "member"]
+    role: Role
     profile: msgspec.Raw
     away: bool
     muted: bool
@@ -141,6 +148,64 @@ class Invite(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Without the key."""
         return "Invite()"
+
+
+class CreateInvite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/<room>/invites`.
+
+    Attributes:
+        uses: how many newcomers it lets in; null for any number.
+        expires: seconds for which it does so; null for as long as the room lives.
+        label: what it is called in the list; members are not shown it.
+    """
+
+    uses: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    expires: Annotated[int, Meta(ge=1, le=86_400)] | None = None
+    label: Annotated[str, Meta(max_length=64)] = ""
+
+    def __repr__(self) -> str:
+        """Without the label."""
+        return "CreateInvite()"
+
+
+class InviteShown(msgspec.Struct, frozen=True):
+    """An invite as its owner sees it in the list, without the key.
+
+    Attributes:
+        expires: seconds for which it still lets somebody in; null if it ends with the room.
+    """
+
+    id: str
+    uses: int | None
+    uses_left: int | None
+    expires: int | None
+    label: str
+
+
+class InviteCreated(msgspec.Struct, frozen=True):
+    """The answer to `POST /api/v1/<room>/invites`: the only time that the key is told.
+
+    Attributes:
+        link: in a sealed room without the secret, which clients append.
+    """
+
+    id: str
+    invite_key: str
+    link: str
+    uses: int | None
+    uses_left: int | None
+    expires: int | None
+    label: str
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"InviteCreated(id={self.id!r})"
+
+
+class InviteList(msgspec.Struct, frozen=True):
+    """The answer to `GET /api/v1/<room>/invites`: those that still let somebody in, the oldest first."""
+
+    invites: list[InviteShown]
 
 
 def seconds_of(expiration: float | str) -> tuple[float, bool]:

@@ -6,11 +6,14 @@ import asyncio
 
 import pytest
 from conftest import relay_with
-from cutter import heard
+from cutter import cutter_before, heard
 
 from relayd.client import (
     Disconnected,
     Message,
+    MessageRemoved,
+    Missed,
+    Reconnected,
     Rest,
     RoomUpdated,
     Signal,
@@ -155,6 +158,94 @@ async def test_the_owners_work(relay):
         await ann.close()
         with pytest.raises(RoomClosed):
             await heard(ann, Signal)
+
+
+async def test_moderators(relay):
+    """The owner makes one, who keeps order within bounds; a removed message is told to everyone."""
+    made = await made_open(relay)
+    async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+        with pytest.raises(OwnerOnly):
+            await bob.promote(bob.me)
+        await heard(ann, UserJoined)
+        await ann.promote(bob.me)
+        changed = await heard(ann, UserChanged)
+        assert (changed.user.nick, changed.user.is_moderator, changed.before.is_moderator) == ("bob", True, False)
+        assert bob.me.is_moderator
+        async with join(made.link, "cyd") as cyd:
+            await cyd.say("rude")
+            message = await heard(bob, Message)
+            await bob.remove(message)
+            for room in (ann, cyd):
+                removed = await heard(room, MessageRemoved)
+                assert (removed.seq, removed.by.nick) == (message.seq, "bob")
+            await cyd.say("to you", to=bob.me)
+            with pytest.raises(ValueError, match="direct"):
+                await bob.remove(await heard(bob, Message))
+            await bob.kick(cyd.me)
+            with pytest.raises(Kicked):
+                await heard(cyd, UserLeft)
+        with pytest.raises(OwnerOnly):
+            await bob.kick(ann.me)
+        await ann.promote(bob.me, on=False)
+        with pytest.raises(OwnerOnly):
+            await bob.remove(message.seq)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_invites(relay, sealed):
+    """Each has a link that leads in; new keys end them."""
+    made = await create(relay.base, sealed=sealed)
+    async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+        with pytest.raises(OwnerOnly):
+            await bob.create_invite()
+        invite = await ann.create_invite(uses=1, expires_s=600, label="for cyd")
+        other = await ann.create_invite()
+        assert invite.link not in repr(invite)
+        async with join(invite.link, "cyd") as cyd:
+            await cyd.say("hello")
+            assert (await heard(ann, Message)).text == "hello"
+            with pytest.raises(NoSuchRoom):
+                await join(invite.link, "dan").__aenter__()
+            assert [(one.id, one.uses_left) for one in await ann.invites()] == [(other.id, None)]
+            if sealed:
+                await ann.kick(cyd.me)
+                assert await ann.invites() == []
+            else:
+                await ann.revoke_invite(other)
+        with pytest.raises(NoSuchRoom):
+            await join(other.link, "eve").__aenter__()
+
+
+async def test_a_removal_is_told_once(relay):
+    """Also to somebody whose connection is lost after it; and nobody misses a message for it."""
+    async with cutter_before(relay.base) as cutter:
+        made = await create(cutter.base, sealed=False)
+        async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+            await ann.say("one")
+            await heard(bob, Message)
+            await ann.remove(1)
+            assert (await heard(bob, MessageRemoved)).seq == 1
+            cutter.cut()
+            assert (await heard(bob, Reconnected, 30)).missed == 0
+            await ann.say("two")
+            told = []
+            async for event in bob:
+                told.append(event)
+                if isinstance(event, Message):
+                    break
+            assert not [event for event in told if isinstance(event, MessageRemoved | Missed)]
+
+
+async def test_slow_mode(relay):
+    """What is said too soon is said later by itself, and holds up nothing else."""
+    made = await made_open(relay, settings={"slow": 1})
+    async with join(made.link, "ann", owner=made.owner) as ann, join(made.link, "bob") as bob:
+        said = [asyncio.create_task(bob.say(f"{number}")) for number in range(3)]
+        for number in range(3):
+            await ann.say("meanwhile")
+            texts = [(await heard(ann, Message)).text for _ in range(2)]
+            assert sorted(texts) == sorted([f"{number}", "meanwhile"])
+        assert [(await receipt).seq for receipt in said] == sorted([(await receipt).seq for receipt in said])
 
 
 async def test_a_banned_user_does_not_come_back(relay):

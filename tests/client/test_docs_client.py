@@ -36,7 +36,7 @@ async def program(name: str, *args: str) -> AsyncIterator[asyncio.subprocess.Pro
 
 
 def test_every_fence_is_run_here():
-    assert set(FENCES) == {"echo", "host", "report", "sender", "receiver", "relay", "files"}
+    assert set(FENCES) == {"echo", "host", "report", "sender", "receiver", "relay", "files", "doorkeeper"}
     assert PAGE.count("\n```") == 2 * len(FENCES)
     assert len([line for line in FENCES["echo"].splitlines() if line]) <= 15, "an echo bot in 15 lines"
 
@@ -66,6 +66,19 @@ async def test_report(relay):
         message = await heard(ann, Message, timeout=10)
         assert (message.text, message.user.nick) == ("all is well", "backup")
         assert (await asyncio.wait_for(process.communicate(), 10))[0] == b"said as number 1\n"
+
+
+async def test_doorkeeper(relay):
+    async with program("doorkeeper", relay.base, "ann", "bob") as process:
+        link = (await asyncio.wait_for(process.stdout.readline(), WAIT_S)).decode().strip()
+        told = asyncio.Event()
+        async with asyncio.timeout(WAIT_S), join(link, "ann") as ann:
+            eve = asyncio.create_task(join(link, "eve", on_waiting=lambda _: told.set()).__aenter__())
+            await told.wait()
+            async with join(link, "bob"):
+                assert "eve" not in [user.nick for user in ann.users]
+                assert not eve.done()
+            eve.cancel()
 
 
 async def test_sender_and_receiver(relay, tmp_path):

@@ -630,3 +630,30 @@ async def test_keys_are_kept_in_directories_of_ones_own(relay, tmp_path, monkeyp
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/state", "a/state/relay")] == [0o700] * 3
+
+
+async def test_a_lobby_in_terminals(relay, home):
+    """Made by `new --lobby`; one waits and is told so, the other admits; who is denied hears it, in pipes too."""
+    code, out, err = await done("new", "--lobby", "--name", "den", "--server", relay.base)
+    assert (code, err) == (0, "")
+    link = out.strip()
+    async with (
+        terminal("join", link, "--nick", "ann") as ann,
+        terminal("join", link, "--guest", "--nick", "bob") as bob,
+    ):
+        await ann.shows("You are ann")
+        await bob.shows("waiting to be admitted")
+        await ann.shows("waits to be admitted: /admit or /deny bob#")
+        ann.type("/admit bob\r")
+        await bob.shows("You are bob")
+        await ann.shows("bob#")
+        sending = await start("send", link, "hello", "--nick", "cem")
+        await ann.shows("/deny cem#")
+        ann.type("/deny cem\r")
+        out, err = await asyncio.wait_for(sending.communicate(), 20)
+        assert sending.returncode == 1
+        assert b"waiting to be admitted" in err
+        assert b"You were not admitted to the room: ask the owner" in err
+        ann.type("/lobby off\r")
+        await ann.shows("newcomers need not wait")
+        assert (await done("send", link, "hello"))[0] == 0

@@ -20,8 +20,11 @@ from relayd.cli.relay_wrap import Entry, wrap
 from relayd.client import (
     Announcement,
     Disconnected,
+    Invite,
     KeysConfirmed,
+    Knocking,
     Message,
+    MessageRemoved,
     NewKeysMissed,
     OwnerUnconfirmed,
     Reconnected,
@@ -30,6 +33,7 @@ from relayd.client import (
     UserChanged,
     UsersUnconfirmed,
 )
+from relayd.client.shapes import InviteShape
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -93,11 +97,36 @@ class FakeRoom:
         self.user_count, self.connected = len(users), True
         self.departed_users: list[User] = []
         self.link = "https://chat.example/x#old"
-        self.details = SimpleNamespace(name="den", locked=False)
+        self.details = SimpleNamespace(name="den", locked=False, settings={})
         self.unconfirmed: list[User] = []
+        self.knocking: list[User] = []
+        self.answered: list[tuple[str, str, bool]] = []
         self.said: list[tuple[str, object]] = []
         self.kicked: list[tuple[str, bool]] = []
         self.nick = ""
+        self.done: list[tuple[object, ...]] = []
+        self.invite_list: list[InviteShape] = []
+
+    async def mute(self, user: User, *, on: bool = True) -> None:
+        self.done.append(("mute", user.nick, on))
+
+    async def promote(self, user: User, *, on: bool = True) -> None:
+        self.done.append(("promote", user.nick, on))
+
+    async def remove(self, seq: int) -> None:
+        self.done.append(("remove", seq))
+
+    async def create_invite(self, *, uses: int) -> Invite:
+        return Invite("i_1", f"https://chat.example/x#for-{uses}")
+
+    async def invites(self) -> list[InviteShape]:
+        return self.invite_list
+
+    async def revoke_invite(self, invite_id: str) -> None:
+        self.done.append(("revoke", invite_id))
+
+    async def edit(self, **changes: object) -> None:
+        self.done.append(("edit", changes))
 
     def user(self, user_id: str) -> User:
         return next((user for user in self.users if user.id == user_id), User(id=user_id))
@@ -111,6 +140,12 @@ class FakeRoom:
 
     async def kick(self, user: User, *, ban: bool = False) -> None:
         self.kicked.append((user.nick, ban))
+
+    async def admit(self, user: User) -> None:
+        self.answered.append(("admit", user.id, False))
+
+    async def deny(self, user: User, *, ban: bool = False) -> None:
+        self.answered.append(("deny", user.id, ban))
 
     def set_nick(self, nick: str) -> None:
         self.nick = nick
@@ -236,6 +271,65 @@ async def test_help_names_every_command_and_fits_the_screen(chat):
     assert len(text) <= 20
 
 
+async def test_moderation_commands(chat):
+    """Each does one thing to the user who is named; wrong input is told, and nothing is done."""
+    chat.take(message(BOB, "one", "m1", seq=4))
+    chat.take(message(BOB, "two", "m2", seq=5))
+    chat.take(message(BOB, "private", "m3", to=ANN.id))
+    for line in (
+        "/mute bob#2222",
+        "/unmute bob#2222",
+        "/promote bob#2222",
+        "/demote bob#2222",
+        "/remove bob#2222",
+        "/slow 30",
+        "/lock",
+        "/unlock",
+    ):
+        await typed(chat, line)
+    assert chat.room.done == [
+        ("mute", "bob", True),
+        ("mute", "bob", False),
+        ("promote", "bob", True),
+        ("promote", "bob", False),
+        ("remove", 5),
+        ("edit", {"settings": {"slow": 30}}),
+        ("edit", {"locked": True}),
+        ("edit", {"locked": False}),
+    ]
+    await typed(chat, "/invite")
+    await typed(chat, "/invite 5")
+    assert shown(chat)[-2:] == [
+        "* lets 1 person in: https://chat.example/x#for-1",
+        "* lets 5 people in: https://chat.example/x#for-5",
+    ]
+    await typed(chat, "/invites")
+    assert shown(chat)[-1] == "* no invites but the room's own link"
+    chat.room.invite_list = [
+        InviteShape("i_1", 2, 1, 59.6, "for \x1b[1mcem"),
+        InviteShape("i_2"),
+    ]
+    await typed(chat, "/invites")
+    assert shown(chat)[-2:] == [
+        "* i_1 (for ␛[1mcem): 1 of 2 uses left, for 60 s",
+        "* i_2: any number of uses",
+    ]
+    await typed(chat, "/revoke i_1")
+    assert chat.room.done.pop() == ("revoke", "i_1")
+    for line in ("/revoke", "/invite all", "/remove ann", "/slow soon", "/slow", "/promote", "/mute nobody"):
+        await typed(chat, line)
+    assert len(chat.room.done) == 8
+
+
+async def test_removed_messages(chat):
+    """The line stays, without its text; a message that is not shown here is no mistake."""
+    chat.take(message(BOB, "one", "m1", seq=4))
+    chat.take(message(BOB, "two", "m2", seq=5))
+    chat.take(MessageRemoved(5, ANN))
+    chat.take(MessageRemoved(99, ANN))
+    assert shown(chat) == ["bob#2222 one", "bob#2222 [removed by ann#1111]"]
+
+
 async def test_edits_and_deletions_count_from_their_author_only(chat):
     chat.take(message(ANN, {"kind": "text", "text": "helo"}, "m1"))
     ref = {"from": ANN.id, "id": "m1"}
@@ -332,3 +426,30 @@ def test_hiding_links_leaves_everything_else_alone(tmp_path):
     hide_links(tmp_path)
     assert (tmp_path / "mem").read_bytes() == b"-" * 100 + cmdline.replace(b"ri_secret.1.more", b"*" * 16) + b"+"
     hide_links(tmp_path / "nowhere")
+
+
+async def test_who_waits_is_told_once_by_name(chat):
+    """Not before the card has come, and again only after leaving the lobby; `/who` lists them."""
+    nameless = replace(BOB, nick="")
+    for users in ([nameless], [BOB], [BOB, AL], [AL], [AL, BOB]):
+        chat.take(Knocking(users))
+        chat.room.knocking = users
+    told = [line for line in shown(chat) if "waits to be admitted" in line]
+    assert [line.split(" waits")[0] for line in told] == ["* bob#2222", "* al b#4444", "* bob#2222"]
+    await typed(chat, "/who")
+    assert shown(chat)[-2:] == ["* al b#4444 (waits to be admitted)", "* bob#2222 (waits to be admitted)"]
+
+
+async def test_admitting_and_denying(chat):
+    """By name or tag, among those who wait only; with namesakes it asks which."""
+    chat.room.knocking = [BOB, BOB2]
+    chat.room.users = [ANN]
+    await typed(chat, "/admit ann")
+    assert "nobody called ann waits" in shown(chat)[-1]
+    await typed(chat, "/admit")
+    assert "nobody called" in shown(chat)[-1]
+    await typed(chat, "/admit bob")
+    assert shown(chat)[-1].startswith("* which one?")
+    await typed(chat, f"/admit bob#{BOB.tag}")
+    await typed(chat, f"/deny #{BOB2.tag} ban")
+    assert chat.room.answered == [("admit", BOB.id, False), ("deny", BOB2.id, True)]

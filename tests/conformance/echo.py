@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import cast
 
-from relayd.gateway.lobby import unmask
+from relayd.gateway.acceptor import unmask
 from relayd.wire.frames import FrameReader, Message, Opcode, encode_close, encode_frame, parse_close
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3

@@ -8,6 +8,8 @@ COMMANDS = {
     "kick": {"user": "u_0000000000000000"},
     "mute": {"user": "u_0000000000000000"},
     "unmute": {"user": "u_0000000000000000"},
+    "admit": {"user": "u_0000000000000000"},
+    "deny": {"user": "u_0000000000000000"},
     "edit": {"max": 3},
     "close": {},
 }
@@ -29,7 +31,7 @@ async def test_by_a_member(relay, command):
     assert {**before, "time_alive": 0} == {**after, "time_alive": 0}
 
 
-@pytest.mark.parametrize("command", ["kick", "mute", "unmute"])
+@pytest.mark.parametrize("command", ["kick", "mute", "unmute", "admit", "deny"])
 async def test_on_nobody(relay, command):
     """There is an error for a user who is not there."""
     _, ann, _ = await pair(relay)

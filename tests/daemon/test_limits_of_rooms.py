@@ -79,6 +79,19 @@ async def test_seats_past_the_guaranteed_ones():
         assert "limits.max_places" in error["detail"]
 
 
+async def test_a_join_without_a_seat_does_not_use_an_invite():
+    async with relay_with(limits__max_places=60, limits__address_share=0) as relay:
+        room = await relay.create(max=200)
+        path = f"/api/v1/{room['id']}/invites"
+        invite = json.loads((await relay.request("POST", path, room["owner_key"], {"uses": 1})).body)
+        people = [await relay.join(room) for _ in range(60)]
+        assert (await refused(relay, {**room, "invite_key": invite["invite_key"]}))[0]["code"] == "no_places"
+        await people[1].send("leave")
+        await people[0].until("presence", left=[people[1].id])
+        await relay.join({**room, "invite_key": invite["invite_key"]})
+        assert json.loads((await relay.request("GET", path, room["owner_key"])).body) == {"invites": []}
+
+
 async def test_a_full_room_is_full_whatever_the_server_has():
     """The answer is that of the room: another server would not help."""
     async with relay_with(limits__max_places=52, limits__address_share=0) as relay:

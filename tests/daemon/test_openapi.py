@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import re
 import threading
 import urllib.request
 
@@ -55,6 +56,14 @@ def create(base):
         return json.load(answer)
 
 
+def invite_to(base, room):
+    """The id of an invite of the room."""
+    headers = {"Authorization": f"Bearer {room['owner_key']}"}
+    request = urllib.request.Request(f"{base}/api/v1/{room['id']}/invites", method="POST", headers=headers)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)["id"]
+
+
 def someone_in(base, room):
     """The id of a user who has just come."""
     with connect(f"{base.replace('http', 'ws')}/{room['id']}", compression=None) as socket:
@@ -74,6 +83,8 @@ def owner_of(base):
                 case.path_parameters["room"] = room["id"]
             if "user_id" in (case.path_parameters or {}):
                 case.path_parameters["user_id"] = someone_in(base, room)
+            if "invite_id" in (case.path_parameters or {}):
+                case.path_parameters["invite_id"] = invite_to(base, room)
             case.headers["Authorization"] = f"Bearer {room['owner_key']}"
 
     return Owner
@@ -152,5 +163,10 @@ async def test_served(relay):
         "/api/v1/{room}/users",
         "/api/v1/{room}/users/{user_id}",
         "/api/v1/{room}/invite",
+        "/api/v1/{room}/invites",
+        "/api/v1/{room}/invites/{invite_id}",
     }
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', response.body.decode()))
+    assert named <= set(told["components"]["schemas"])
+    assert set(told["components"]["schemas"]["CreateInviteForm"]["properties"]) == {"uses", "expires", "label"}
     problem(await relay.request("POST", "/api/v1/openapi.json", body=""), 405)

@@ -22,7 +22,7 @@ from relayd.client.seal.bodies import BodyType
 from relayd.gateway import app, read_buffers, scheduler, socket
 from relayd.gateway.handlers import SECURITY_HEADERS
 from relayd.http import handler, passwords, stream
-from relayd.hub import attendance, scrape
+from relayd.hub import attendance, lobby, scrape
 from relayd.hub.control import listener, server
 from relayd.machine import listeners
 from relayd.rooms import access, addresses, guessing, limits, member, offers, ring, seal, transfer
@@ -52,6 +52,7 @@ FIXED = {
     "fragments of a message": (frames.MAX_FRAGMENTS,),
     "frames read of a connection in a turn of the loop": (socket.FRAMES_AT_ONCE,),
     "bytes looked through after a close frame": (socket.CLOSING_BYTES,),
+    "newcomers who wait in the lobby of a room": (lobby.MAX_WAITING, lobby.MAX_WAIT_S / 60),
     "chunks of files under way to a connection": (chunks.MAX_CHUNKS_IN_FLIGHT, chunks.MAX_BYTES_IN_FLIGHT),
     "bytes of a chunk of a longer file, at least": (chunks.MIN_CHUNK_BYTES,),
     "files received by a connection at once": (offers.MAX_RECEIVED,),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import websockets
 
+from tests.conftest import Relay
 from tests.faults.world import chatter, everyone_heard, relayd, talkers
 
 ROOM = {"max": 1000, "expiration_date": 1}
@@ -42,6 +43,34 @@ async def test_a_killed_worker_loses_nothing():
             assert killed not in process.workers()
         assert any("ended code=-9" in line for line in process.log)
         assert not any("Traceback" in line for line in process.log)
+
+
+async def test_who_waits_in_a_lobby_of_a_killed_worker_is_forgotten():
+    """The owner, who joins again, is told of those who are still there, and can admit them."""
+    async with relayd("--workers", "2") as process, contextlib.AsyncExitStack() as stack:
+        relay = Relay(process.base)
+        stack.push_async_callback(relay.close)
+        room = await relay.create(settings={"lobby": True})
+        ann = await relay.join(room, owner=True)
+        waiting = [await relay.connect(room["id"]) for _ in range(12)]
+        for number, peer in enumerate(waiting):
+            await peer.send("join", key=room["invite_key"], profile={"nick": str(number)})
+            await peer.until("waiting")
+        process.signal_worker(0, signal.SIGKILL)
+        ends = [asyncio.create_task(peer.socket.wait_closed()) for peer in waiting]
+        await asyncio.wait(ends, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0.5)  # for the others that were on it
+        left = [str(number) for number, end in enumerate(ends) if not end.done()]
+        assert 0 < len(left) < len(waiting)
+        ann = await relay.join(room, owner=True)
+        users: list[dict] = []
+        while [user["profile"]["nick"] for user in users] != left:
+            users = (await ann.until("room", event="knocking"))["users"]
+        await ann.send("admit", id="a", user=users[0]["id"])
+        await ann.until("ok", id="a")
+        await waiting[int(left[0])].until("joined")
+        for end in ends:
+            end.cancel()
 
 
 async def test_a_worker_that_dies_is_replaced():

@@ -22,8 +22,8 @@ from relayd.client.files.names import safe_name
 from relayd.client.seal.link import LinkError, parse_link
 from relayd.errors import InvalidFields, Malformed, RelayError, WrongContentType
 from relayd.gateway import forwarded, handshake
+from relayd.gateway.acceptor import unmask
 from relayd.gateway.items import spoken
-from relayd.gateway.lobby import unmask
 from relayd.gateway.peer import Peers
 from relayd.gateway.sealed import Seal
 from relayd.http.bodies import FORM, JSON, read_body

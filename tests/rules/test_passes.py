@@ -7,7 +7,9 @@ from rules.people import BORN, House, key
 
 from relayd.errors import Locked, NoSuchRoom, RoomFull
 from relayd.rooms.access import MAX_PASSES, PASS_VALID_S
+from relayd.rooms.room import Ticket
 from relayd.wire import ids
+from relayd.wire.rest import RoomSettings
 
 
 def passes(house: House, count: int = 1) -> list[ids.Credential]:
@@ -70,3 +72,20 @@ def test_a_pass_outlives_no_flood_of_others():
         house.join(BORN, key=first)
     for one in others[:3]:
         house.join(BORN, key=one)
+
+
+def test_a_pass_leads_past_a_lobby():
+    """An admin who is asked to help waits for nobody; others do, but for the owner and those who come by session."""
+    house = House(settings=RoomSettings(lobby=True))
+    (given,) = passes(house)
+
+    def waits(credential: ids.Credential, *, by_session: bool = False, user_id: str = "u_new") -> bool:
+        ticket = Ticket(credential, None, b"address")
+        return house.room.must_wait(ids.UserId(user_id), ticket, BORN, by_session=by_session)
+
+    assert not waits(given)
+    assert waits(house.invite)
+    assert not waits(house.invite, by_session=True)
+    assert not waits(house.owner, user_id=house.room.meta.owner_id)
+    house.join(BORN, key=given)
+    assert waits(given), "it is spent"

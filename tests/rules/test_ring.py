@@ -11,6 +11,7 @@ from relayd.rooms import view
 from relayd.rooms.member import MAX_SESSIONS
 from relayd.rooms.ring import MAX_AUTHORS, MAX_BYTES, MAX_MESSAGES, Author, Ring, Rings
 from relayd.rooms.room import Missed
+from relayd.wire.ids import UserId
 
 USERS = st.sampled_from(["a", "b", "c"])
 SAID = st.tuples(
@@ -85,6 +86,25 @@ def test_authors_are_kept_as_long_as_their_words():
     assert rings.size == ring.size == 2
     rings.advance(25.0)
     assert rings.size == ring.size == 0
+
+
+def test_replaced_messages():
+    """Something else comes in their place, what is kept is counted right, and nothing else is replaced."""
+    ring, rings = Ring(60), Rings(0)
+    rings.add(ring, 1, b'{"type":"message","seq":1}', 0.0)
+    rings.add(ring, 1, b'{"type":"message","after":1}', 0.0, (UserId("u_1"), UserId("u_2")))
+    rings.add(ring, 2, b'{"type":"room","event":"rekeyed"}', 0.0)
+    assert rings.replace(ring, 1, b"gone")
+    assert not rings.replace(ring, 2, b"gone")
+    assert not rings.replace(ring, 3, b"gone")
+    assert [(entry.mark, entry.seq, entry.frame) for entry in ring.entries()] == [
+        (1, 1, b"gone"),
+        (2, 1, b'{"type":"message","after":1}'),
+        (3, 2, b'{"type":"room","event":"rekeyed"}'),
+    ]
+    assert ring.size == rings.size == sum(len(entry.frame) for entry in ring.entries())
+    assert not rings.replace(ring, 1, b"again")
+    assert [entry.frame for entry in ring.replaced([1, 9])] == [b"gone"]
 
 
 def test_expiry_is_exact():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from relayd.bus.messages import CreateRoom as Call
@@ -24,6 +26,18 @@ async def test_nobody_without_the_proof(proof, key):
         refused = await Person(relay, room).refused(key=room.created[key], profile={"nick": "x"}, **fields)
         assert refused == (4003, "forbidden")
         assert (await relay.details(room.created))["users"] == 0
+
+
+async def test_without_the_proof_an_invite_is_not_used():
+    """Nor by a wrong one; then it still lets somebody in."""
+    async with relay_with(limits__proof_rate=0) as relay:
+        room = await make_room(relay)
+        path, owner_key = f"/api/v1/{room.id}/invites", room.created["owner_key"]
+        invite = json.loads((await relay.request("POST", path, owner_key, {"uses": 1})).body)
+        for proof in ({}, {"proof": "A" * 43}):
+            assert await Person(relay, room).refused(key=invite["invite_key"], **proof) == (4003, "forbidden")
+        await Person(relay, room).join(key=invite["invite_key"])
+        assert json.loads((await relay.request("GET", path, owner_key)).body) == {"invites": []}
 
 
 async def test_the_proof_of_another_room(relay):

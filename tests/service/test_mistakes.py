@@ -191,11 +191,11 @@ def test_invalid_settings_time_and_again(system):
 
 def test_waiting_for_valid_settings(system):
     """relayd lives through the watchdog's time and a SIGHUP, and restarts the service no more than once."""
-    system.begin(TYPO, "[Service]\nWatchdogSec=1\n", code=1)
+    system.begin(TYPO, "[Service]\nWatchdogSec=3\n", code=1)
     until(lambda: system.show("SubState") == "running")
     waiting = system.main_pid
     system.signal("HUP", waiting)
-    time.sleep(4)
+    time.sleep(8)
     assert (system.main_pid, system.show("NRestarts")) == (waiting, "1")
     settings(system, "")
     system.signal("HUP", waiting)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.gateway.lobby import unmask
+from relayd.gateway.acceptor import unmask
 from relayd.machine import passing
 from relayd.machine.passing import PassingFailed
 from relayd.wire.frames import FrameReader, Opcode, encode_masked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 
@@ -31,6 +32,8 @@ async def test_a_room_goes_on(keeper, number):
     await ann.until("ok", id="m")
     await ann.say("2", "two")
     seen = await ann.until("message", id="2")
+    await ann.send("promote", id="p", user=carol.id)
+    await ann.until("ok", id="p")
     before = await relay.details(room)
     await keeper.restart(number)
     assert keeper.logged("going on with 1 rooms")
@@ -40,9 +43,9 @@ async def test_a_room_goes_on(keeper, number):
     since = {"epoch": carol.joined["epoch"], "seq": 1}
     again = await relay.join(room, session=carol.session, since=since)
     assert (again.id, again.joined["recovered"], again.joined["missed"]) == (carol.id, True, 0)
-    assert [(user["id"], user["away"], user["muted"]) for user in again.joined["users"]] == [
-        (ann.id, True, False),
-        (carol.id, False, True),
+    assert [(user["id"], user["role"], user["away"], user["muted"]) for user in again.joined["users"]] == [
+        (ann.id, "owner", True, False),
+        (carol.id, "moderator", False, True),
     ]
     assert (await again.until("message"))["body"] == "two"
     ann_again = await relay.join(room, session=ann.session, since={"epoch": seen["seq"] and since["epoch"], "seq": 2})
@@ -51,6 +54,46 @@ async def test_a_room_goes_on(keeper, number):
     await ann_again.say("3", "three")
     assert (await again.until("message"))["seq"] == 3
     assert (await relay.join(room, session=bob.session)).id == bob.id
+    await relay.close()
+
+
+async def test_a_removed_message_is_removed(keeper):
+    """Written down before, it is not sent after the restart to somebody who comes back for it."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    ann, bob = await relay.join(room, "ann", owner=True), await relay.join(room, "bob")
+    for id_ in ("1", "2"):
+        await ann.say(id_, f"text {id_}")
+        await bob.until("message", id=id_)
+    await ann.send("remove", id="r", seq=1)
+    await ann.until("ok", id="r")
+    await keeper.restart(signal.SIGKILL)
+    again = await relay.join(room, session=bob.session, since={"epoch": bob.joined["epoch"], "seq": 0})
+    assert again.joined["recovered"] is True
+    missed = [await again.recv() for _ in range(3)]
+    assert [frame["seq"] for frame in missed if frame["type"] != "presence"] == [1, 2, 3]
+    assert "text 1" not in str(missed)
+    await relay.close()
+
+
+async def test_invites_go_on(keeper):
+    """With the uses that are left; those used up or revoked are not good again."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create()
+    path = f"/api/v1/{room['id']}/invites"
+    invites = [
+        json.loads((await relay.request("POST", path, room["owner_key"], {"uses": uses})).body) for uses in (1, 2, None)
+    ]
+    for invite in invites[:2]:
+        await relay.join({**room, "invite_key": invite["invite_key"]})
+    await relay.request("DELETE", f"{path}/{invites[2]['id']}", room["owner_key"])
+    await keeper.restart(signal.SIGKILL)
+    left = json.loads((await relay.request("GET", path, room["owner_key"])).body)["invites"]
+    assert [(one["id"], one["uses_left"]) for one in left] == [(invites[1]["id"], 1)]
+    for invite, status in zip(invites, (404, 200, 404), strict=True):
+        assert (await relay.request("GET", f"/api/v1/{room['id']}", invite["invite_key"])).code == status
     await relay.close()
 
 

@@ -13,12 +13,14 @@ import pytest
 import websockets
 from faults.world import chatter, everyone_heard, talkers
 
-from relayd.gateway.lobby import unmask
+from relayd.client import Knocking, RoomDetails, create, join
+from relayd.gateway.acceptor import unmask
 from relayd.wire.frames import Opcode, encode_masked
 from survive.asker import Asker
 from survive.crowd import Person
 from survive.keeper import Keeper, until
 from tests.conftest import Relay
+from tests.cutter import heard
 from tests.sealed.sealed_people import people
 
 RELAYCTL = Path(sys.executable).with_name("relayctl")
@@ -176,6 +178,41 @@ async def test_a_slow_reader_comes_back(keeper: Keeper):
     assert [frame["seq"] for frame in heard if frame["type"] == "message"] == list(range(1, 201))
     again = await relay.join(room, session=slow.session, since={"epoch": slow.joined["epoch"], "seq": 200})
     assert (again.id, again.joined["recovered"], again.joined["missed"]) == (slow.id, True, 0)
+    await relay.close()
+
+
+async def test_who_waits_in_a_lobby_waits_again(keeper: Keeper):
+    """With 4500 they come again, to the new process; the owner, who stays, is told who waits there."""
+    await keeper.start()
+    made = await create(keeper.base, settings={"lobby": True})
+    told: list[RoomDetails] = []
+    async with join(made.link, "ann", owner=made.owner) as ann, asyncio.timeout(50):
+        joining = asyncio.create_task(join(made.link, "bob", on_waiting=told.append).__aenter__())
+        while [user.nick for user in ann.knocking] != ["bob"]:
+            await heard(ann, Knocking, timeout=20)
+        (before,) = ann.knocking
+        await relayctl(keeper, "upgrade")
+        while [user.nick for user in ann.knocking] != ["bob"] or ann.knocking[0].id == before.id:
+            await heard(ann, Knocking, timeout=20)
+        assert len(told) == 2
+        await ann.admit(ann.knocking[0])
+        bob = await joining
+        assert bob.me.nick == "bob"
+        await bob.leave()
+
+
+async def test_a_lobby_is_empty_after_it(keeper: Keeper):
+    """The owner is told so, also where nobody comes again."""
+    await keeper.start()
+    relay = Relay(keeper.base)
+    room = await relay.create(settings={"lobby": True})
+    ann, bob = await relay.join(room, owner=True), await relay.connect(room["id"])
+    await bob.send("join", key=room["invite_key"], profile={"nick": "bob"})
+    while not (await ann.until("room", event="knocking"))["users"]:
+        pass
+    await relayctl(keeper, "upgrade")
+    assert await bob.closed() == (4500, "restarting")
+    assert (await ann.until("room", event="knocking"))["users"] == []
     await relay.close()
 
 

@@ -20,7 +20,7 @@ from relayd.bus.messages import (
     Fault,
     Gone,
     Leave,
-    OwnersWork,
+    Moderation,
     ReadRoom,
     Said,
     Say,
@@ -191,9 +191,9 @@ async def test_what_is_said_arrives_as_it_was(bus):
         Say(1, "id", b'{"kind":"text"}', None),
         Say(1, "id", "\u00e9\0".encode(), "u_1"),
         Signal(2, "typing", b"null", None),
-        OwnersWork(3, commands.Kick("1", "u_1", ban=True)),
-        OwnersWork(3, commands.Edit("1", name="n", locked=False)),
-        OwnersWork(3, commands.Close("1")),
+        Moderation(3, commands.Kick("1", "u_1", ban=True)),
+        Moderation(3, commands.Edit("1", name="n", locked=False)),
+        Moderation(3, commands.Close("1")),
     ]
     gateway.end.tell(Batch(gateway.topic, items))
     await until(lambda: bus.batches)

@@ -389,3 +389,18 @@ def test_a_failure_takes_note_of_nothing(trio):
         with pytest.raises(NotOpened):
             bob.opener.message(wrong)
     assert (bob.opener._last, bob.opener._said, bob.opener._sid_user, bob.opener._keys) == before
+
+
+def test_the_card_of_a_newcomer_is_noted_nowhere(trio, room):
+    """Somebody who waits may come again under another user id with the same key; only a user's card counts."""
+    ann, bob, _ = trio
+    cem = Member(room, "u_one")
+    for user_id in ("u_one", "u_two"):
+        card = ann.opener.newcomer_card(user_id, cem.profile, 0)
+        assert (card.nick, card.hpke) == ("u_one", cem.user.public)
+        assert ann.opener.keys_of(user_id) == ()
+    assert ann.opener.card("u_three", cem.profile, 0).hpke == cem.user.public
+    with pytest.raises(WrongSender):
+        ann.opener.newcomer_card("u_four", cem.profile, 0)
+    with pytest.raises(WrongSender):
+        ann.opener.newcomer_card("u_five", bob.profile, 0)

@@ -11,13 +11,16 @@ import pytest
 from relayd.bus.messages import (
     Batch,
     Call,
+    CreateInvite,
     EditRoom,
     EndRoom,
     Join,
     KickUser,
+    ListInvites,
     ListUsers,
     ReadRoom,
     RenewInvite,
+    RevokeInvite,
 )
 from relayd.bus.messages import CreateRoom as MakeRoom
 from relayd.hub.calls import Calls
@@ -79,6 +82,9 @@ def work(function, *arguments):
         (EndRoom, ()),
         (KickUser, ("u_0", False)),
         (RenewInvite, ()),
+        (CreateInvite, (rest.CreateInvite(),)),
+        (ListInvites, ()),
+        (RevokeInvite, ("i_0",)),
     ],
 )
 def test_requests(service, kind, fields, key):

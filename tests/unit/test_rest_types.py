@@ -65,7 +65,7 @@ def test_bounds(kind, field, wrong):
 
 @pytest.mark.parametrize(
     ("field", "low", "high"),
-    [("resume", 0, 60), ("idle_timeout", 0, 86_400), ("max_file", 0, 2**40)],
+    [("resume", 0, 60), ("idle_timeout", 0, 86_400), ("max_file", 0, 2**40), ("slow", 0, 3_600)],
 )
 def test_settings_of_a_room(field, low, high):
     for value in (low, high):
@@ -76,9 +76,11 @@ def test_settings_of_a_room(field, low, high):
 
 
 def test_defaults_are_those_of_the_server():
-    """Written in two places, for two layers: they must agree."""
+    """Written in two places, for two layers: they must agree. Slow mode and lobby are for owners to turn on."""
     made, rooms = RoomSettings(), Rooms()
-    assert {field: getattr(rooms, field) for field in made.__struct_fields__} == msgspec.to_builtins(made)
+    fields = [field for field in made.__struct_fields__ if field not in ("slow", "lobby")]
+    of_server = {field: getattr(rooms, field) for field in fields}
+    assert {**of_server, "slow": 0, "lobby": False} == msgspec.to_builtins(made)
 
 
 @given(st.floats(0, 24, exclude_min=True))

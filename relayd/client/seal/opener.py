@@ -180,16 +180,31 @@ class Opener(Redacted):
             NotOpened: it cannot be believed; `WrongSender` if its key is another user's.
             Dropped: an older card than the present one, or an echo of what this client did not send.
         """
+        card, slot = self._open_card(user, profile, place)
+        self._key_user[card.hpke] = user
+        known = self._keys.setdefault(user, [])
+        known[:] = [*(k for k in known if k != card.hpke), card.hpke][-_KEYS_A_USER:]
+        self._accept(user, slot)
+        return card
+
+    def newcomer_card(self, user: str, profile: object, place: int) -> Card:
+        """Opens the card of somebody who is not in the room, and takes note of nothing.
+
+        Who waits to be admitted may come again under another user id, with the same key.
+
+        Raises:
+            NotOpened, Dropped: as `card`.
+        """
+        return self._open_card(user, profile, place)[0]
+
+    def _open_card(self, user: str, profile: object, place: int) -> tuple[Card, Slot]:
         keys, slot, plaintext = self._open(user, BodyType.CARD, profile, place)
         text = decode_json(plaintext, _CardText)
         key = decode_base64url(text.hpke, KEY_BYTES, "hpke")
-        if self._key_user.setdefault(key, user) != user:
+        if self._key_user.get(key, user) != user:
             raise WrongSender("the card has the key of another user")
-        known = self._keys.setdefault(user, [])
-        new_key = bool(known) and key not in known
-        known[:] = [*(k for k in known if k != key), key][-_KEYS_A_USER:]
-        self._accept(user, slot)
-        return Card(text.nick, key, new_key, keys.epoch)
+        known = self._keys.get(user, ())
+        return Card(text.nick, key, bool(known) and key not in known, keys.epoch), slot
 
     def signal(self, user: str, data: object, place: int) -> Signal:
         """Opens a signal.

@@ -40,7 +40,7 @@ class Newcomer(NamedTuple):
     answer: bytes
 
 
-class Lobby:
+class SocketAcceptor:
     """Takes sockets from HTTP and counts them.
 
     Args:
