@@ -228,9 +228,9 @@ async def test_all_programs_and_tabs_of_a_user_are_read(server, visitors):
             # One user, with the name on the newest card; a newcomer has seen no other name.
             renamed = "room.state.lines.filter(({system}) => system?.event === 'renamed').length"
             assert await late(renamed) == 0
-            assert await late("[...room.state.users.values()].filter(({owner}) => owner).map(({nick}) => nick)") == [
-                "two"
-            ]
+            assert await late(
+                "[...room.state.users.values()].filter(({role}) => role === 'owner').map(({nick}) => nick)"
+            ) == ["two"]
 
 
 async def test_a_message_whose_card_got_lost_with_the_connection(visitors):
@@ -264,13 +264,13 @@ async def test_a_card_that_was_refused_is_shown_when_the_user_may_speak(visitors
     await bob.open(link)
     bob_id = await bob("room.state.me")
     await ann("(id) => until(() => room.state.users.get(id)?.key)", bob_id)
-    await ann("(id) => room.mute(id, true)", bob_id)
+    await ann("(id) => room.moderation.mute(id, true)", bob_id)
     await bob("() => until(() => room.state.muted)")
     async with join(link, "eve") as eve:
         await ann("(id) => until(() => room.state.users.get(id)?.key)", eve.me.id)
-        await ann("(id) => room.kick(id, false)", eve.me.id)
+        await ann("(id) => room.moderation.kick(id, false)", eve.me.id)
     async with join(await ann("room.state.link"), "cyd") as cyd:
-        await ann("(id) => room.mute(id, false)", bob_id)
+        await ann("(id) => room.moderation.mute(id, false)", bob_id)
         await bob("() => until(() => !room.state.muted)")
         await bob("room.say('now')")
         assert (await heard(cyd, Message, 30)).text == "now"
@@ -283,7 +283,7 @@ async def test_a_new_invite_is_known_in_all_tabs(visitors):
     first, second = await bare(visitors, beside=owner), await bare(visitors, beside=owner)
     old = await first.create()
     await second.open(old)
-    await first("room.renewInvite()")
+    await first("room.moderation.renewInvite()")
     new = await first("room.state.link")
     await second("(link) => until(() => room.state.link === link)", new)
     await second("room.setNick('anna')")
@@ -305,7 +305,7 @@ async def test_a_rekey_renews_the_link(visitors):
     await bob.open(old)
     async with join(old, "eve") as eve:
         await ann("(id) => until(() => room.state.users.get(id)?.key)", eve.me.id)
-        await ann("(id) => room.kick(id, false)", eve.me.id)
+        await ann("(id) => room.moderation.kick(id, false)", eve.me.id)
     new = await ann("room.state.link")
     assert new != old
     await tab("(link) => until(() => room.state.link === link && !room.state.linkIsOld)", new)
@@ -320,7 +320,7 @@ async def test_a_rekey_renews_the_link(visitors):
         await who.page.evaluate(READY)
         await who.open(new if who is tab else old)
         assert await who("room.state.linkIsOld") is is_old
-    await ann("room.renewInvite()")
+    await ann("room.moderation.renewInvite()")
     await tab("(link) => until(() => room.state.link !== link)", new)
     assert await tab("room.state.linkIsOld") is False
 
@@ -372,10 +372,10 @@ async def test_what_is_wrong_has_a_name(server, visitors):
     await bob.open(link, password="correct horse")
     carol = await bare(visitors)
     assert await carol.problem(enter, {"link": link, "nick": "carol", "password": "correct horse"}) == "room_full"
-    await ann("room.editRoom({locked: true, max: 3})")
+    await ann("room.moderation.edit({locked: true, max: 3})")
     assert await carol.problem(enter, {"link": link, "nick": "carol", "password": "correct horse"}) == "locked"
     assert await ann.problem("() => room.say('x'.repeat(70000))") == "too_long"
-    assert await bob.problem("() => room.kick(room.state.details.owner_id, false)") == "owner_only"
+    assert await bob.problem("() => room.moderation.kick(room.state.details.owner_id, false)") == "owner_only"
 
 
 async def test_an_old_browser_is_called_that(visitors):
@@ -418,7 +418,7 @@ async def test_page_and_python_client(visitors):
         assert (edit.body["kind"], edit.body["re"], edit.body["text"]) == ("edit", said.ref, "better")
         async with join(link, "eve", password="pw") as eve:
             await ann("() => until(() => [...room.state.users.values()].some(({nick}) => nick === 'eve'))")
-            await ann("(id) => room.kick(id, false)", eve.me.id)
+            await ann("(id) => room.moderation.kick(id, false)", eve.me.id)
             await heard(py, Rekeyed, 30)
             await ann("room.say('without eve')")
             assert (await heard(py, Message, 30)).text == "without eve"
@@ -491,7 +491,7 @@ async def test_a_room_that_is_over_is_forgotten(visitors):
     ann, bob = await bare(visitors), await bare(visitors)
     link = await ann.create()
     await bob.open(link)
-    await ann("room.closeRoom()")
+    await ann("room.moderation.close()")
     await bob("() => until(() => room.state.phase === 'over')")
     assert await bob("[room.state.problem.code, room.state.closedBecause]") == ["room_closed", "terminated"]
     assert await bob.problem("(link) => engine.lookAt(link)", link) == "no_such_room"

@@ -159,10 +159,10 @@ async def test_cancelled_withdrawn_refused(visitors):
     await bob(phase("ended"))
     assert 500_000 < await bob("theirs().file.bytes") < 20_000_000
     assert await ann("room.line(key).file.phase") == "ended"
-    await ann("room.editRoom({settings: {files: false}})")
+    await ann("room.moderation.edit({settings: {files: false}})")
     await ann("() => until(() => room.state.details.settings.files === false)")
     assert await ann.problem(f"() => ({MAKE})([1, 'x', '', null])") == "files_off"
-    await ann("room.editRoom({settings: {files: true, max_file: 10}})")
+    await ann("room.moderation.edit({settings: {files: true, max_file: 10}})")
     await ann("() => until(() => room.state.details.settings.max_file === 10)")
     assert await ann.problem(f"() => ({MAKE})([11, 'x', '', null])") == "file_too_large"
 

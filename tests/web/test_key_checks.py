@@ -56,7 +56,7 @@ async def test_new_keys_that_are_withheld(visitors, all_newer):
         assert await ann("room.state.unconfirmed.size") == 0
         withholding.append(True)
         await ann(SOON)
-        await ann("(id) => room.kick(id, false)", eve.room.me.id)
+        await ann("(id) => room.moderation.kick(id, false)", eve.room.me.id)
         await ann(LINE, "users_unconfirmed")
         assert await ann("[...room.state.unconfirmed]") == [bob_id]
         await bob(LINE, "owner_unconfirmed" if all_newer else "keys_missed")
@@ -76,7 +76,7 @@ async def test_honest_new_keys_raise_no_alarm(visitors):
     await bob(LINE, "keys_confirmed")
     async with companion(link, "eve") as eve:
         await ann("(id) => until(() => room.state.users.get(id)?.key)", eve.room.me.id)
-        await ann("(id) => room.kick(id, false)", eve.room.me.id)
+        await ann("(id) => room.moderation.kick(id, false)", eve.room.me.id)
     for engine in (ann, bob):
         await engine("() => until(() => room.state.lines.some(({system}) => system?.event === 'rekeyed'))")
         await engine("() => until(() => room.state.unconfirmed.size === 0)")

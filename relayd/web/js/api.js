@@ -27,7 +27,7 @@ async function ask(method, path, { key, body } = {}) {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     const init = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
     response = await fetch(`/api/v1/${path}`, { ...init, cache: "no-store", credentials: "omit", redirect: "error" });
-    answer = await response.json().catch(() => null);
+    answer = response.status === 204 ? {} : await response.json().catch(() => null);
   } catch {
     throw noAnswer();
   }
@@ -90,3 +90,23 @@ export async function fetchUsers(roomId, key, after, take) {
  * @param {string} key  the owner's
  */
 export const renewInvite = (roomId, key) => ask("POST", `${roomId}/invite`, { key });
+
+/**
+ * @param {string} roomId
+ * @param {string} key  the owner's
+ */
+export const invites = (roomId, key) => ask("GET", `${roomId}/invites`, { key });
+
+/**
+ * @param {string} roomId
+ * @param {string} key  the owner's
+ * @param {Record<string, unknown>} body
+ */
+export const createInvite = (roomId, key, body) => ask("POST", `${roomId}/invites`, { key, body });
+
+/**
+ * @param {string} roomId
+ * @param {string} key  the owner's
+ * @param {string} id
+ */
+export const revokeInvite = (roomId, key, id) => ask("DELETE", `${roomId}/invites/${encodeURIComponent(id)}`, { key });

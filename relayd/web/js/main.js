@@ -42,7 +42,7 @@ async function route() {
     if (mine !== visit) return;
     if (door.known) return await enter(openRoom({ link, nick: door.known.nick || preferences.nick || freshNick() }), false, mine);
     document.title = `${door.name} – relayd`;
-    fill(app, joinView(door, (nick, password) => enter(openRoom({ link, nick, ...(password && { password }) }), false, mine)));
+    fill(app, joinView(door, (nick, password, onWaiting) => enter(openRoom({ link, nick, onWaiting, ...(password && { password }) }), false, mine)));
   } catch (problem) {
     if (mine === visit) closedDoor(/** @type {ProblemShape} */ (problem));
   }

@@ -52,6 +52,7 @@
  * @property {string} link  all of it, with what follows #
  * @property {string} nick
  * @property {string} [password]
+ * @property {() => void} [onWaiting]  somebody inside has to let this user in; the room comes when that is done
  */
 
 /**
@@ -82,12 +83,16 @@
  * @property {string} id
  * @property {string} nick  at most 64 characters, no control or bidi characters; "" if not known
  * @property {string} tag  four characters that tell two of one nick apart
- * @property {boolean} owner
+ * @property {Role} role
  * @property {boolean} away
  * @property {boolean} muted
  * @property {boolean} me
  * @property {number} hue  0..359, drawn from key or id: the same in every tab and on every device
  * @property {string} key  card key (base64url) in a sealed room, once it has come; else ""
+ */
+
+/** A moderator may do what keeps order: remove, mute and ban members, remove messages, lock the room.
+ * @typedef {"owner" | "moderator" | "member"} Role
  */
 
 /**
@@ -109,6 +114,7 @@
  * @property {Reaction[]} reactions
  * @property {boolean} edited
  * @property {boolean} deleted  `text` is "" then
+ * @property {boolean} removed  deleted by the owner or a moderator
  * @property {boolean} mentionsMe
  * @property {boolean} replayed  sealed long before this page joined: somebody plays back what was said to others
  * @property {boolean} unread
@@ -129,11 +135,11 @@
 /**
  * What happened, for a line between messages. Comings and goings in a row are one line whose `nicks` grow.
  * @typedef {object} SystemEvent
- * @property {"joined" | "left" | "renamed" | "muted" | "unmuted" | "updated" | "missed" | "rekeyed" | "rekey_refused" |
+ * @property {"joined" | "left" | "renamed" | "muted" | "unmuted" | "promoted" | "demoted" | "updated" | "missed" | "rekeyed" | "rekey_refused" |
  *     "users_unconfirmed" | "owner_unconfirmed" | "keys_confirmed" | "keys_missed" | "expiring" | "announcement" |
  *     "restarting" | "closed"} event
  * @property {string[]} nicks  joined, left, users_unconfirmed: who, at most 50; renamed: before and after; muted,
- *     unmuted: one
+ *     unmuted, promoted, demoted: one
  * @property {number} count  joined, left, users_unconfirmed: how many; missed: messages lost for good, 0 if nobody can
  *     say; owner_unconfirmed: minutes; expiring: seconds
  * @property {string} text  announcement: what the server's admin says
@@ -178,7 +184,8 @@
  * @property {string} expiration_date
  * @property {boolean} protected
  * @property {boolean} locked
- * @property {{files: boolean, max_file: number, resume: number}} settings  `max_file` 0: no limit is known
+ * @property {{files: boolean, max_file: number, resume: number, slow: number, lobby: boolean}} settings  `max_file` 0: no limit is known;
+ *     `slow`: seconds between two messages of a member, 0 for none
  */
 
 /**
@@ -189,10 +196,11 @@
  * @property {string} closedBecause  of `room_closed`: `terminated`, `expired`, `empty`, `shutdown`; else ""
  * @property {number | null} retryAt  ms since 1970 of the next try
  * @property {string} me  own user id
- * @property {boolean} owner
+ * @property {Role} role  own
  * @property {boolean} muted  oneself: the composer is shut
  * @property {boolean} remembered  this user is stored in the browser: after a reload it is the same user
  * @property {Map<string, User>} users  in the order they came; at least the first 200, more as pages come
+ * @property {User[]} knocking  who waits to be let in; only the owner and moderators are told
  * @property {number} userCount  as the server says
  * @property {Line[]} lines  in order, pending ones last; at most 10,000, the oldest go first
  * @property {Details} details
@@ -211,12 +219,41 @@
 /**
  * What has changed since the last call.
  * @typedef {object} Changes
- * @property {Set<"phase" | "me" | "users" | "details" | "link" | "typing" | "reads" | "unread">} kinds
+ * @property {Set<"phase" | "me" | "users" | "details" | "link" | "typing" | "reads" | "unread" | "knocking">} kinds
  * @property {{key: string, before: string | null}[]} placed  lines that are new or moved, the LAST first: for each in
  *     turn `list.insertBefore(nodeOf(key), before === null ? null : nodeOf(before))`
  * @property {Set<string>} changed  keys of lines to be drawn anew (new ones are not in it)
  * @property {string[]} removed  keys of lines that are gone
  * @property {Line[]} news  lines others said just now, for sound, notification and the live region
+ */
+
+/**
+ * One of the room's invites; its key is known to whoever made it alone.
+ * @typedef {object} Invitation
+ * @property {string} id
+ * @property {string} label
+ * @property {number | null} uses  newcomers that it may let in; null: any number
+ * @property {number | null} usesLeft
+ * @property {number | null} expiresAt  ms since 1970 by this device's clock; null: with the room
+ */
+
+/**
+ * What only the owner and moderators may do; the server refuses it to others.
+ * @typedef {object} Moderation
+ * @property {(userId: string, ban: boolean) => Promise<unknown>} kick
+ * @property {(userId: string, on: boolean) => Promise<unknown>} mute
+ * @property {(userId: string, on: boolean) => Promise<unknown>} promote  to a moderator, or back to a member
+ * @property {(line: Line) => Promise<unknown>} removeMessage
+ * @property {(userId: string, on: boolean) => Promise<unknown>} admit  one of `knocking`, or turn them away
+ * @property {(changes: {name?: string, max?: number, locked?: boolean, expiration_date?: number | "usersLeave",
+ *     settings?: Partial<Details["settings"]>}) => Promise<unknown>} edit  `expiration_date` in hours since creation
+ * @property {() => Promise<Invitation[]>} invites
+ * @property {(limits: {uses: number | null, expires: number | null, label: string}) => Promise<string>} createInvite
+ *     `expires`: seconds from now. Returns the link
+ * @property {(id: string) => Promise<unknown>} revokeInvite
+ * @property {() => Promise<void>} renewInvite  the new link is `state.link`
+ * @property {(hours: number) => Promise<unknown>} extend  so many hours from now, at most 24 h after creation
+ * @property {() => Promise<unknown>} close  ends the room
  */
 
 /**
@@ -243,13 +280,7 @@
  * @property {(key: string, unasked?: boolean) => void} accept  a file; also again after `failed` and `cancelled`.
  *     `unasked`: nobody has pressed a button for it; at most two of four places are for such
  * @property {(key: string) => void} cancel  receiving, or withdraw an own one
- * @property {(userId: string, ban: boolean) => Promise<unknown>} kick
- * @property {(userId: string, on: boolean) => Promise<unknown>} mute
- * @property {(changes: {name?: string, max?: number, locked?: boolean, expiration_date?: number | "usersLeave",
- *     settings?: Partial<Details["settings"]>}) => Promise<unknown>} editRoom  `expiration_date` in hours since creation
- * @property {() => Promise<void>} renewInvite  the new link is `state.link`
- * @property {(hours: number) => Promise<unknown>} extend  so many hours from now, at most 24 h after creation
- * @property {() => Promise<unknown>} closeRoom
+ * @property {Moderation} moderation  what the owner and moderators do
  * @property {() => void} leave  gives the place up, in all tabs, and forgets the room on this device
  * @property {() => void} retry  now, instead of at `retryAt`
  * @property {() => Promise<string[]>} safetyCode  six words; sealed rooms only

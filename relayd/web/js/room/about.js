@@ -86,7 +86,7 @@ const parseDate = (date) => Date.parse(textOf(date));
  * @returns {Details}
  */
 function readDetails(fields) {
-  const { files, max_file: maxFile, resume } = Object(fields.settings);
+  const { files, max_file: maxFile, resume, slow, lobby } = Object(fields.settings);
   return {
     id: fields.id,
     name: cleanRoomName(fields.name),
@@ -97,7 +97,7 @@ function readDetails(fields) {
     expiration_date: textOf(fields.expiration_date),
     protected: fields.protected === true,
     locked: fields.locked === true,
-    settings: { files: files === true, max_file: cleanCount(maxFile), resume: secondsOf(resume) },
+    settings: { files: files === true, max_file: cleanCount(maxFile), resume: secondsOf(resume), slow: secondsOf(slow), lobby: lobby === true },
   };
 }
 

@@ -23,6 +23,7 @@ const CLOSES = /** @type {Record<number, [code: string, then: "over" | "person" 
   4014: ["left", "over"],
   4015: ["idle", "person"],
   4016: ["too_many_connections", "person"],
+  4018: ["denied", "over"],
   4019: ["blocked", "over"],
   4500: ["restarting", "again"],
   4508: ["slow_consumer", "again"],
@@ -96,6 +97,11 @@ export class Connection {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#joinedAt = performance.now();
     this.#retryAt = undefined;
+    clearTimeout(this.#deadline);
+  }
+
+  /** The server makes this client wait until somebody lets it in: that may take minutes. */
+  onWaiting() {
     clearTimeout(this.#deadline);
   }
 
@@ -180,7 +186,8 @@ export class Connection {
     }
     if (typeof frame !== "object" || frame === null) return;
     const fields = /** @type {Record<string, any>} */ (frame);
-    const askedMs = waitMs(fields.retry_after_ms ?? fields.retry_in_ms);
+    // Slow mode is about one message: the server goes on reading.
+    const askedMs = fields.code === "slow_mode" ? undefined : waitMs(fields.retry_after_ms ?? fields.retry_in_ms);
     if (askedMs !== undefined) this.#retryAt = performance.now() + askedMs;
     if (fields.code === "rate_limited") this.#pausedUntil = this.#retryAt ?? 0;
     if (fields.type === "pong" && fields.id === PROBE_ID) {

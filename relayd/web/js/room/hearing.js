@@ -53,7 +53,7 @@ export class Hearing {
     const shapes = Array.isArray(joined.users) ? [...joined.users] : [];
     // The list is cut short in a large room.
     if (!shapes.some((shape) => Object(shape).id === joined.you.id)) shapes.push({ ...joined.you, profile });
-    const users = await this.#users(shapes, joined.seq);
+    const users = await this.#present(shapes, joined.seq);
     this.#store.state.userCount = Math.max(cleanCount(joined.room.users), users.length);
     const change = this.#roster.replace(users, this.#store.state.userCount);
     this.#store.touch("users");
@@ -67,7 +67,7 @@ export class Hearing {
    * @param {number} place
    */
   async onPage(shapes, place) {
-    this.#roster.addPage(await this.#users(shapes, place));
+    this.#roster.addPage(await this.#present(shapes, place));
     this.#store.touch("users");
     await this.#retry();
   }
@@ -107,12 +107,30 @@ export class Hearing {
    * @param {number} place
    */
   async onPresence(frame, place) {
-    const [joined, changed] = [await this.#users(frame.joined, place), await this.#users(frame.changed, place)];
+    const [joined, changed] = [await this.#present(frame.joined, place), await this.#present(frame.changed, place)];
     const left = Array.isArray(frame.left) ? frame.left.filter((id) => typeof id === "string") : [];
     this.#tell(this.#roster.update(joined, left, changed));
     this.#store.state.userCount = cleanCount(frame.users);
     this.#store.touch("users");
     await this.#retry();
+  }
+
+  /** A message was removed, which may still wait for its sender's card.
+   * @param {unknown} seq
+   */
+  onRemoved(seq) {
+    if (!Number.isSafeInteger(seq)) return;
+    this.#held = this.#held.filter(({ frame }) => frame.seq !== seq);
+    this.#lines.onRemoved(Number(seq));
+  }
+
+  /** Takes who waits to be let in.
+   * @param {Frame} frame
+   * @param {number} place
+   */
+  async onKnocking(frame, place) {
+    this.#store.state.knocking = await this.#users(frame.users, (shape) => this.#voice.readNewcomer(shape, place));
+    this.#store.touch("knocking");
   }
 
   /** The connection is lost: the cards that held messages wait for come with the next connection. */
@@ -126,18 +144,25 @@ export class Hearing {
     for (const timer of [...this.#newcomers.values(), ...this.#typing.values()]) clearTimeout(timer);
   }
 
-  /**
+  /** Users who are in the room.
    * @param {unknown} shapes
    * @param {number} place
+   */
+  async #present(shapes, place) {
+    const users = await this.#users(shapes, (shape) => this.#voice.readUser(shape, place));
+    for (const { id, key } of users) if (key) this.#unshown.delete(id);
+    return users;
+  }
+
+  /**
+   * @param {unknown} shapes
+   * @param {(shape: Frame) => Promise<{nick: string, key: string}>} read  what they show of themselves
    * @returns {Promise<User[]>}
    */
-  async #users(shapes, place) {
+  async #users(shapes, read) {
     const users = [];
     for (const shape of Array.isArray(shapes) ? shapes : []) {
-      if (typeof Object(shape).id !== "string") continue;
-      const user = makeUser(shape, await this.#voice.readUser(shape, place), this.#store.state.me);
-      if (user.key) this.#unshown.delete(user.id);
-      users.push(user);
+      if (typeof Object(shape).id === "string") users.push(makeUser(shape, await read(shape), this.#store.state.me));
     }
     return users;
   }
@@ -158,8 +183,8 @@ export class Hearing {
       if (this.#newcomers.has(user.id)) {
         if (user.key) this.#announce(user.id);
       } else this.#tellChanged(before, user);
-      if (user.me && before.muted !== user.muted) {
-        this.#store.state.muted = user.muted;
+      if (user.me && (before.muted !== user.muted || before.role !== user.role)) {
+        Object.assign(this.#store.state, { muted: user.muted, role: user.role });
         this.#store.touch("me");
       }
     }
@@ -173,6 +198,9 @@ export class Hearing {
     if (before.nick !== user.nick && before.nick) this.#lines.tellRenamed(before, user);
     if (before.muted !== user.muted) {
       this.#lines.tell(user.muted ? "muted" : "unmuted", { nicks: [user.nick], me: user.me });
+    }
+    if (before.role !== user.role && user.role !== "owner") {
+      this.#lines.tell(user.role === "moderator" ? "promoted" : "demoted", { nicks: [user.nick], me: user.me });
     }
     if (user.away) this.#setTyping(user.id, false);
   }

@@ -87,7 +87,7 @@ export class KeyChecks {
    */
   #tellMissing(others, now) {
     const { isIn, lines, roster } = this.#inside;
-    const ownerPresent = this.#voice.ownerPublic !== null && others.some(({ owner }) => owner);
+    const ownerPresent = this.#voice.ownerPublic !== null && others.some(({ role }) => role === "owner");
     const unconfirmed = others.filter(({ id }) => !this.#voice.hasConfirmed(id)).map(({ id }) => id);
     const { ownerMissingMs, users } = this.#monitor.check(now, isIn, ownerPresent, unconfirmed);
     if (ownerMissingMs !== null) lines.tell("owner_unconfirmed", { count: Math.floor(ownerMissingMs / MINUTE_MS) });

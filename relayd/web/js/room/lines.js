@@ -18,7 +18,7 @@ const JOIN_LINES_MS = 300_000; // comings, or goings, within it are one line
 /** @returns {Line} */
 const blank = () => ({
   kind: "text", key: "", at: Date.now(), author: null, mine: false, status: "sent", problem: null, text: "", to: null,
-  toUser: null, replyTo: null, replyLost: false, reactions: [], edited: false, deleted: false, mentionsMe: false,
+  toUser: null, replyTo: null, replyLost: false, reactions: [], edited: false, deleted: false, removed: false, mentionsMe: false,
   replayed: false, unread: false, seq: null, reason: "", file: null, system: null,
 });
 
@@ -255,6 +255,16 @@ export class Lines {
     if (line.kind !== "text" || typeof text !== "string") return;
     line.edited = true;
     this.#store.setText(line, cleanText(text));
+  }
+
+  /** The message to all at that place was removed, by the owner or a moderator.
+   * @param {number} seq
+   */
+  onRemoved(seq) {
+    const line = this.#store.state.lines.findLast((one) => one.seq === seq);
+    if (!line || line.deleted) return;
+    line.removed = true;
+    this.#delete(line);
   }
 
   /** @param {Line} line */

@@ -8,9 +8,11 @@ import { cleanCount } from "./clean.js";
 import { Clock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { Hearing } from "./hearing.js";
+import { joinFrame } from "./join-frame.js";
 import { Order } from "./order.js";
 import { Outbox } from "./outbox.js";
 import { Rekeying } from "./rekeying.js";
+import { readRole } from "./roster.js";
 import { Serial } from "./serial.js";
 import { CARD, Speaker } from "./speaker.js";
 
@@ -26,7 +28,7 @@ export class Membership {
   #onLink;
   #clock = new Clock();
   #order = new Order(this.#clock);
-  /** @type {{resolve: () => void, reject: (problem: Problem) => void} | null} */ #joining = null;
+  /** @type {{resolve: () => void, reject: (problem: Problem) => void, onWaiting: () => void} | null} */ #joining = null;
   /** @type {(chunk: ArrayBuffer) => void} */ onChunk = () => {};
   /** @type {(frame: Frame) => void} */ onFileFrame = () => {};
   /** @type {() => void} */ onCaughtUp = () => {};
@@ -71,24 +73,23 @@ export class Membership {
   }
 
   /** Joins.
+   * @param {() => void} onWaiting  somebody inside has to let this user in
    * @returns {Promise<void>}
    * @throws {Problem}
    */
-  join() {
+  join(onWaiting) {
     return new Promise((resolve, reject) => {
-      this.#joining = { resolve, reject };
+      this.#joining = { resolve, reject, onWaiting };
       this.connection.retry();
     });
   }
 
-  /** The last place in the room's order that was heard. */
   get seq() {
-    return this.#order.seq;
+    return this.#order.seq; // the last place in the room's order that was heard
   }
 
-  /** Whether what is said now goes out at once. */
   get isIn() {
-    return this.speaker.isOpen;
+    return this.speaker.isOpen; // what is said now goes out at once
   }
 
   /** Gives up the place, in all tabs. */
@@ -143,16 +144,7 @@ export class Membership {
   }
 
   #join() {
-    const { session, nick } = this.identity;
-    const profile = this.voice.joinProfile(nick);
-    const since = this.#order.since;
-    const proof = this.voice.proof;
-    // With a session alone: with the key too, somebody thrown out while away would silently be somebody else. An
-    // owner cannot be thrown out, and the owner's key makes nobody else.
-    const key = session && !this.identity.ownerKey ? {} : { key: this.#key };
-    this.speaker.send({
-      type: "join", ...key, ...(session && { session }), ...(profile && { profile }), ...(proof && { proof }), ...(since && { since }),
-    });
+    this.speaker.send(joinFrame(this.identity, this.voice, this.#key, this.#order.since));
   }
 
   /** One frame after the other: opening waits for WebCrypto, and the order must not suffer.
@@ -182,6 +174,7 @@ export class Membership {
 
   /** @type {Map<unknown, (frame: Frame) => unknown>} */ #handlers = new Map(Object.entries({
     joined: (frame) => this.#onJoined(frame),
+    waiting: (frame) => this.#onWaiting(frame),
     message: (frame) => this.#onMessage(frame),
     signal: (frame) => this.hearing.onSignal(frame, this.seq),
     presence: (frame) => this.#onPresence(frame),
@@ -192,10 +185,17 @@ export class Membership {
     file: (frame) => this.onFileFrame(frame),
   }));
 
+  /** @param {Frame} waiting */
+  async #onWaiting({ room }) {
+    this.connection.onWaiting();
+    const profile = await this.voice.knock(room, this.identity.nick);
+    if (profile) this.speaker.send({ type: "profile", profile });
+    this.#joining?.onWaiting();
+  }
+
   /** @param {Frame} joined */
   async #onJoined(joined) {
-    const { state } = this.store;
-    const [you, room] = [Object(joined.you), Object(joined.room)];
+    const [{ state }, you, room] = [this.store, Object(joined.you), Object(joined.room)];
     const fits = typeof you.id === "string" && typeof you.session === "string" && room.id === this.identity.roomId;
     if (!fits || !Number.isSafeInteger(joined.seq)) {
       throw new Problem("server_wrong", "that is no answer to a join");
@@ -204,7 +204,7 @@ export class Membership {
     await this.voice.welcome(joined);
     const back = this.#order.begin(joined);
     this.connection.onJoined();
-    Object.assign(state, { me: you.id, owner: you.role === "owner", phase: "joined", problem: null, retryAt: null });
+    Object.assign(state, { me: you.id, role: readRole(you.role), phase: "joined", problem: null, retryAt: null });
     this.identity.session = you.session;
     this.about.take(joined.room);
     this.store.touch("phase", "me");
@@ -282,11 +282,12 @@ export class Membership {
   }
 
   /** @param {Frame} frame */
-  async #onRoom(frame) {
-    if (frame.event === "rekeyed") {
-      this.#order.skipTo(frame.seq);
-      await this.rekeying.onEvent(frame);
-    } else this.about.onEvent(frame);
+  #onRoom(frame) {
+    this.#order.skipTo(frame.seq); // some have a place
+    if (frame.event === "rekeyed") return this.rekeying.onEvent(frame);
+    if (frame.event === "removed") return this.hearing.onRemoved(frame.message);
+    if (frame.event === "knocking") return this.hearing.onKnocking(frame, this.seq);
+    return this.about.onEvent(frame);
   }
 
   /** What is kept on this device has changed, and perhaps the link with it. */

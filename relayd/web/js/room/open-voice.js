@@ -18,6 +18,14 @@ export class OpenVoice {
     return { nick };
   }
 
+  /** Nothing has to be shown: the join said who this is.
+   * @param {Frame} _room
+   * @param {string} _nick
+   */
+  async knock(_room, _nick) {
+    return null;
+  }
+
   /** @param {Frame} joined */
   async welcome(joined) {
     if (readAccess(joined.room)) throw new Problem("server_wrong", "an open room has become a sealed one");
@@ -45,6 +53,14 @@ export class OpenVoice {
    */
   async signal(kind, data) {
     return { kind, data };
+  }
+
+  /**
+   * @param {Frame} shape
+   * @param {number} _place
+   */
+  readNewcomer(shape, _place) {
+    return this.readUser(shape, _place);
   }
 
   /**

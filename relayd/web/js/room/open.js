@@ -68,7 +68,7 @@ async function make({ nick, name, max, expires, password, sealed = true, createK
   // Before joining: should that fail, the room's owner key must not be lost.
   await identities.save(identity);
   const voice = made && user ? new SealedVoice(made.keys, user, made.owner) : new OpenVoice();
-  return enter(identity, voice, ownerKey);
+  return enter(identity, voice, ownerKey, () => {});
 }
 
 /** Joins: again, if this device has been in that room, else as a newcomer.
@@ -79,24 +79,25 @@ async function make({ nick, name, max, expires, password, sealed = true, createK
 export const openRoom = (entry) => coded(() => open(entry));
 
 /** @param {Entry} entry */
-async function open({ link: text, nick, password }) {
+async function open({ link: text, nick, password, onWaiting = () => {} }) {
   const link = ownLink(text);
   // Two tabs opened at once are one person: the second finds what the first has become.
   return oneAtATime(link.roomId, async () => {
     const identity = await recall(link);
-    return identity ? reenter(identity, nick) : comeIn(link, nick, password);
+    return identity ? reenter(identity, nick, onWaiting) : comeIn(link, nick, password, onWaiting);
   });
 }
 
 /**
  * @param {Identity} identity
  * @param {string} nick
+ * @param {() => void} onWaiting
  */
-async function reenter(identity, nick) {
+async function reenter(identity, nick, onWaiting) {
   identity.nick = cleanNick(nick) || identity.nick;
   try {
     const key = identity.ownerKey || parseLink(identity.link).inviteKey;
-    return await enter(identity, await voiceOf(identity), key);
+    return await enter(identity, await voiceOf(identity), key, onWaiting);
   } catch (problem) {
     // Who they were is gone; whoever comes again by the link is a newcomer, and is asked first.
     const gone = problem instanceof Problem && ["no_such_room", "forbidden", "wrong_secret"].includes(problem.code);
@@ -110,17 +111,18 @@ async function reenter(identity, nick) {
  * @param {Link} link
  * @param {string} nick
  * @param {string | undefined} password
+ * @param {() => void} onWaiting
  */
-async function comeIn(link, nick, password) {
+async function comeIn(link, nick, password, onWaiting) {
   const access = readAccess(await api.details(link.roomId, link.inviteKey));
   const identity = newIdentity(link, nick);
-  if (!roomIsSealed(link, access) || !access) return enter(identity, new OpenVoice(), link.inviteKey);
+  if (!roomIsSealed(link, access) || !access) return enter(identity, new OpenVoice(), link.inviteKey, onWaiting);
   needWebCrypto();
   const passwordKey = access.password && password !== undefined ? await derivePasswordKey(password, access.salt) : null;
   const keys = await unlock(link, access, passwordKey);
   const user = await newUserKey();
   Object.assign(identity, { user, passwordKey, access: accessOf(keys), inviteEpoch: keys.epoch });
-  return enter(identity, new SealedVoice(keys, user, null), link.inviteKey).catch((problem) => {
+  return enter(identity, new SealedVoice(keys, user, null), link.inviteKey, onWaiting).catch((problem) => {
     const code = problem instanceof Problem && ["forbidden", "wrong_secret"].includes(problem.code);
     throw code ? new Problem(access.password ? "wrong_password" : "wrong_secret", problem.detail) : problem;
   });
@@ -130,10 +132,11 @@ async function comeIn(link, nick, password) {
  * @param {Identity} identity
  * @param {Voice} voice
  * @param {string} key
+ * @param {() => void} onWaiting
  */
-async function enter(identity, voice, key) {
+async function enter(identity, voice, key, onWaiting) {
   const room = new Room(identity, voice, key);
-  await room.join();
+  await room.join(onWaiting);
   if (identity.lastSeenAt) await identities.forgetPast(identity.lastSeenAt);
   return room;
 }

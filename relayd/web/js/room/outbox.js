@@ -114,8 +114,10 @@ export class Outbox {
     if (!pending || pending.said.id !== id) return;
     if (code === "stale_epoch" && pending.epoch < epoch) this.#again();
     else if (code === "stale_epoch") this.#timer = setTimeout(() => this.#failStale(pending), STALE_TIMEOUT_MS);
-    else if (retryAfterMs !== undefined) this.#timer = setTimeout(() => this.#again(), retryAfterMs);
-    else this.#fail(pending, problem);
+    else if (retryAfterMs !== undefined) {
+      pending.sentAt = null; // the server has not said it, and nobody has to wonder
+      this.#timer = setTimeout(() => this.#again(), retryAfterMs);
+    } else this.#fail(pending, problem);
   }
 
   /** There are new keys: what was sealed under the old ones goes again.

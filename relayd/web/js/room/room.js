@@ -9,13 +9,12 @@ import { Invite } from "./invite.js";
 import { keyOf, Lines } from "./lines.js";
 import { Marks } from "./marks.js";
 import { Membership } from "./membership.js";
+import { Moderation } from "./moderation.js";
 import { Roster } from "./roster.js";
 import { Store } from "./store.js";
 
 // Of a text's JSON, so that it fits a frame: as it is; sealed, which is base64url; sealed twice over, for one.
 const MAX_TEXT_BYTES = { open: 64_000, sealed: 45_000, direct: 17_000 };
-const DAY_HOURS = 24;
-const HOUR_MS = 3_600_000;
 const FINAL = new Set(["room_closed", "no_such_room", "kicked", "left", "forbidden"]); // nobody comes back as before
 
 export class Room {
@@ -48,6 +47,7 @@ export class Room {
     this.#files = new FilesLater(this.#inside);
     this.#marks = new Marks(this.#inside);
     this.#invite = new Invite(identity, () => this.#takeLink());
+    this.moderation = new Moderation(this.#inside, this.#invite);
     this.#inside.onOver = ({ code }) => {
       if (FINAL.has(code)) identities.forget(identity.roomId);
     };
@@ -68,8 +68,9 @@ export class Room {
     return this.#store.line(key);
   }
 
-  join() {
-    return this.#inside.join();
+  /** @param {() => void} onWaiting  somebody inside has to let this user in */
+  join(onWaiting) {
+    return this.#inside.join(onWaiting);
   }
 
   // Speaking. ---------------------------------------------------------------------------------------------------
@@ -160,43 +161,6 @@ export class Room {
   /** @param {string} key */
   cancel(key) {
     this.#files.cancel(this.line(key));
-  }
-
-  // The owner's work. -------------------------------------------------------------------------------------------
-
-  /**
-   * @param {string} userId
-   * @param {boolean} ban
-   */
-  async kick(userId, ban) {
-    if (!this.state.canRekey) return this.#inside.speaker.command({ type: "kick", user: userId, ban });
-    return this.#invite.replace(await this.#inside.rekeying.begin(userId, ban));
-  }
-
-  /**
-   * @param {string} userId
-   * @param {boolean} on
-   */
-  mute(userId, on) {
-    return this.#inside.speaker.command({ type: on ? "mute" : "unmute", user: userId });
-  }
-
-  /** @param {Record<string, unknown>} changes */
-  editRoom(changes) {
-    return this.#inside.speaker.command({ type: "edit", ...changes });
-  }
-
-  renewInvite() {
-    return this.#invite.renew();
-  }
-
-  /** @param {number} hours */
-  extend(hours) {
-    return this.editRoom({ expiration_date: Math.min(DAY_HOURS, this.#inside.about.ageMs / HOUR_MS + hours) });
-  }
-
-  closeRoom() {
-    return this.#inside.speaker.command({ type: "close" });
   }
 
   // Coming and going. -------------------------------------------------------------------------------------------

@@ -85,6 +85,9 @@ export class Roster {
   }
 }
 
+/** @param {unknown} role  @returns {Role} */
+export const readRole = (role) => (role === "owner" || role === "moderator" ? role : "member");
+
 /**
  * @param {Record<string, any>} shape  as the server tells a user
  * @param {{nick: unknown, key: string}} card
@@ -97,7 +100,7 @@ export function makeUser(shape, { nick, key }, me) {
     id,
     nick: cleanNick(nick),
     tag: key ? key.slice(0, 4) : id.replace("u_", "").replace(/[^\w-]/g, "").slice(0, 4),
-    owner: shape.role === "owner",
+    role: readRole(shape.role),
     away: shape.away === true,
     muted: shape.muted === true,
     me: id === me,

@@ -20,6 +20,7 @@ export class SealedVoice {
   /** @type {Map<string, {nick: string, key: string, epoch: number}>} */ #cards = new Map(); // the last believed ones
   /** @type {{nick: string, key: string} | null} */ #own = null;
   /** @type {Bytes | null} */ secret = null; // of the link, if it has changed since the start
+  #hasKnocked = false; // on the present socket
   #superseded = false; // the server told of newer keys that this page could not take
 
   /**
@@ -57,18 +58,30 @@ export class SealedVoice {
     return null;
   }
 
-  /** Checks that the server knows the room, and draws a new sid for the new socket.
+  /** Checks that the server knows the room, and seals a card for those who may let this user in.
+   * @param {Frame} room  its details
+   * @param {string} nick
+   */
+  async knock(room, nick) {
+    this.#keys.confirm(sealedAccess(room));
+    this.#sealer = new Sealer(this.#keys, this.#user);
+    this.#hasKnocked = true;
+    return this.#sealer.card(nick);
+  }
+
+  /** Checks that the server knows the room, and draws a new sid for a new socket.
    * @param {Frame} joined
    */
   async welcome(joined) {
+    const sealer = this.#hasKnocked ? this.#sealer : null; // a socket keeps to one sid
+    this.#hasKnocked = false;
     this.#sealer = null;
-    const access = readAccess(joined.room);
-    if (!access) throw new Problem("downgrade", "the link is of a sealed room, but the server shows an open one");
+    const access = sealedAccess(joined.room);
     if (joined.rekey !== undefined && joined.rekey !== null) await this.takeRekey(joined.rekey);
     this.#keys.confirm(access);
     this.#me = joined.you.id;
     this.#opener ??= new Opener(this.#keys, this.#user, this.#me, Date.now());
-    this.#sealer = new Sealer(this.#keys, this.#user);
+    this.#sealer = sealer ?? new Sealer(this.#keys, this.#user);
     this.#opener.addSealer(this.#sealer);
   }
 
@@ -112,6 +125,14 @@ export class SealedVoice {
     return (shape.id === this.#me ? this.#own : this.#cards.get(shape.id)) ?? { nick: "", key: "" };
   }
 
+  /** Somebody who waits to be let in.
+   * @param {Frame} shape
+   * @param {number} place
+   */
+  async readNewcomer(shape, place) {
+    return (await this.#hearing.newcomerCard(shape.id, shape.profile, place).catch(onlyUnbelieved)) ?? { nick: "", key: "" };
+  }
+
   /**
    * @param {Frame} frame
    * @param {number} place
@@ -148,9 +169,8 @@ export class SealedVoice {
     return this.canRekey && !this.#superseded && !this.#keys.newerCame;
   }
 
-  /** Public key of the room's owner; null in a room made with a plain password. */
   get ownerPublic() {
-    return this.#keys.owner;
+    return this.#keys.owner; // null in a room made with a plain password
   }
 
   /** Whether something came that is sealed with newer keys than this page has. */
@@ -255,6 +275,16 @@ export class SealedVoice {
     if (!this.#opener) throw new NotOpened("the server has not shown yet that it knows this room");
     return this.#opener;
   }
+}
+
+/**
+ * @param {Frame} room  its details
+ * @throws {Problem} `downgrade`
+ */
+function sealedAccess(room) {
+  const access = readAccess(room);
+  if (!access) throw new Problem("downgrade", "the link is of a sealed room, but the server shows an open one");
+  return access;
 }
 
 /** With two lists of words: seldom asked for. */

@@ -1,6 +1,6 @@
 /** What views show: one object of plain data, and word of what has changed, once a frame. */
 
-/** @typedef {"phase" | "me" | "users" | "details" | "link" | "typing" | "reads" | "unread"} Kind */
+/** @typedef {"phase" | "me" | "users" | "details" | "link" | "typing" | "reads" | "unread" | "knocking"} Kind */
 
 const MOST_LINES = 10_000;
 const MOST_CHARACTERS = 32_000_000;
@@ -15,15 +15,16 @@ const newState = () => ({
   closedBecause: "",
   retryAt: null,
   me: "",
-  owner: false,
+  role: "member",
   muted: false,
   remembered: true,
   users: new Map(),
+  knocking: [],
   userCount: 0,
   lines: [],
   details: {
     id: "", name: "", owner_id: "", max: 0, date: "", expiration: "", expiration_date: "", protected: false,
-    locked: false, settings: { files: false, max_file: 0, resume: 0 },
+    locked: false, settings: { files: false, max_file: 0, resume: 0, slow: 0, lobby: false },
   },
   endsAt: 0,
   usersLeave: false,

@@ -76,16 +76,27 @@ export class Opener {
    * @throws {NotOpened | Dropped}
    */
   async card(user, profile, place) {
+    const { slot, nick, key, epoch } = await this.newcomerCard(user, profile, place);
+    this.#keyUser.set(key, user);
+    const known = this.#keys.get(user) ?? [];
+    this.#keys.set(user, [...known.filter((one) => one !== key), key].slice(-KEYS_A_USER));
+    this.#accept(user, slot);
+    return { nick, key, epoch };
+  }
+
+  /** The card of somebody who is not in the room, of which no note is taken: they may come again as another user.
+   * @param {string} user
+   * @param {unknown} profile
+   * @param {number} place
+   * @throws {NotOpened | Dropped}
+   */
+  async newcomerCard(user, profile, place) {
     const { keys, slot, plaintext } = await this.#open(user, CARD, profile, place);
     const { nick, hpke } = decodeJson(plaintext);
     if (typeof nick !== "string" || !decodeBase64url(hpke, 32)) throw new NotOpened("what is inside has another form");
     const key = String(hpke);
     if ((this.#keyUser.get(key) ?? user) !== user) throw new NotOpened("the card has the key of another user");
-    this.#keyUser.set(key, user);
-    const known = this.#keys.get(user) ?? [];
-    this.#keys.set(user, [...known.filter((one) => one !== key), key].slice(-KEYS_A_USER));
-    this.#accept(user, slot);
-    return { nick, key, epoch: keys.epoch };
+    return { slot, nick, key, epoch: keys.epoch };
   }
 
   /**

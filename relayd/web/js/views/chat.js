@@ -54,6 +54,10 @@ export function chatView(room, { home, again, language, fresh }) {
   };
   const person = (/** @type {Element} */ anchor, /** @type {User} */ user) =>
     later(import("./person.js"), ({ openPerson }) => openPerson(anchor, room, user, direct));
+  const isOwner = () => state.role === "owner";
+  const lobby = h("div", { class: "lobby-place" });
+  /** @type {(() => void) | null} */
+  let drawLobby = null;
   const people = peopleView(room, { onPerson: person, onInvite: () => openShare(room), onClose: () => showPeople(false) });
   const tell = (/** @type {string} */ text) => toast(text, "bad");
   const react = (/** @type {string} */ key, /** @type {string} */ emoji, /** @type {boolean} */ on) => void attempt(() => room.react(key, emoji, on), tell);
@@ -78,9 +82,10 @@ export function chatView(room, { home, again, language, fresh }) {
     }
     if (line.mine && line.kind === "text") buttons.push(iconButton("edit", t("tools.edit"), () => composer.edit(line)));
     if (line.text) buttons.push(iconButton("copy", t("tools.copy"), async () => toast(t((await copy(line.text)) ? "copied" : "copy_failed"))));
-    if (line.mine) buttons.push(iconButton("trash", t("tools.delete"), () => remove(line)));
+    const removable = line.mine || (state.role !== "member" && line.seq !== null);
+    if (removable) buttons.push(iconButton("trash", t(line.mine ? "tools.delete" : "tools.remove"), () => remove(line)));
     const { author } = line;
-    if (author && !line.mine && (state.owner || state.users.has(author.id))) {
+    if (author && !line.mine && (state.role !== "member" || state.users.has(author.id))) {
       const open = (/** @type {MouseEvent} */ event) => person(/** @type {Element} */ (event.currentTarget), author);
       buttons.push(iconButton("people", t("tools.person", { nick: nameOf(author.nick) }), open, { "aria-haspopup": "menu" }));
     }
@@ -89,11 +94,12 @@ export function chatView(room, { home, again, language, fresh }) {
 
   /** @param {Line} line */
   const remove = async (line) => {
-    if (await ask(t("delete.title"), t("delete.text"), t("tools.delete"))) attempt(() => room.remove(line.key), tell);
+    const work = () => (line.mine ? room.remove(line.key) : room.moderation.removeMessage(line));
+    if (await ask(t("delete.title"), t("delete.text"), t("tools.delete"))) attempt(work, tell);
   };
 
   const leave = async () => {
-    if (await ask(t("leave.title"), t(state.owner ? "leave.owner" : "leave.text"), t("leave"))) room.leave();
+    if (await ask(t("leave.title"), t(isOwner() ? "leave.owner" : "leave.text"), t("leave"))) room.leave();
   };
 
   const save = () => later(import("./save.js"), ({ saveChat }) => saveChat(room));
@@ -108,7 +114,8 @@ export function chatView(room, { home, again, language, fresh }) {
   const items = () => [
     { label: t("share.title"), icon: "share", run: () => openShare(room) },
     state.sealed && { label: t("safety.title"), icon: "shield", run: () => later(import("./safety.js"), ({ openSafety }) => openSafety(room)) },
-    state.owner && state.phase !== "over" && { label: t("owner.title"), icon: "key", run: () => later(import("./owner.js"), ({ openOwner }) => openOwner(room)) },
+    state.role === "moderator" && state.phase !== "over" && { label: t(state.details.locked ? "owner.unlock_now" : "owner.lock_now"), icon: state.details.locked ? "unlock" : "lock", run: () => attempt(() => room.moderation.edit({ locked: !state.details.locked }), tell) },
+    isOwner() && state.phase !== "over" && { label: t("owner.title"), icon: "key", run: () => later(import("./owner.js"), ({ openOwner }) => openOwner(room)) },
     { label: t("settings.title"), icon: "settings", run: settings },
     { label: t("save_chat"), icon: "download", run: save },
     state.phase !== "over" && { label: t("leave"), icon: "leave", danger: true, run: leave },
@@ -128,6 +135,7 @@ export function chatView(room, { home, again, language, fresh }) {
     ),
     banner,
     notRemembered,
+    lobby,
     h("main", { class: "middle" }, h("div", { class: "talk" }, lines.node, h("div", { class: "foot" }, typists, end, composer.node)), people.node),
   );
 
@@ -170,7 +178,7 @@ export function chatView(room, { home, again, language, fresh }) {
       fill(end, problemCard(state.problem ?? { code: "room_closed", detail: "" }, state.closedBecause, { home, again, more: keep || null }));
     }
     notRemembered.hidden = state.remembered || state.phase === "over";
-    notRemembered.textContent = t(state.owner ? "not_remembered_owner" : "not_remembered");
+    notRemembered.textContent = t(isOwner() ? "not_remembered_owner" : "not_remembered");
     node.classList.toggle("over", state.phase === "over");
     composer.redraw();
   };
@@ -199,6 +207,8 @@ export function chatView(room, { home, again, language, fresh }) {
     if (preferences.pictures) for (const { key } of changes.placed) fetchPicture(key);
     if (kinds.has("users") || kinds.has("me") || kinds.has("details")) people.draw();
     if (kinds.has("phase") || kinds.has("me") || kinds.has("details")) drawPhase();
+    if (drawLobby) drawLobby();
+    else if (state.knocking.length) later(import("./lobby.js"), ({ lobbyView }) => (drawLobby ??= lobbyView(lobby, room)));
     if (kinds.has("users")) composer.redraw(); // the recipient may have changed their name, or have left
     if (kinds.has("link")) {
       history.replaceState(null, "", state.link);

@@ -1,6 +1,7 @@
 /** The message field: text, replies, edits and files, to everyone or to one person. */
 
 import { freshId, h, icon, iconButton } from "../lib/dom.js";
+import { duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { patchChildren } from "../lib/patch.js";
 import { nameOf } from "../lib/text.js";
@@ -39,6 +40,7 @@ export function composerView(room, { onSent, names }) {
   const emoji = iconButton("smile", t("emoji.pick"), () => later(import("./picker.js"), ({ openPicker }) => openPicker(emoji, insert)), { "aria-haspopup": "dialog" });
   const send = h("button", { class: "round primary", title: t("composer.send"), "aria-label": t("composer.send") }, icon("send"));
   const closed = h("p", { class: "hint closed", hidden: true });
+  const pace = h("p", { class: "hint pace", hidden: true });
   const node = h(
     "form",
     { class: "composer", onsubmit: (/** @type {Event} */ event) => {
@@ -48,6 +50,7 @@ export function composerView(room, { onSent, names }) {
     context,
     refused,
     closed,
+    pace,
     h("div", { class: "write" }, attach, picked, input, emoji, send),
   );
 
@@ -140,7 +143,7 @@ export function composerView(room, { onSent, names }) {
   };
 
   const redraw = () => {
-    const { muted, phase, details, owner, users } = room.state;
+    const { muted, phase, details, role, users } = room.state;
     drafts.recipient &&= users.get(drafts.recipient.id) ?? drafts.recipient; // with the present name
     const { editing, replyTo, recipient } = drafts;
     const reader = editing ? editing.toUser : recipient;
@@ -155,8 +158,11 @@ export function composerView(room, { onSent, names }) {
       (editing || replyTo) && iconButton("close", t("cancel"), cancel),
     );
     context.hidden = !editing && !replyTo && !recipient;
+    const { slow } = details.settings;
     input.placeholder = reader ? t("composer.private", { nick: nickOf(reader) }) : t("composer.placeholder");
     input.setAttribute("aria-label", input.placeholder);
+    pace.hidden = !slow || role !== "member" || isShut();
+    pace.textContent = slow ? t("composer.slow", { time: duration(slow) }) : "";
     const isKept = isShut() && input.value !== ""; // unsent text stays readable
     closed.hidden = phase === "over" ? !isKept : !muted;
     closed.textContent = t(phase === "over" ? "composer.unsent" : "composer.muted");
@@ -164,7 +170,7 @@ export function composerView(room, { onSent, names }) {
     node.classList.toggle("kept", isKept);
     input.readOnly = isShut();
     input.disabled = isShut() && !isKept;
-    attach.hidden = !(details.settings.files || owner) || editing !== null;
+    attach.hidden = !(details.settings.files || role === "owner") || editing !== null;
     for (const control of [attach, emoji, send]) control.disabled = isShut();
   };
 

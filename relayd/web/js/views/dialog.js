@@ -35,9 +35,10 @@ export function openDialog(title, ...content) {
  * @param {string} text
  * @param {string} yes  what the button says that does it
  * @param {Node | null} [more]  e.g. a choice to make
+ * @param {boolean} [harmless]  it can be taken back
  * @returns {Promise<boolean>}
  */
-export function ask(title, text, yes, more = null) {
+export function ask(title, text, yes, more = null, harmless = false) {
   return new Promise((resolve) => {
     let answer = false;
     const sure = () => {
@@ -52,7 +53,7 @@ export function ask(title, text, yes, more = null) {
         "div",
         { class: "actions" },
         h("button", { type: "button", onclick: () => dialog.close() }, t("cancel")),
-        h("button", { type: "button", class: "danger", onclick: sure }, yes),
+        h("button", { type: "button", class: harmless ? "primary" : "danger", onclick: sure }, yes),
       ),
     );
     dialog.addEventListener("close", () => resolve(answer));

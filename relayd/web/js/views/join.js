@@ -20,7 +20,7 @@ export const closedDoorView = (problem, { home, again }) =>
 
 /**
  * @param {Door} door
- * @param {(nick: string, password: string) => Promise<void>} join
+ * @param {(nick: string, password: string, onWaiting: () => void) => Promise<void>} join
  * @returns {HTMLElement}
  */
 export function joinView(door, join) {
@@ -30,7 +30,7 @@ export function joinView(door, join) {
     password.type = shown.checked ? "text" : "password";
   } });
   const refused = h("p", { class: "bad", role: "alert" });
-  const button = h("button", { class: "primary large" }, t("join.join"));
+  const button = h("button", { class: "primary large", "aria-live": "polite" }, t("join.join"));
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     const wanted = nick.value.trim();
@@ -40,7 +40,7 @@ export function joinView(door, join) {
     fill(button, h("span", { class: "spinner" }), t("join.joining"));
     refused.textContent = "";
     try {
-      await join(wanted, door.passwordNeeded ? password.value : "");
+      await join(wanted, door.passwordNeeded ? password.value : "", () => fill(button, h("span", { class: "spinner" }), t("join.knocking")));
     } catch (problem) {
       refused.textContent = inWords(problem);
       button.disabled = false;

@@ -190,12 +190,13 @@ export function logView(room, deeds, { tools, head, whenReleased = (work) => wor
     if (target && (target.dataset.key !== active || !target.contains(toolbar))) activate(target, false);
   };
   holder.addEventListener("focusin", showTools);
-  // Lines that move under a resting pointer cause "pointerover", too: they do not take the toolbar from the keyboard.
+  // Lines, and the toolbar itself, that move at a resting pointer cause "pointerover", too: that does not take the
+  // toolbar from a line that has the focus.
   let pointer = "";
   const position = (/** @type {PointerEvent} */ { screenX, screenY }) => `${screenX} ${screenY}`;
   scroller.addEventListener("pointermove", (event) => (pointer = position(event)), { passive: true });
   holder.addEventListener("pointerover", (event) => {
-    if (position(event) !== pointer || !toolbar.querySelector(":focus-visible")) showTools(event);
+    if (position(event) !== pointer || !holder.contains(document.activeElement)) showTools(event);
   });
   holder.addEventListener("keydown", (event) => {
     const target = lineAt(event);

@@ -84,7 +84,7 @@ function status(line) {
 
 /** @param {Line} line  @param {Deeds} deeds  @returns {Node[]} */
 function content(line, deeds) {
-  if (line.deleted) return [h("p", { class: "gone" }, t("deleted"))];
+  if (line.deleted) return [h("p", { class: "gone" }, t(line.removed ? "removed" : "deleted"))];
   if (line.kind === "unknown") return [h("p", { class: "gone" }, t("unknown_kind"))];
   if (line.kind === "unreadable") return [h("p", { class: "gone", title: line.reason }, icon("warn"), t("unreadable"))];
   const file = line.file ? [fileView(line, deeds.room)] : [];
@@ -115,7 +115,7 @@ const onCopy = async (code) => toast(t((await copy(code)) ? "copied" : "copy_fai
  * A line in a few words, for quotes and notes.
  * @param {Line} line
  */
-export const gist = (line) => (line.deleted ? t("deleted") : line.text || line.file?.name || t("unknown_kind")).slice(0, 140);
+export const gist = (line) => (line.deleted ? t(line.removed ? "removed" : "deleted") : line.text || line.file?.name || t("unknown_kind")).slice(0, 140);
 
 /** @param {Line} line  @param {Deeds} deeds */
 function quote(line, deeds) {

@@ -34,7 +34,7 @@ export function peopleView(room, { onPerson, onInvite, onClose }) {
   /** @param {User} user */
   const row = (user) => {
     const passive = user.me && !room.state.sealed;
-    const state = user.me ? t("people.me") : user.owner ? t("people.owner") : user.away ? t("people.away") : "";
+    const state = user.me ? t("people.me") : user.role === "owner" ? t("people.owner") : user.role === "moderator" ? t("people.moderator") : user.away ? t("people.away") : "";
     const open = (/** @type {MouseEvent} */ event) => onPerson(/** @type {Element} */ (event.currentTarget), user);
     const content = [
       disc(user),

@@ -22,6 +22,7 @@ const WORDS = new Map(Object.entries({
   files_off: "problem.files_off",
   forbidden: "problem.wrong_secret",
   idle: "problem.idle",
+  denied: "problem.denied",
   kicked: "problem.kicked",
   left: "problem.left",
   link_incomplete: "problem.link_incomplete",
@@ -85,7 +86,7 @@ export function inWords(problem, ending = "") {
 }
 
 /** Problems after which the same link may work again when the person tries once more. */
-const AGAIN = new Set(["room_full", "locked", "server_away", "offline", "kicked", "left", "no_places", "overloaded", "draining", "rate_limited", "restarting", "rooms_frozen", "server_wrong"]);
+const AGAIN = new Set(["room_full", "locked", "server_away", "offline", "kicked", "denied", "left", "no_places", "overloaded", "draining", "rate_limited", "restarting", "rooms_frozen", "server_wrong"]);
 
 /**
  * A whole page, or the foot of a chat, that says why it ends here and what can be done.

@@ -12,8 +12,9 @@ import { toast } from "./toasts.js";
  * @param {boolean} code  show the QR code at once
  */
 export function sharePanel(room, code) {
-  const { link, linkIsOld, owner, sealed, details } = room.state;
-  if (linkIsOld) return h("p", { class: "hint" }, t(owner ? "share.old_mine" : "share.old"));
+  const { link, linkIsOld, sealed, details } = room.state;
+  const isOwner = room.state.role === "owner";
+  if (linkIsOld) return h("p", { class: "hint" }, t(isOwner ? "share.old_mine" : "share.old"));
   const shown = h("input", { type: "text", readOnly: true, value: link, "aria-label": t("share.link"), class: "link", dir: "ltr", onfocus: () => shown.select() });
   const copied = async () => toast(t((await copy(link)) ? "share.copied" : "share.select"));
   const passOn = () => navigator.share({ title: details.name, url: link }).catch(() => undefined);

@@ -27,6 +27,8 @@ const SENTENCES = {
   renamed: ({ nicks: [before, after], me }) => t(me ? "system.renamed_me" : "system.renamed", { before: nameOf(before), after: nameOf(after) }),
   muted: ({ nicks: [nick], me }) => t(me ? "system.muted_me" : "system.muted", { nick: nameOf(nick) }),
   unmuted: ({ nicks: [nick], me }) => t(me ? "system.unmuted_me" : "system.unmuted", { nick: nameOf(nick) }),
+  promoted: ({ nicks: [nick], me }) => t(me ? "system.promoted_me" : "system.promoted", { nick: nameOf(nick) }),
+  demoted: ({ nicks: [nick], me }) => t(me ? "system.demoted_me" : "system.demoted", { nick: nameOf(nick) }),
   updated: ({ what }) => what.map((name) => (UPDATED[name] ? t(UPDATED[name]) : name)).join(" "),
   missed: ({ count }) => (count ? t("system.missed", { n: count }) : t("system.missed_some")),
   rekeyed: () => t("system.rekeyed"),
