@@ -130,7 +130,8 @@ class Liveness:
         if slept_s:
             # The pong of an earlier ping may be unread in the kernel's buffer, so ping again.
             self._woken, self._pinged_at = True, None
-            self._drained_at += slept_s
+            # The sleep may have begun right after the last check, and nothing was carried from then on.
+            self._drained_at += slept_s + self._patience.check_every_s
         if self._pinged_at is not None:
             return Action.ABORT if now >= self._dead_at(self._pinged_at, awaiting=awaiting) else Action.NONE
         ping_after_s = AWAITED_PING_AFTER_S if awaiting else self._patience.ping_after_s

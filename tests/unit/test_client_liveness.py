@@ -151,6 +151,7 @@ def test_a_live_line_after_a_sleep():
 
 
 @example(2.0, 4 * 1024, [(0, 200_000, True, 0)])
+@example(2.5, 4 * 1024, [(0, 2043, False, 4)])
 @given(
     st.floats(0, 2.5),
     st.floats(4 * 1024, 1e6),
