@@ -251,7 +251,8 @@ class Talk:
                 seq, after = (None, before.seq) if before.direct else (before.seq, None)
                 self._reply(connection, events.Ok(item.id, seq, after))
                 return
-            room.check_slow_mode(member, now)
+            if room.slow_s:
+                room.check_slow_mode(member, now)
             _check_epoch(room, item)
             receiver = room.member(item.to) if item.to is not None else None
             if file is not None:

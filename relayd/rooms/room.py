@@ -134,6 +134,7 @@ class Room:
         self.forget_ids_at: float | None = None  # when `advance` next drops ids that are too old; None: there are none
         self.away_since: dict[UserId, float] = {}  # in that order, as every place is kept equally long
         self._last_messages = LastMessages()
+        self.slow_s = meta.settings.slow  # beside `meta`, as every message asks for it
         self.was_joined = False  # ever, by anyone
         self.empty_at: float | None = meta.created_at + graces.join_s
         self._paused_at: float | None = None  # since then no grace period runs; see `pause_graces`
@@ -230,6 +231,7 @@ class Room:
         if meta.locked != self._meta.locked:
             self.locked_at = now if meta.locked else None
         self._meta = meta
+        self.slow_s = meta.settings.slow
         self.ring.kept_s = meta.settings.resume
         self._ledger.head(self)
 
@@ -663,13 +665,13 @@ class Room:
         self.presence.change(member.user_id)
 
     def check_slow_mode(self, member: Member, now: float) -> None:
-        """Let a message pass that does not come too soon after the last one of its user.
+        """Let a message pass that does not come too soon after the last one of its user; for rooms with `slow_s`.
 
         Raises:
             SlowMode: with the time to wait. The owner and moderators need not.
         """
-        if self._meta.settings.slow and not member.may_moderate:
-            self._last_messages.check(member.user_id, self._meta.settings.slow, now)
+        if not member.may_moderate:
+            self._last_messages.check(member.user_id, self.slow_s, now)
 
     def say(self, member: Member, message_id: bytes, size: int, *, direct: bool, now: float) -> Said:
         """Books a message that is not a repetition, and gives it its place in the order.
@@ -680,8 +682,8 @@ class Room:
             self.forget_ids_at = now + REMEMBERED_S
         said = self._count(size, direct=direct, now=now)
         member.remember(message_id, said)
-        if self._meta.settings.slow:
-            self._last_messages.note(member.user_id, self._meta.settings.slow, now, len(self.members))
+        if self.slow_s:
+            self._last_messages.note(member.user_id, self.slow_s, now, len(self.members))
         self._ledger.said(self, member.user_id, message_id, said)
         return said
 
