@@ -31,7 +31,7 @@ from relayd.hub.egress import Egress
 from relayd.hub.outgoing import Outgoing
 from relayd.rooms import view
 from relayd.rooms.limits import ConnectionLimit
-from relayd.rooms.member import Connection, Member
+from relayd.rooms.member import Connection, Member, networks_of
 from relayd.rooms.room import Room, Ticket
 from relayd.settings import Limits
 from relayd.wire import events
@@ -76,7 +76,7 @@ class Arrival(msgspec.Struct, eq=False):
     @property
     def networks(self) -> tuple[bytes, ...]:
         """What its address counts for, as digests; see `addresses.prefixes`."""
-        return (self.ticket.address, self.ticket.site) if self.ticket.site else (self.ticket.address,)
+        return networks_of(self.ticket.address, self.ticket.site)
 
     def check(self, now: float) -> None:
         """Let it pass if it could still join now, apart from the lobby, and from seats.

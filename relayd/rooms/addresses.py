@@ -7,6 +7,7 @@ it into prefixes of their own. All of them are one address here.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -73,6 +74,11 @@ def prefixes(address: str) -> tuple[str, ...]:
     if v4 is not None:
         return (str(v4),)
     return _prefix(ip, _SUBSCRIBER_BITS), _prefix(ip, _SITE_BITS)
+
+
+def prefix_factors(address: str) -> Iterator[tuple[str, int]]:
+    """Each of the `prefixes` of an address, and how many times the limit of one address holds for it."""
+    return zip(prefixes(address), (1, SITE_FACTOR), strict=False)
 
 
 def neighbourhood(address: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from relayd.errors import RateLimited
-from relayd.rooms.addresses import SITE_FACTOR, prefixes
+from relayd.rooms.addresses import prefix_factors
 
 # A typing mistake is forgiven in a moment. OWASP's Authentication Cheat Sheet doubles delays, too.
 FIRST_DELAY_S = 0.25
@@ -57,7 +57,7 @@ class Guessing:
         """
         if not self.per_minute:
             return
-        for prefix, factor in zip(prefixes(address), (1, SITE_FACTOR), strict=False):
+        for prefix, factor in prefix_factors(address):
             failures = self._by_address.get((prefix, room))
             rate = factor * self.per_minute
             over = 0.0 if failures is None else self._left(failures, rate, now) + 1 - rate
@@ -75,7 +75,7 @@ class Guessing:
             return 0.0
         own, *_ = [
             self._add(self._by_address, (prefix, room), factor * self.per_minute, now)
-            for prefix, factor in zip(prefixes(address), (1, SITE_FACTOR), strict=False)
+            for prefix, factor in prefix_factors(address)
         ]
         everyone = self._add(self._by_room, room, self.per_minute, now)
         doublings = min(_MAX_DOUBLINGS, max(own, everyone / ROOM_SHARE) - 1)

@@ -14,7 +14,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from relayd.errors import RateLimited
-from relayd.rooms.addresses import SITE_FACTOR, prefixes
+from relayd.rooms.addresses import SITE_FACTOR, prefix_factors, prefixes
 from relayd.settings import EgressRate, FileRate, Limits, MessageRate
 
 BURST_S = 5.0  # what that time brings may come at once: a pasted paragraph or two is no flood
@@ -277,7 +277,7 @@ class ConnectionLimit:
         """
         if not self.most:
             return
-        for factor, network in zip((1, SITE_FACTOR), prefixes(address), strict=False):
+        for network, factor in prefix_factors(address):
             if self._open[network] >= self.most * factor:
                 raise RateLimited("Your address has as many connections as it may", retry_after_s=5)
 

@@ -21,6 +21,11 @@ MAX_SESSIONS = 16  # of one user: the owner gets a fresh one with each join by k
 MAX_CARDS = MAX_SESSIONS  # of one user: a pair of keys belongs to a session (docs/security.md)
 
 
+def networks_of(address: bytes, site: bytes) -> tuple[bytes, ...]:
+    """What an address counts for, as digests: itself, and the network around it if it has one."""
+    return (address, site) if site else (address,)
+
+
 class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Where a message stands: its `seq`, or for a direct one the seq it came after."""
 
@@ -112,7 +117,7 @@ class Member:
     @property
     def networks(self) -> tuple[bytes, ...]:
         """What the address last seen counts for, as digests; see `addresses.prefixes`."""
-        return (self.address, self.site) if self.site else (self.address,)
+        return networks_of(self.address, self.site)
 
     @property
     def may_moderate(self) -> bool:
