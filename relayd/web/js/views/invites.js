@@ -1,11 +1,11 @@
 /** The room's invites: links of which each can be limited and revoked by itself. */
 
-import { copy, field, fill, h } from "../lib/dom.js";
+import { field, fill, h } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { openDialog } from "./dialog.js";
 import { attempt } from "./problem.js";
-import { toast } from "./toasts.js";
+import { copyableLink } from "./share.js";
 
 const LIFETIMES_S = [900, 3600, 14_400, 43_200];
 
@@ -53,10 +53,9 @@ export function openInvites(room) {
         expires: expires.value ? Number(expires.value) : null,
         label: label.value.trim(),
       });
-      const shown = h("input", { type: "text", readOnly: true, value: link, "aria-label": t("share.link"), class: "link", dir: "ltr", onfocus: () => shown.select() });
-      const copied = async () => toast(t((await copy(link)) ? "share.copied" : "share.select"));
+      const { shown, button } = copyableLink(link);
       made.hidden = false;
-      fill(made, shown, h("button", { type: "button", class: "primary", onclick: copied }, t("share.copy")));
+      fill(made, shown, button);
       shown.focus();
       await draw();
     }, tell);

@@ -6,6 +6,15 @@ import { openDialog } from "./dialog.js";
 import { later } from "./later.js";
 import { toast } from "./toasts.js";
 
+/** A link as text that is selected by a click, and a button that copies it.
+ * @param {string} link
+ */
+export function copyableLink(link) {
+  const shown = h("input", { type: "text", readOnly: true, value: link, "aria-label": t("share.link"), class: "link", dir: "ltr", onfocus: () => shown.select() });
+  const copied = async () => toast(t((await copy(link)) ? "share.copied" : "share.select"));
+  return { shown, button: h("button", { type: "button", class: "primary", onclick: copied }, icon("copy"), t("share.copy")) };
+}
+
 /**
  * Link, buttons and code, for the dialog and for a room that is still empty.
  * @param {Room} room
@@ -15,8 +24,7 @@ export function sharePanel(room, code) {
   const { link, linkIsOld, sealed, details } = room.state;
   const isOwner = room.state.role === "owner";
   if (linkIsOld) return h("p", { class: "hint" }, t(isOwner ? "share.old_mine" : "share.old"));
-  const shown = h("input", { type: "text", readOnly: true, value: link, "aria-label": t("share.link"), class: "link", dir: "ltr", onfocus: () => shown.select() });
-  const copied = async () => toast(t((await copy(link)) ? "share.copied" : "share.select"));
+  const { shown, button } = copyableLink(link);
   const passOn = () => navigator.share({ title: details.name, url: link }).catch(() => undefined);
   const reveal = () => {
     more.remove();
@@ -32,7 +40,7 @@ export function sharePanel(room, code) {
     h(
       "div",
       { class: "actions" },
-      h("button", { type: "button", class: "primary", onclick: copied }, icon("copy"), t("share.copy")),
+      button,
       "share" in navigator && h("button", { type: "button", onclick: passOn }, icon("share"), t("share.send")),
       !code && more,
     ),
